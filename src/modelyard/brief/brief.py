@@ -1,0 +1,165 @@
+"""Brief: what is asked, and nothing of how it is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Task = Literal["binary", "multiclass", "regression", "forecast"]
+Comparison = Literal[">=", "<=", ">", "<"]
+ColumnKind = Literal["number", "category", "boolean", "date", "text", "id"]
+Strategy = Literal["auto", "random", "stratified", "group", "time", "group_time", "rolling"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A metric and the value it must reach, such as ``roc_auc >= 0.80``.
+
+    Attributes
+    ----------
+    metric : str
+        Canonical metric name.
+    comparison : {">=", "<=", ">", "<"}
+        Agrees with the metric's direction; reading a brief refuses the other sign.
+    value : float
+        As a fraction: 99 % is 0.99.
+    label : str or None
+        The class it speaks of, as in "99% recall on defects"; None for the positive class or the average.
+    """
+
+    metric: str
+    comparison: Comparison
+    value: float
+    label: str | None = None
+
+    def __str__(self) -> str:
+        """Return the target as a brief writes it."""
+        return f"{self.metric} {self.comparison} {self.value:g}" + (f" on {self.label}" if self.label else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """The time one answer may take: a percentile of requests and its limit in milliseconds."""
+
+    percentile: float = 99.0
+    milliseconds: float = 100.0
+
+    def __str__(self) -> str:
+        """Return the limit as a brief writes it."""
+        return f"p{self.percentile:g} < {self.milliseconds:g} ms"
+
+
+@dataclass(frozen=True, slots=True)
+class DataBrief:
+    """Which table, and what its columns mean.
+
+    Attributes
+    ----------
+    path : str or None
+        CSV, Parquet or Arrow file, absolute after reading (relative ones are taken from the brief's folder).
+    label : str or None
+        The column to predict.
+    group : str or None
+        The entity that repeats (patient, customer; for a forecast, the series).
+    time : str or None
+        When the row was known.
+    sensitive, drop, keep : tuple of str
+        Columns for fairness slices; columns left out; columns kept although a finding doubts them.
+    weight : str or None
+        Column of sample weights.
+    positive : str or None
+        The positive class of a binary label, as text.
+    types : mapping of str to kind
+        Overrides of the inferred column types.
+    """
+
+    path: str | None = None
+    label: str | None = None
+    group: str | None = None
+    time: str | None = None
+    sensitive: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    weight: str | None = None
+    positive: str | None = None
+    types: dict[str, ColumnKind] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much may be spent: seconds of wall clock for training, and trials of the search."""
+
+    seconds: float = 120.0
+    trials: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """How honesty is kept: the split's strategy, folds, the share never seen, and the gap before it.
+
+    ``test_fraction`` None lets the split choose 10 to 20 %; 0 trains on everything, and the estimate is then out-of-fold.
+    ``gap`` is in days of the time column (or in its own unit where that is a number).
+    """
+
+    strategy: Strategy = "auto"
+    folds: int = 5
+    test_fraction: float | None = None
+    gap: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastBrief:
+    """How far ahead, and the length of one season; None lets the data say."""
+
+    horizon: int | None = None
+    season: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What is asked: one sentence or one YAML file, read and checked.
+
+    Attributes
+    ----------
+    use_case : str
+        A name for the problem.
+    task : {"binary", "multiclass", "regression", "forecast"} or None
+        None until the data has been read.
+    model : str
+        ``"auto"`` or a candidate's name, such as ``"xgboost"``.
+    target : tuple of Target
+        What must be reached; empty when nothing was asked.
+    metric : str or None
+        What to optimise; None takes the first target's metric, or the task's default.
+    latency : Latency or None
+        The limit on one answer.
+    requests_per_day : float or None
+        The load to serve.
+    framework, infrastructure : str or None
+        As written, in lower case ("kubernetes").
+    data, budget, validation, forecast
+        See their own types.
+    rule : str or None
+        The user's present heuristic over columns, a baseline and a fallback.
+    seed : int
+        Every random choice derives from it.
+    source : str
+        File the brief was read from, or "sentence", "python".
+    """
+
+    use_case: str = "model"
+    task: Task | None = None
+    model: str = "auto"
+    target: tuple[Target, ...] = ()
+    metric: str | None = None
+    latency: Latency | None = None
+    requests_per_day: float | None = None
+    framework: str | None = None
+    infrastructure: str | None = None
+    data: DataBrief = field(default_factory=DataBrief)
+    rule: str | None = None
+    budget: Budget = field(default_factory=Budget)
+    validation: Validation = field(default_factory=Validation)
+    forecast: ForecastBrief = field(default_factory=ForecastBrief)
+    seed: int = 0
+    source: str = "python"

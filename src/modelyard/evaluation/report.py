@@ -1,0 +1,152 @@
+"""Report: what the model is worth, with intervals, and the verdict, decided here once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from modelyard.brief.brief import Target
+
+Answer = Literal["yes", "no", "inconclusive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its interval.
+
+    ``low`` and ``high`` bound the central `level` of the bootstrap distribution; `n` counts rows,
+    `resamples` resamples, `unit` says what was resampled ("rows" or "groups").
+    """
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    n: int
+    level: float = 0.95
+    resamples: int = 1000
+    unit: str = "rows"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetResult:
+    """A target, what was reached, and the answer by the pessimistic end of the interval."""
+
+    target: Target
+    estimate: Estimate
+    met: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A simple predictor on the same rows: its figure, and the model's gain over it by paired bootstrap.
+
+    ``gain`` is positive when the model is better, whatever the metric's direction; `p_value` is two-sided.
+    """
+
+    name: str
+    title: str
+    estimate: Estimate
+    gain: float
+    gain_low: float
+    gain_high: float
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The metric on some of the rows."""
+
+    column: str
+    level: str
+    estimate: Estimate
+    share: float
+    sensitive: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBin:
+    """Predictions near one value and what came true: mean predicted, observed share with interval, rows."""
+
+    predicted: float
+    observed: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Counts ``counts[truth][prediction]`` for `classes`, at `threshold` (None for multiclass: the likeliest class)."""
+
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    threshold: float | None
+    chosen_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Importance:
+    """How much worse the metric gets when a column is shuffled: mean loss and its interval over repeats."""
+
+    column: str
+    loss: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the model is worth.
+
+    Attributes
+    ----------
+    run : str
+        Name of the run.
+    task, metric : str
+        What was predicted and optimised.
+    on : {"test", "out-of-fold"}
+        Which rows the estimate comes from.
+    rows : int
+        How many.
+    estimate : Estimate
+        Of the plan's metric.
+    others : tuple of Estimate
+        Other metrics of the task.
+    targets : tuple of TargetResult
+        One for each target of the brief.
+    target_met : {"yes", "no", "inconclusive"}
+        All targets together; "yes" when the brief names none and the best baseline is beaten.
+    baselines : tuple of Baseline
+        Best first.
+    beats_baseline : bool
+        Whether the gain over the best baseline is positive at the pessimistic end.
+    calibration : tuple of CalibrationBin
+        Empty for numbers.
+    confusion : Confusion or None
+        For classes.
+    slices : tuple of Slice
+        By level and by quantile of the top features, and of sensitive columns.
+    importance : tuple of Importance
+        Largest first.
+    worries : tuple of str
+        What a careful reader should know, worst first.
+    """
+
+    run: str
+    task: str
+    metric: str
+    on: Literal["test", "out-of-fold"]
+    rows: int
+    estimate: Estimate
+    others: tuple[Estimate, ...]
+    targets: tuple[TargetResult, ...]
+    target_met: Answer
+    baselines: tuple[Baseline, ...]
+    beats_baseline: bool
+    calibration: tuple[CalibrationBin, ...]
+    confusion: Confusion | None
+    slices: tuple[Slice, ...]
+    importance: tuple[Importance, ...]
+    worries: tuple[str, ...]

@@ -1,0 +1,161 @@
+"""What families pass on: Candidate, Fitted, Blend, Export. All of it plain data, so nothing is ever pickled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The range one parameter is searched over; `kind` is "float", "int" or "choice"."""
+
+    kind: Literal["float", "int", "choice"]
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    choices: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a fit is expected to take on this machine, from a short probe: seconds and peak megabytes."""
+
+    seconds: float
+    megabytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Something a family could fit.
+
+    Attributes
+    ----------
+    name : str
+        Unique in a plan, such as ``"lightgbm"`` or ``"lightgbm-7"`` for the search's seventh.
+    family, title : str
+        The family's name; the algorithm as people write it ("LightGBM").
+    parameters : mapping
+        Hyperparameters, JSON values.
+    space : mapping of str to Range
+        What the search may change.
+    reason : str
+        Why it is in the plan, from the data and the brief.
+    cost : Cost
+        What it is expected to take.
+    """
+
+    name: str
+    family: str
+    title: str
+    parameters: Mapping[str, Any]
+    space: Mapping[str, Range]
+    reason: str
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A learning curve of one fold: the loss on the inner stopping part after each of `steps`."""
+
+    fold: int
+    steps: tuple[int, ...]
+    train: tuple[float, ...]
+    validation: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """A fitted candidate, as data: any of it can be written to files and read back without running code.
+
+    Attributes
+    ----------
+    candidate : Candidate
+        What was fitted.
+    facts : mapping
+        JSON values the family needs to predict.
+    arrays : mapping of str to array
+        Numeric arrays.
+    texts : mapping of str to str
+        Native models as text (a LightGBM model string, an XGBoost JSON).
+    scores : float64 array of shape [n_development, n_outputs]
+        Raw out-of-fold scores: a logit for binary, one score for each class for multiclass, the value otherwise.
+        NaN where a row was never scored.
+    rounds : tuple of int
+        Iteration counts, one for each fit made, in order: what a replay needs.
+    seconds : float
+        Wall-clock seconds the fit took.
+    curves : tuple of Curve
+        Learning curves.
+    """
+
+    candidate: Candidate
+    facts: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[Any]]
+    texts: Mapping[str, str]
+    scores: Floats
+    rounds: tuple[int, ...] = ()
+    seconds: float = 0.0
+    curves: tuple[Curve, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Blend:
+    """A weighted sum of fitted candidates in raw-score space, calibrated, and linked to the answer.
+
+    answer = link(scale * sum_i weight_i * raw_i + offset)
+
+    Attributes
+    ----------
+    members : tuple of (Fitted, float)
+        What is summed; weights are positive and sum to 1.
+    link : {"identity", "logistic", "softmax"}
+        From raw scores to values, the probability of the positive class, or probabilities of all classes.
+    scale : float
+        Calibration slope (1 / temperature).
+    offset : tuple of float
+        Calibration offset for each output.
+    """
+
+    members: tuple[tuple[Fitted, float], ...]
+    link: Literal["identity", "logistic", "softmax"]
+    scale: float
+    offset: tuple[float, ...]
+
+    def answer(self, raw: Floats) -> Floats:
+        """Turn summed raw scores [n, n_outputs] into values [n], P(positive) [n], or probabilities [n, k]."""
+        z: Floats = self.scale * raw + np.asarray(self.offset, dtype=np.float64)
+        if self.link == "identity":
+            return np.asarray(z[:, 0], dtype=np.float64)
+        if self.link == "logistic":
+            return np.asarray(0.5 * (1.0 + np.tanh(0.5 * z[:, 0])), dtype=np.float64)
+        e = np.exp(z - z.max(axis=1, keepdims=True))
+        return np.asarray(e / e.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """Files any machine can run, and how.
+
+    Attributes
+    ----------
+    runtime : {"onnx", "arrays"}
+        Which runtime of `modelyard.bundle.runtimes` reads them. ``onnx``: ``model.onnx`` with inputs ``numbers``
+        (float32 [n, p], absent when p = 0) and ``strings`` (string [n, q], absent when q = 0) laid out by the Encoding,
+        and one output ``answer`` (float32 [n, k]: both probabilities of a binary task, all of a multiclass one, or
+        the value). ``arrays``: ``forecast.npz``.
+    files : mapping of str to bytes
+        By name; native members under ``members/``, as text.
+    facts : mapping
+        JSON values the manifest records: trees, nodes, members with weights, and what explanations need.
+    """
+
+    runtime: Literal["onnx", "arrays"]
+    files: Mapping[str, bytes]
+    facts: Mapping[str, Any] = field(default_factory=dict)
