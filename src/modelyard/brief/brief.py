@@ -97,7 +97,8 @@ class Budget:
 class Validation:
     """How honesty is kept: the split's strategy, folds, the share never seen, and the gap before it.
 
-    ``test_fraction`` None lets the split choose 10 to 20 %; 0 trains on everything, and the estimate is then out-of-fold.
+    ``test_fraction`` None lets the split choose 10 to 20 %; 0 trains on everything, and the estimate
+    is then out-of-fold.
     ``gap`` is in days of the time column (or in its own unit where that is a number).
     """
 

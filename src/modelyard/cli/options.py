@@ -1,0 +1,40 @@
+"""Options that several verbs share, and how results are printed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+workspace: Callable[[F], F] = click.option(
+    "--workspace",
+    type=click.Path(path_type=Path),
+    envvar="MODELYARD_WORKSPACE",
+    default=Path("yard"),
+    show_default=True,
+    help="Folder of runs, registry and tracking.",
+)
+as_json: Callable[[F], F] = click.option("--json", "as_json", is_flag=True, help="Print one last line of JSON.")
+quiet: Callable[[F], F] = click.option("-q", "--quiet", is_flag=True, help="Print the result alone.")
+
+
+def print_json(value: Any) -> None:
+    """Print one line of JSON."""
+    click.echo(json.dumps(value, sort_keys=False, allow_nan=False, default=str))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> None:
+    """Print a table as wide as its cells; columns named in `right` are aligned right."""
+    widths = [max(len(str(r[i])) for r in [columns, *rows]) for i in range(len(columns))]
+    for number, row in enumerate([columns, *rows]):
+        cells = [
+            str(cell).rjust(w) if name in right.split() and number else str(cell).ljust(w)
+            for cell, w, name in zip(row, widths, columns, strict=True)
+        ]
+        line = "  ".join(cells).rstrip()
+        click.echo(click.style(line, bold=True) if number == 0 else line)
