@@ -4,7 +4,7 @@ The public names, each loaded when first used, so that ``import modelyard`` stay
 """
 
 from importlib import import_module
-from typing import Any
+
 
 _HOMES = {
     "read_brief": "modelyard.brief.read",
@@ -32,7 +32,7 @@ __all__ = sorted(_HOMES)
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'modelyard' has no attribute '{name}'")
     return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,55 @@
+"""``modelyard help``: explain a topic."""
+
+from __future__ import annotations
+
+import click
+
+from modelyard.cli import options
+
+
+@click.command("help")
+@click.argument("topic", type=click.Choice(["metrics", "exit-codes", "brief"]))
+def command(topic: str) -> None:
+    """Explain a topic: the metrics a brief may name, the exit codes, or the keys of a brief.
+
+    \b
+    Examples:
+      modelyard help metrics
+      modelyard help brief
+    """
+    {"metrics": _metrics, "exit-codes": _exit_codes, "brief": _brief}[topic]()
+
+
+def _metrics() -> None:
+    from modelyard.metrics.find import all_metrics
+
+    rows = [
+        [
+            m.name,
+            m.title,
+            "higher" if m.greater_is_better else "lower",
+            ", ".join(sorted(m.tasks)),
+            ", ".join(m.aliases),
+        ]
+        for m in all_metrics()
+    ]
+    options.print_table(["metric", "title", "better", "tasks", "also written"], rows)
+
+
+def _exit_codes() -> None:
+    options.print_table(
+        ["code", "meaning"],
+        [
+            ["0", "done; for develop: the target is met"],
+            ["1", "error: bad input, a missing file, a full disk, interrupted"],
+            ["2", "a gate failed: a leak was found, the target is missed, a promotion was refused"],
+            ["3", "inconclusive: the interval reaches over the target on both sides, or a gate cannot be answered"],
+        ],
+    )
+
+
+def _brief() -> None:
+    from modelyard.brief.brief import Brief
+    from modelyard.brief.write import brief_text
+
+    click.echo(brief_text(Brief(), {}))

@@ -1,0 +1,38 @@
+"""``modelyard predict``: score a file of rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from modelyard.cli import options
+
+
+@click.command("predict")
+@click.argument("bundle")
+@click.argument("rows", type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="CSV, Parquet or Arrow file.")
+@options.workspace
+@options.quiet
+def command(bundle: str, rows: Path, out: Path, workspace: Path, quiet: bool) -> None:
+    """Score a file of rows, in batches: the file may be larger than memory.
+
+    BUNDLE is a bundle's folder or archive, a run's id, or a release's name. The answer keeps every column and adds
+    "prediction" and, for classes, "p_<class>".
+
+    \b
+    Examples:
+      modelyard predict k7 new.csv -o scored.csv
+      modelyard predict bundle.tar.gz new.parquet -o scored.parquet
+    """
+    from modelyard.bundle.load import load_bundle
+    from modelyard.bundle.stream import predict_file
+    from modelyard.cli.progress import Drawn
+    from modelyard.flow.refs import find_bundle
+
+    loaded = load_bundle(find_bundle(bundle, workspace))
+    with Drawn(quiet) as progress:
+        progress.stage("predict")
+        count = predict_file(loaded, rows, out, progress=progress)
+    click.echo(f"Wrote {count:,} predictions to {out}")

@@ -1,0 +1,95 @@
+"""What a terminal shows of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelyard.core.canonical import to_plain
+from modelyard.data.finding import Finding
+from modelyard.evaluation.report import Report
+from modelyard.evaluation.store import load_report
+from modelyard.flow.develop import Development
+from modelyard.flow.workspace import Record, Workspace
+from modelyard.metrics.find import metric as find_metric
+from modelyard.training.store import load_leaderboard
+
+ANSWERS = {"yes": "Yes", "no": "No", "inconclusive": "Not decided"}
+
+
+def answer_lines(done: Development) -> list[str]:
+    """Return the answer, the worries, the model's size and what comes next."""
+    lines = report_lines(done.report)
+    facts = done.bundle.manifest.facts
+    size = sum(p.stat().st_size for p in done.bundle.path.glob("model.onnx")) / 1e6
+    if facts.get("trees"):
+        kinds = len(done.run.blend.members)
+        lines.append(
+            f"{'Model':<10} {facts['trees']:,} trees, {kinds} kind{'s' if kinds > 1 else ''}, in one ONNX graph of {size:.1f} MB"
+        )
+    names = " ".join(path.stem for path in done.deliverables.values())
+    lines.append(f"{'Documents':<10} {done.folder}/")
+    lines.append(f"{'':<10} {names}")
+    run = done.run.id
+    lines.append(f"{'Next':<10} modelyard register {run} · modelyard serve {run} · modelyard show {run} --open")
+    return lines
+
+
+def report_lines(report: Report) -> list[str]:
+    """Return the verdict with its interval, the gains over baselines, and the worries."""
+    title = find_metric(report.metric).title
+    e = report.estimate
+    rows = f"{report.rows:,} untouched rows" if report.on == "test" else f"{report.rows:,} rows, out-of-fold"
+    asked = ", ".join(str(t.target) for t in report.targets) or "no target, best baseline beaten?"
+    lines = [
+        f"{'Answer':<10} {ANSWERS[report.target_met]}: {title} {e.value:.4g} [{e.low:.4g}, {e.high:.4g}] "
+        f"on {rows}; {asked}"
+    ]
+    lines += [
+        f"{'':<10} {b.gain:+.4g} [{b.gain_low:+.4g}, {b.gain_high:+.4g}] over {b.title} (p = {b.p_value:.2g})"
+        for b in report.baselines[:2]
+    ]
+    lines += [f"{'Worry' if i == 1 else '':<10} {i} {text}" for i, text in enumerate(report.worries[:3], start=1)]
+    return lines
+
+
+def run_lines(yard: Workspace, record: Record) -> list[str]:
+    """Return one run as a terminal shows it, finished or not."""
+    folder = yard.folder(record)
+    lines = [f"{'Run':<10} {record.name} ({record.status}), {record.use_case}, started {record.created}"]
+    if record.status != "finished":
+        return [*lines, f"{'Next':<10} Run develop with the same brief again: it goes on from the last finished step."]
+    lines += report_lines(load_report(folder / "report.json"))
+    board = load_leaderboard(folder)
+    for number, entry in enumerate(board[:8]):
+        share = f"share {entry.weight:.0%}" if entry.weight else "not used"
+        lines.append(
+            f"{'Members' if number == 0 else '':<10} {entry.name:<14} out-of-fold {entry.score:.5g}  {share}  "
+            f"{entry.seconds:.0f} s"
+        )
+    if len(board) > 8:
+        lines.append(f"{'':<10} and {len(board) - 8} more in 2-training.md")
+    lines.append(f"{'Bundle':<10} {folder / 'bundle'}")
+    lines += [
+        f"{'Documents' if i == 0 else '':<10} {p.name}" for i, p in enumerate(sorted(folder.glob("[1-6]-*.html")))
+    ]
+    return lines
+
+
+def run_plain(yard: Workspace, record: Record) -> dict[str, Any]:
+    """Return one run as plain JSON: its record, and its report and leaderboard once it is finished."""
+    plain: dict[str, Any] = dict(to_plain(record))
+    if record.status == "finished":
+        folder = yard.folder(record)
+        plain["report"] = to_plain(load_report(folder / "report.json"))
+        plain["leaderboard"] = to_plain(load_leaderboard(folder))
+    return plain
+
+
+def finding_lines(findings: tuple[Finding, ...]) -> list[str]:
+    """Return findings a line each, what to do below those that matter."""
+    lines = []
+    for finding in findings:
+        lines.append(f"  {'-' if finding.severity == 'note' else '!'} {finding.what}")
+        if finding.severity != "note":
+            lines.append(f"    {finding.do}")
+    return lines

@@ -1,0 +1,95 @@
+"""What a user may call a bundle: its folder, its archive, its run, or its release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from modelyard.core.errors import RegistryError, WorkspaceError
+from modelyard.flow.workspace import Workspace
+from modelyard.registry.release import STAGES, Release
+from modelyard.registry.store import Registry
+from modelyard.training.recipe import read_recipe
+
+
+def find_bundle(word: str, workspace: Path | str | None) -> Path:
+    """Return the folder or archive of a bundle.
+
+    Parameters
+    ----------
+    word : str
+        A path; a run's id or name, or "last"; or a release as ``name`` (its production version, else its newest),
+        ``name@3`` or ``name@staging``.
+    workspace : path or None
+        Where runs and releases are looked up.
+
+    Raises
+    ------
+    WorkspaceError
+        If nothing is called so.
+    """
+    path = Path(word)
+    if path.exists():
+        # A run's folder is as good as the bundle in it.
+        return path / "bundle" if (path / "bundle" / "manifest.json").is_file() else path
+    yard = Workspace.open(workspace)
+    try:
+        return Path(find_release(word, yard).bundle)
+    except RegistryError:
+        pass
+    try:
+        record = yard.find(word)
+    except WorkspaceError as error:
+        raise WorkspaceError(
+            f"No bundle, run or release is called '{word}'.",
+            where=str(yard.root),
+            allowed="A bundle's folder or .tar.gz, a run's id, a release's name, name@version or name@stage.",
+            do=error.do,
+        ) from None
+    bundle = yard.folder(record) / "bundle"
+    if not (bundle / "manifest.json").is_file():
+        raise WorkspaceError(
+            f"Run '{record.id}' has no bundle: it is {record.status}.", do="Run develop with its brief again."
+        )
+    return bundle
+
+
+def find_release(word: str, yard: Workspace) -> Release:
+    """Return a release by ``name``, ``name@version`` or ``name@stage``.
+
+    Raises
+    ------
+    RegistryError
+        If there is none.
+    """
+    registry = Registry(yard.registry)
+    name, _, which = word.partition("@")
+    versions = registry.releases(name)
+    if not versions:
+        raise RegistryError(
+            f"No release is called '{name}'.", where=str(yard.registry), do="Enter one: modelyard register RUN"
+        )
+    if not which:
+        live = [r for r in versions if r.stage == "production"]
+        return max(live or versions, key=lambda r: r.version)
+    chosen = [r for r in versions if which in (str(r.version), r.stage)]
+    if not chosen:
+        raise RegistryError(
+            f"'{name}' has no version or stage '{which}'.",
+            where=str(yard.registry),
+            allowed=f"Versions {', '.join(str(r.version) for r in versions)}; stages {', '.join(STAGES)}.",
+        )
+    return max(chosen, key=lambda r: r.version)
+
+
+def find_recipe(word: str, yard: Workspace) -> Mapping[str, Any]:
+    """Return the recipe of a run, by its id, or from a recipe file.
+
+    Raises
+    ------
+    WorkspaceError
+        If there is none.
+    """
+    path = Path(word)
+    return read_recipe(path if path.is_file() else yard.folder(yard.find(word)) / "recipe.json")

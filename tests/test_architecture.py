@@ -1,0 +1,86 @@
+"""The rules that keep the house: what may import what, how long a file may be, what the server may load."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "modelyard"
+MOST_LINES = 400
+TRAINS = ("modelyard.families", "modelyard.selection", "modelyard.training", "modelyard.evaluation")
+HEAVY = (
+    "torch", "transformers", "sklearn", "pandas", "mlflow", "lightgbm", "xgboost", "catboost", "optuna", "onnx",
+    "scipy", "statsforecast",
+)  # fmt: skip
+
+
+def loaded_by(code: str) -> set[str]:
+    """Return the modules a fresh interpreter holds after running the code."""
+    program = f"{code}\nimport sys, json; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def offenders(modules: set[str], forbidden: tuple[str, ...]) -> list[str]:
+    return sorted(m for m in modules if any(m == f or m.startswith(f + ".") for f in forbidden))
+
+
+@pytest.mark.parametrize("entry", ["modelyard.serving.serve", "modelyard.bundle.load", "modelyard.monitoring.watch"])
+def test_what_serves_and_watches_loads_nothing_that_trains(entry):
+    modules = loaded_by(f"import {entry}")
+    assert entry in modules
+    assert offenders(modules, TRAINS + HEAVY) == []
+
+
+def test_import_modelyard_loads_no_stage_and_no_package():
+    modules = loaded_by("import modelyard")
+    assert offenders(modules, (*HEAVY, "numpy", "polars", "pyarrow", "click", "rich")) == []
+    assert {m for m in modules if m.startswith("modelyard")} == {"modelyard"}
+
+
+def test_help_loads_no_stage():
+    code = "import modelyard.cli.main as m\ntry: m.main(['--help'])\nexcept SystemExit: pass"
+    modules = loaded_by(code)
+    assert offenders(modules, (*HEAVY, "numpy", "polars", "pyarrow", "rich")) == []
+    stages = {m.split(".")[1] for m in modules if m.startswith("modelyard.")}
+    assert stages == {"cli", "core"}
+
+
+def test_no_file_is_longer_than_the_cap():
+    lines = {p.relative_to(ROOT).as_posix(): len(p.read_text().splitlines()) for p in SOURCE.rglob("*.py")}
+    assert {name: n for name, n in lines.items() if n > MOST_LINES} == {}
+
+
+def test_stage_packages_are_empty():
+    assert [p for p in SOURCE.glob("*/**/__init__.py") if p.read_text().strip()] == []
+
+
+def test_import_contracts():
+    lint = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([lint, "--no-cache"], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "6 kept, 0 broken" in done.stdout
+
+
+def test_nothing_is_pickled():
+    guilty = [
+        p.name
+        for p in SOURCE.rglob("*.py")
+        if "import pickle" in p.read_text() or "joblib" in p.read_text() or "allow_pickle=True" in p.read_text()
+    ]
+    assert guilty == []
+
+
+def test_every_public_name_resolves():
+    import modelyard
+
+    for name in modelyard.__all__:
+        assert getattr(modelyard, name).__doc__, name
+    assert "develop" in dir(modelyard)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = modelyard.nothing
