@@ -25,7 +25,7 @@ bench-startup: $(READY)
 	$(BIN)/python benchmarks/startup.py
 
 bench-floors: $(READY)
-	$(BIN)/python benchmarks/floors.py
+	$(BIN)/python benchmarks/floors.py $(SETS)
 
 $(READY): pyproject.toml requirements/constraints.txt requirements/examples.txt
 	$(PYTHON) -m venv $(VENV)

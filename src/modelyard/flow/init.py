@@ -51,7 +51,8 @@ def init(data: Path, label: str, out: Path | None = None, *, force: bool = False
     table = read_data(None, asked)
     seconds = time.monotonic() - began
     lines = [
-        f"Read {len(table):,} rows x {table.frame.width} columns in {seconds:.1f} s (sha256 {table.fingerprint[:4]}...).",
+        f"Read {len(table):,} rows x {table.frame.width} columns in {seconds:.1f} s "
+        f"(sha256 {table.fingerprint[:4]}...).",
         f"  label      {_label(table)}",
     ]
     _, _, findings = prepare(asked, table)

@@ -24,7 +24,8 @@ def answer_lines(done: Development) -> list[str]:
     if facts.get("trees"):
         kinds = len(done.run.blend.members)
         lines.append(
-            f"{'Model':<10} {facts['trees']:,} trees, {kinds} kind{'s' if kinds > 1 else ''}, in one ONNX graph of {size:.1f} MB"
+            f"{'Model':<10} {facts['trees']:,} trees, {kinds} kind{'s' if kinds > 1 else ''}, "
+            f"in one ONNX graph of {size:.1f} MB"
         )
     names = " ".join(path.stem for path in done.deliverables.values())
     lines.append(f"{'Documents':<10} {done.folder}/")

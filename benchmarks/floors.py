@@ -1,0 +1,139 @@
+"""`develop`, untouched, on eight real sets: is each at least as good as an untuned reference?
+
+``make bench-floors [SETS="adult caravan"]``. Each set is developed with its brief below and nothing else, and scored on its
+untouched test part. Two floors are shown: the figure of scikit-learn's gradient boosting or logistic regression (the
+better one) recorded once on a split of its own (``recorded``), and scikit-learn's gradient boosting fitted here on the
+same development rows and scored on the same test rows (``same rows``), which leaves the luck of the split out.
+A set fails where it is worse than both, or where its interval excludes the recorded floor on the bad side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from data_sets import load
+
+from modelyard.brief.brief import Brief, Budget, DataBrief, ForecastBrief
+from modelyard.encoding.encoding import Encoding
+from modelyard.flow.develop import develop, prepare
+from modelyard.metrics.find import metric as find_metric
+
+
+@dataclass(frozen=True)
+class Case:
+    """A set, what its brief says, and the recorded floor in its metric (None where there is none)."""
+
+    name: str
+    metric: str
+    data: DataBrief
+    floor: float | None
+    horizon: int | None = None
+
+
+CASES = [
+    Case("adult", "roc_auc", DataBrief(label="income", sensitive=("gender", "race", "age")), 0.9293),
+    Case("california_housing", "rmse", DataBrief(label="MedHouseVal"), 0.4675),
+    Case("framingham", "roc_auc", DataBrief(label="chd_10y", group="RANDID", sensitive=("SEX", "AGE")), 0.729),
+    Case("bikeshare", "rmse", DataBrief(label="bikers", time="day"), 53.3622),
+    Case("fars", "f1_macro", DataBrief(label="INJURY_SEVERITY", sensitive=("SEX", "RACE")), None),
+    Case("caravan", "average_precision", DataBrief(label="Purchase", positive="Yes"), 0.1519),
+    Case("wage_panel", "rmse", DataBrief(label="lwage", group="nr", sensitive=("black", "hisp")), 0.5308),
+    Case("m4_sample", "mase", DataBrief(label="value", group="series", time="date"), None),
+]
+
+
+def main() -> int:
+    """Develop each set, print the table and one last line; return 1 where a floor does not hold."""
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("sets", nargs="*", choices=[[], *(c.name for c in CASES)], default=[])
+    words.add_argument("--seconds", type=float, default=90.0, help="budget of each set")
+    asked = words.parse_args()
+    cases = [c for c in CASES if not asked.sets or c.name in asked.sets]
+    print(f"{'set':<20}{'metric':<19}{'test':>9}  {'interval':<20}{'recorded':>9}{'same rows':>10}{'s':>6}  holds")
+    failed = []
+    with tempfile.TemporaryDirectory() as folder:
+        for case in cases:
+            if not measure(case, asked.seconds, Path(folder)):
+                failed.append(case.name)
+    print(f"floors: {'all hold' if not failed else 'NOT HELD: ' + ', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def measure(case: Case, seconds: float, folder: Path) -> bool:
+    """Develop one set and print its line; say whether its floors hold."""
+    frame = load(case.name)
+    if case.name == "fars":
+        case = Case(
+            case.name, case.metric, DataBrief(label=frame.columns[-1], sensitive=case.data.sensitive), case.floor
+        )
+    brief = Brief(
+        use_case=case.name,
+        metric=case.metric,
+        data=case.data,
+        budget=Budget(seconds=seconds),
+        forecast=ForecastBrief(horizon=case.horizon),
+    )
+    began = time.monotonic()
+    done = develop(brief, frame, workspace=folder / case.name)
+    took = time.monotonic() - began
+    estimate = done.report.estimate
+    metric = find_metric(case.metric)
+    same = reference(brief, frame, case)
+    good = True
+    if case.floor is not None:
+        worse = [metric.better(floor, estimate.value) for floor in (case.floor, same) if floor is not None]
+        edge = estimate.high if metric.greater_is_better else estimate.low
+        good = not all(worse) and not metric.better(case.floor, edge)
+    interval = f"[{estimate.low:.4g}, {estimate.high:.4g}]"
+    print(
+        f"{case.name:<20}{case.metric:<19}{estimate.value:>9.4f}  {interval:<20}"
+        f"{'' if case.floor is None else format(case.floor, '.4f'):>9}{'' if same is None else format(same, '.4f'):>10}"
+        f"{took:>6.0f}  {'yes' if good else 'NO'}",
+        flush=True,
+    )
+    return good
+
+
+def reference(brief: Brief, frame: pl.DataFrame, case: Case) -> float | None:
+    """Return what untuned gradient boosting, or a seasonal-naive forecast, reaches on the same rows."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    _, parts, _ = prepare(brief, frame)
+    test = parts.test
+    assert test is not None
+    metric = find_metric(case.metric)
+    if test.schema.task == "forecast":
+        return metric(test.truth(), test.extras["naive"], None, test.extras)
+    encoding = Encoding.of(test.schema)
+    levels = {
+        name: {v: i for i, v in enumerate(sorted(set(parts.development.frame[name].drop_nulls().to_list())))}
+        for name in encoding.strings
+    }
+
+    def matrix(rows: pl.DataFrame) -> np.ndarray:
+        numbers, strings = encoding.frame(rows)
+        codes = [[levels[n].get(v, np.nan) for v in strings[:, j]] for j, n in enumerate(encoding.strings)]
+        return np.column_stack([numbers, *map(np.asarray, codes)]) if codes else numbers
+
+    learn, score = matrix(parts.development.frame), matrix(test.frame)
+    if test.schema.task == "regression":
+        model = HistGradientBoostingRegressor(random_state=0).fit(learn, parts.development.truth())
+        return metric(test.truth(), model.predict(score))
+    model = HistGradientBoostingClassifier(random_state=0).fit(learn, parts.development.truth())
+    if metric.reads == "classes":
+        return metric(test.truth(), model.predict(score).astype(float))
+    p = model.predict_proba(score)
+    return metric(test.truth(), p[:, 1] if test.schema.task == "binary" else p)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
