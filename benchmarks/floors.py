@@ -20,12 +20,12 @@ import numpy as np
 import polars as pl
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from data_sets import load
+from modelyard.metrics.find import metric as find_metric
 
+from data_sets import load
 from modelyard.brief.brief import Brief, Budget, DataBrief, ForecastBrief
 from modelyard.encoding.encoding import Encoding
 from modelyard.flow.develop import develop, prepare
-from modelyard.metrics.find import metric as find_metric
 
 
 @dataclass(frozen=True)
