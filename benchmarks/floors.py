@@ -1,8 +1,8 @@
 """`develop`, untouched, on eight real sets: is each at least as good as an untuned reference?
 
 ``make bench-floors [SETS="adult caravan"]``. Each set is developed with its brief below and nothing else, and scored
-on its untouched test part. Two floors are shown: the figure of scikit-learn's gradient boosting or logistic regression (the
-better one) recorded once on a split of its own (``recorded``), and scikit-learn's gradient boosting fitted here on the
+on its untouched test part. Two floors are shown: the figure of scikit-learn's gradient boosting or logistic
+regression (the better one) recorded once on a split of its own (``recorded``), and scikit-learn's gradient boosting fitted here on the
 same development rows and scored on the same test rows (``same rows``), which leaves the luck of the split out.
 A set fails where it is worse than both, or where its interval excludes the recorded floor on the bad side.
 """
