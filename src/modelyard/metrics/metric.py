@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Truth = NDArray[np.float64] | NDArray[np.int64]
 Context = Mapping[str, NDArray[np.float64]]
-Scorer = Callable[[Truth, Floats, Floats | None, Context], float]
+Scorer = Callable[[Floats], float]
+"""From weights of shape [n] to the metric's value: all that depends on the rows alone has been done."""
+Prepare = Callable[[Truth, Floats, Context], Scorer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +33,15 @@ class Metric:
         What the function is given as its prediction: probabilities (``[n]`` of the positive class for a binary
         task, ``[n, k]`` otherwise), class codes ``[n]``, or values ``[n]``.
     tasks : frozenset of str
-        The tasks it can score: binary, multiclass, regression, forecast.
+        The tasks it can score: binary, multiclass, regression, forecast (and recommend, which no family trains yet).
     greater_is_better : bool
         Its direction.
     low, high : float
         The range of its values.
-    score : callable
-        ``score(truth, prediction, weights or None, context) -> float``. ``truth`` holds class codes or values,
-        ``context`` per-row arrays some metrics need (``"scale"`` for MASE). NaN when undefined, as ROC AUC is
-        on rows of one class.
+    prepare : callable
+        ``prepare(truth, prediction, context) -> scorer``: sorts, bins or subtracts once, and returns a function of
+        the weights alone, so that a thousand resamples of the same rows (which differ in their weights only) cost a
+        thousand weighted sums. NaN when undefined, as ROC AUC is on rows of one class.
     """
 
     name: str
@@ -50,13 +52,54 @@ class Metric:
     greater_is_better: bool
     low: float
     high: float
-    score: Scorer
+    prepare: Prepare
 
     def __call__(
         self, truth: Truth, prediction: Floats, weights: Floats | None = None, context: Context | None = None
     ) -> float:
         """Score predictions; see `score`."""
-        return self.score(truth, prediction, weights, context or {})
+        return self.score(truth, prediction, weights, context)
+
+    def score(
+        self, truth: Truth, prediction: Floats, weights: Floats | None = None, context: Context | None = None
+    ) -> float:
+        """Score predictions.
+
+        Parameters
+        ----------
+        truth : array of shape [n]
+            Class codes or values.
+        prediction : array of shape [n] or [n, k]
+            What the metric `reads`.
+        weights : float64 array of shape [n], optional
+            Weight of each row; a weight of two counts as two copies of the row.
+        context : mapping of str to array of shape [n], optional
+            Per-row figures some metrics need: ``"scale"`` for MASE.
+
+        Returns
+        -------
+        float
+            NaN when undefined on these rows, or when a prediction is NaN.
+        """
+        return self.scorer(truth, prediction, context)(np.ones(len(truth)) if weights is None else weights)
+
+    def scorer(self, truth: Truth, prediction: Floats, context: Context | None = None) -> Scorer:
+        """Return the score as a function of the weights (float64 of shape [n]) alone; see `prepare`."""
+        prediction = np.asarray(prediction, dtype=np.float64)
+        if len(truth) != len(prediction):
+            raise ValueError(f"{len(truth)} rows of truth, {len(prediction)} of prediction")
+        if len(truth) == 0 or np.isnan(prediction).any():
+            return _undefined
+        with np.errstate(all="ignore"):
+            inner = self.prepare(truth, prediction, context or {})
+
+        def score(weights: Floats) -> float:
+            if not weights.any():
+                return float("nan")
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                return float(inner(weights))
+
+        return score
 
     def better(self, one: float, other: float) -> bool:
         """Say whether one value is better than another."""
@@ -65,3 +108,7 @@ class Metric:
     def loss(self, value: float) -> float:
         """Return the value turned so that less is better."""
         return -value if self.greater_is_better else value
+
+
+def _undefined(weights: Floats) -> float:
+    return float("nan")
