@@ -10,10 +10,12 @@ a line to the CHANGELOG. A bundle with a higher number than the reader's is refu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from modelyard.brief.brief import Brief
+from modelyard.core.canonical import content_hash
 from modelyard.data.schema import Schema
 from modelyard.encoding.encoding import Encoding
 
@@ -69,3 +71,25 @@ class Manifest:
     files: dict[str, str]
     lineage: Lineage
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+PLATFORM = frozenset({"python", "platform", "machine", "processor", "system", "cores"})
+"""Entries of the environment that say where training ran; every other one is a package and its version."""
+
+
+def identity(manifest: Mapping[str, Any]) -> str:
+    """Return the bundle's hash: SHA-256 over what the bundle is.
+
+    When, where and under what name it was made does not count: left out are the lineage's run, moment and commit,
+    the platform, and where brief and table lay. Two runs of one recipe give one hash.
+
+    Parameters
+    ----------
+    manifest : mapping
+        The manifest as plain JSON, as it is read from the file, so that a field a later version adds counts too.
+    """
+    lineage = {k: v for k, v in manifest["lineage"].items() if k not in {"run", "created", "commit"}}
+    lineage["environment"] = {k: v for k, v in lineage["environment"].items() if k not in PLATFORM}
+    brief = {k: v for k, v in manifest["brief"].items() if k != "source"}
+    brief["data"] = {k: v for k, v in brief["data"].items() if k != "path"}
+    return content_hash({**manifest, "lineage": lineage, "brief": brief})

@@ -1,0 +1,104 @@
+"""One ONNX graph, run by ONNX Runtime: encoding, trees, blend and calibration in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import polars as pl
+
+from modelyard.bundle.runtimes.runtime import Answers, Row
+from modelyard.core.errors import BundleError
+from modelyard.encoding.encoding import Encoding
+
+FILE = "model.onnx"
+CHUNK = 65_536
+"""Rows given to the graph at once: bounds the memory of its intermediate results."""
+
+
+class OnnxRuntime:
+    """A graph and its session.
+
+    Parameters
+    ----------
+    graph : bytes
+        The content of ``model.onnx``.
+    encoding : Encoding
+        The layout of its two inputs.
+    outputs : int
+        Columns its answer must have.
+    threads : int
+        Threads within one call. One is fastest for single rows, and lets a server start one worker for each core.
+
+    Raises
+    ------
+    BundleError
+        If ONNX Runtime does not accept the graph, or its inputs and output are not those of the encoding.
+    """
+
+    def __init__(self, graph: bytes, encoding: Encoding, outputs: int, threads: int = 1) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # A spinning thread burns a core between requests, which the neighbours on the machine need.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        try:
+            self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime has no common base below Exception
+            raise BundleError(
+                f"The bundle's file '{FILE}' is not a graph that ONNX Runtime {ort.__version__} can run.",
+                where=str(error).splitlines()[0],
+                do="Update onnxruntime, or pack the model again.",
+            ) from error
+        self._encoding = encoding
+        self._run = self._session.run
+        self._takes_numbers, self._takes_strings = bool(encoding.numbers), bool(encoding.strings)
+        self._check_interface(outputs)
+
+    def rows(self, rows: Sequence[Row]) -> Answers:
+        """Answer checked rows."""
+        return self.matrices(*self._encoding.rows(rows))
+
+    def frame(self, frame: pl.DataFrame) -> Answers:
+        """Answer a typed frame, in chunks."""
+        chunks = [self.matrices(*self._encoding.frame(part)) for part in frame.iter_slices(CHUNK)]
+        if not chunks:
+            return self.matrices(*self._encoding.frame(frame))
+        return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+
+    def matrices(self, numbers: Any, strings: Any) -> Answers:
+        """Answer encoded rows: float32 ``[n, p]`` and object ``[n, q]``."""
+        feed = {}
+        if self._takes_numbers:
+            feed["numbers"] = numbers
+        if self._takes_strings:
+            feed["strings"] = strings
+        answer: Answers = self._run(["answer"], feed)[0]
+        return answer
+
+    def _check_interface(self, outputs: int) -> None:
+        expected = {"numbers": ("tensor(float)", len(self._encoding.numbers))} if self._takes_numbers else {}
+        if self._takes_strings:
+            expected["strings"] = ("tensor(string)", len(self._encoding.strings))
+        found = {i.name: (i.type, _width(i.shape)) for i in self._session.get_inputs()}
+        answers = {o.name: (o.type, _width(o.shape)) for o in self._session.get_outputs()}
+        fits = found.keys() == expected.keys() and all(
+            found[name][0] == kind and found[name][1] in (width, None) for name, (kind, width) in expected.items()
+        )
+        if fits and answers.get("answer") in (("tensor(float)", outputs), ("tensor(float)", None)):
+            return
+        raise BundleError(
+            f"The bundle's file '{FILE}' does not fit its manifest.",
+            where=f"It takes {found} and gives {answers}.",
+            allowed=f"It takes {expected} and gives 'answer' with {outputs} columns.",
+            do="Pack the model again.",
+        )
+
+
+def _width(shape: Sequence[Any]) -> int | None:
+    """Return the columns of a matrix, or None when the graph does not say."""
+    return shape[1] if len(shape) == 2 and isinstance(shape[1], int) else None

@@ -1,0 +1,100 @@
+"""Writing a bundle's folder and archive from its parts: the half of packing that knows nothing of training."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from modelyard.bundle.archive import write_archive
+from modelyard.bundle.bom import bill_of_materials
+from modelyard.bundle.manifest import Manifest
+from modelyard.bundle.mlmodel import mlmodel_files
+from modelyard.bundle.verify import MANIFEST, SEAL, seal
+from modelyard.core.canonical import bytes_hash, pretty_json
+from modelyard.core.files import guarded, write_atomic
+from modelyard.data.profile import Profile
+from modelyard.families.fitted import Export
+
+ANSWERING = ("modelyard", "msgspec", "numpy", "onnxruntime", "polars", "pyarrow", "pandas", "mlflow", "pyyaml")
+"""Packages a bundle answers with, through this package or through MLflow."""
+
+
+def write_bundle(
+    folder: Path,
+    draft: Manifest,
+    export: Export,
+    *,
+    profile: Profile,
+    card: str,
+    examples: Sequence[Mapping[str, Any]],
+) -> Path:
+    """Write a bundle's folder, whole or not at all, and its ``.tar.gz`` beside it.
+
+    Parameters
+    ----------
+    folder : Path
+        Where; a bundle that is there already is replaced.
+    draft : Manifest
+        Everything but the hashes of the files.
+    export : Export
+        The model's files.
+    profile : Profile
+        Reference for monitoring: what the rows and the predictions looked like.
+    card : str
+        The model card, Markdown.
+    examples : sequence of mapping
+        A few rows a user can send.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    WorkspaceError
+        If it cannot be written.
+    """
+    versions = answering_versions()
+    files: dict[str, bytes] = {
+        **export.files,
+        **mlmodel_files(draft.schema, versions),
+        "profile.json": pretty_json(profile),
+        "model-card.md": card.encode(),
+        "examples.json": pretty_json(list(examples)),
+    }
+    hashes = {name: bytes_hash(content) for name, content in files.items()}
+    files["bom.cdx.json"] = bill_of_materials(replace(draft, files=hashes), versions)
+    manifest = replace(draft, files={name: bytes_hash(content) for name, content in sorted(files.items())})
+    files[MANIFEST] = pretty_json(manifest)
+    files[SEAL] = seal(files[MANIFEST])
+    target = folder.absolute()
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    with guarded(target):
+        try:
+            for name, content in files.items():
+                write_atomic(part / name, content)
+            if target.exists():
+                shutil.rmtree(target)
+            part.rename(target)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+    write_archive(target, target.with_name(f"{target.name}.tar.gz"), draft.name)
+    return target
+
+
+def answering_versions() -> dict[str, str]:
+    """Return the installed versions of the packages a bundle answers with."""
+    found = {}
+    for name in ANSWERING:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
