@@ -21,7 +21,7 @@ _HOMES = {
     "propose": "modelyard.retraining.propose",
     "develop": "modelyard.flow.develop",
     "Brief": "modelyard.brief.brief",
-    "Bundle": "modelyard.bundle.load",
+    "Bundle": "modelyard.bundle.bundle",
     "Dataset": "modelyard.data.dataset",
     "ModelyardError": "modelyard.core.errors",
     "Report": "modelyard.evaluation.report",

@@ -38,3 +38,18 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: st
         ]
         line = "  ".join(cells).rstrip()
         click.echo(click.style(line, bold=True) if number == 0 else line)
+
+
+def print_move(moved: Any, as_json: bool) -> None:
+    """Print where a release now stands, and what its gates said."""
+    release = moved.release
+    if as_json:
+        gates = [{"name": g.name, "answer": g.answer, "why": g.why} for g in moved.gates]
+        print_json({"name": release.name, "version": release.version, "stage": release.stage, "gates": gates})
+        return
+    click.echo(f"{release.name} version {release.version} is in {release.stage} (bundle {release.hash[:12]})")
+    colour = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
+    for gate in moved.gates:
+        click.echo(f"  {click.style(f'{gate.answer:<13}', fg=colour[gate.answer])}{gate.name}: {gate.why}")
+    if moved.mirror:
+        click.echo(f"  note         {moved.mirror}")

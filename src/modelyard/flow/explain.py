@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from modelyard.bundle.load import Bundle
+from modelyard.bundle.bundle import Bundle
 from modelyard.data.read import read_batches
 
 

@@ -83,6 +83,20 @@ def find_release(word: str, yard: Workspace) -> Release:
     return max(chosen, key=lambda r: r.version)
 
 
+def find_movable(word: str, yard: Workspace) -> Release:
+    """Return the release a move is about: as `find_release`, but without a version the newest not in production.
+
+    Raises
+    ------
+    RegistryError
+        If there is none.
+    """
+    if "@" in word:
+        return find_release(word, yard)
+    waiting = [r for r in Registry(yard.registry).releases(word) if r.stage in ("development", "staging")]
+    return max(waiting, key=lambda r: r.version) if waiting else find_release(word, yard)
+
+
 def find_recipe(word: str, yard: Workspace) -> Mapping[str, Any]:
     """Return the recipe of a run, by its id, or from a recipe file.
 

@@ -1,0 +1,39 @@
+"""``modelyard serve``: serve a bundle over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("serve")
+@click.argument("bundle")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
+@click.option("--log", type=click.Path(path_type=Path), help="Folder of the prediction log; default: in the workspace.")
+@click.option("--no-log", is_flag=True, help="Write no prediction log.")
+@click.option(
+    "--workspace", type=click.Path(path_type=Path), envvar="MODELYARD_WORKSPACE", default=Path("yard"), show_default=True,
+    help="Folder of runs, registry and tracking.",
+)  # fmt: skip
+def command(bundle: str, host: str, port: int, log: Path | None, no_log: bool, workspace: Path) -> None:
+    """Serve a bundle over HTTP: POST /v1/predict, /health/live, /health/ready, /metrics, /openapi.json, /docs.
+
+    BUNDLE is a bundle's folder or archive, a run's id, or a release's name. SIGTERM lets requests in flight finish.
+
+    \b
+    Examples:
+      modelyard serve k7
+      modelyard serve readmission@production --host 0.0.0.0 --port 8080
+      modelyard serve bundle.tar.gz --no-log
+    """
+    path = Path(bundle)
+    if not path.exists() or not (path.is_file() or (path / "manifest.json").is_file()):
+        # Runs and releases need the workspace and its imports; a server in a container has a path and neither.
+        from modelyard.flow.refs import find_bundle
+
+        path = find_bundle(bundle, workspace)
+    from modelyard.serving.serve import serve
+
+    serve(path, host=host, port=port, log=None if no_log else log or workspace / "predictions")

@@ -1,0 +1,186 @@
+"""Releases: what register, promote and rollback need of a run, gathered from the workspace."""
+
+from __future__ import annotations
+
+import getpass
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelyard.bundle.latency import Timing
+from modelyard.bundle.load import load_bundle
+from modelyard.core.canonical import from_json
+from modelyard.core.errors import ModelyardError
+from modelyard.data.finding import Finding
+from modelyard.evaluation.store import load_report
+from modelyard.flow.compare import bundle_answers, run_brief, test_rows
+from modelyard.flow.workspace import Workspace
+from modelyard.metrics.find import metric as find_metric
+from modelyard.metrics.intervals import paired
+from modelyard.metrics.reading import reading
+from modelyard.registry.gates import better_than_production
+from modelyard.registry.mirror import Mirror
+from modelyard.registry.register import register
+from modelyard.registry.release import Event, Gate, Release, Stage
+from modelyard.registry.store import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A release where it now stands, what the gates said, and what the mirror could not do."""
+
+    release: Release
+    gates: tuple[Gate, ...]
+    mirror: str
+
+
+def register_run(yard: Workspace, word: str, by: str | None = None) -> Moved:
+    """Enter a run's bundle in the registry, with the answers of its gates.
+
+    Parameters
+    ----------
+    yard : Workspace
+    word : str
+        A run's id or name, or "last".
+    by : str, optional
+        Who enters it; default the user of this machine.
+
+    Raises
+    ------
+    ModelyardError
+        If there is no such run, or its bundle is damaged.
+    """
+    record = yard.find(word)
+    folder = yard.folder(record)
+    bundle = load_bundle(folder / "bundle")
+    registry = Registry(yard.registry)
+    release = register(
+        bundle,
+        load_report(folder / "report.json"),
+        registry=registry,
+        latency=load_timing(folder),
+        findings=load_findings(folder),
+        by=by or user(),
+    )
+    return Moved(release, _last_gates(registry, release), _mirror(yard, release))
+
+
+def promote_release(
+    yard: Workspace,
+    release: Release,
+    to: Stage | None,
+    *,
+    by: str | None = None,
+    approved_by: str | None = None,
+    why: str | None = None,
+) -> Moved:
+    """Move a release on, after comparing it with the one in production on the same rows.
+
+    Raises
+    ------
+    GateFailed, Undecided
+        If a gate says no, or cannot say and nobody approves.
+    RegistryError
+        If the stages do not allow the move.
+    """
+    registry = Registry(yard.registry)
+    present = registry.current(release.name)
+    rival = present if present is not None and present.version != release.version else None
+    moved = registry.promote(
+        release.name,
+        release.version,
+        to,
+        by=by or user(),
+        gates=(_against_production(yard, release, rival),),
+        approved_by=approved_by,
+        why=why,
+        against=None if rival is None else rival.version,
+    )
+    return Moved(moved, _last_gates(registry, moved), _mirror(yard, moved))
+
+
+def roll_back(yard: Workspace, name: str, *, by: str | None = None, why: str = "") -> Moved:
+    """Put the production release before the present one back.
+
+    Raises
+    ------
+    RegistryError
+        If there is none to go back to.
+    """
+    release = Registry(yard.registry).rollback(name, by=by or user(), why=why)
+    return Moved(release, (), _mirror(yard, release))
+
+
+def history_lines(events: tuple[Event, ...]) -> list[str]:
+    """Return what happened, a line each, with the gates that did not pass below."""
+    lines = []
+    for e in events:
+        move = f"{e.before or '-'} -> {e.after or '-'}"
+        lines.append(f"{e.at}  {e.name} {e.version:<3} {e.action:<9} {move:<28} by {e.by}  {e.note}".rstrip())
+        lines += [f"{'':<22}{g.name}: {g.answer}, {g.why}" for g in e.gates if g.answer != "pass"]
+    return lines
+
+
+def load_timing(folder: Path) -> Timing | None:
+    """Return how fast a run's packed bundle answered, or None where it was not measured."""
+    path = folder / "latency.json"
+    return from_json(path.read_bytes(), Timing) if path.is_file() else None
+
+
+def load_findings(folder: Path) -> tuple[Finding, ...]:
+    """Return what a run saw in its data."""
+    return from_json((folder / "findings.json").read_bytes(), tuple[Finding, ...])
+
+
+def user() -> str:
+    """Return who is at this machine, for the history."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def mirror(yard: Workspace) -> Mirror:
+    """Return the mirror that shows releases in MLflow's registry."""
+    from modelyard.adapters.mlflow_registry import MLflowMirror
+
+    return MLflowMirror(yard.root)
+
+
+def _mirror(yard: Workspace, release: Release) -> str:
+    """Show a release in the mirror; a mirror that fails never undoes a move, it is only said."""
+    try:
+        mirror(yard).show(release, Registry(yard.registry).releases(release.name))
+    except Exception as error:
+        return f"MLflow's registry does not show it: {type(error).__name__}: {error}"
+    return ""
+
+
+def _last_gates(registry: Registry, release: Release) -> tuple[Gate, ...]:
+    return registry.history(release.name, release.version)[-1].gates
+
+
+def _against_production(yard: Workspace, release: Release, rival: Release | None) -> Gate:
+    """Compare with production on the rows the new model was tested on; the old one must not have learnt from them."""
+    if rival is None:
+        return better_than_production(None, None)
+    try:
+        one, other = (yard.find(r.run) for r in (release, rival))
+        brief, former = run_brief(yard, one), run_brief(yard, other)
+        rows = test_rows(brief).test
+        if rows is None:
+            return better_than_production(rival, None, missing="no untouched rows were kept")
+        if (brief.validation, brief.seed, brief.data.group, brief.data.time) != (
+            former.validation, former.seed, former.data.group, former.data.time,
+        ):  # fmt: skip
+            return better_than_production(
+                rival, None, missing="it was split otherwise and may have learnt from the rows"
+            )
+        metric = find_metric(one.metric)
+        answers = [reading(metric, bundle_answers(yard, r, rows)) for r in (one, other)]
+        gain = paired(
+            metric, rows.truth(), answers[0], answers[1],
+            weights=rows.weights(), groups=rows.groups(), context=rows.extras, seed=brief.seed,
+        )  # fmt: skip
+    except ModelyardError as error:
+        return better_than_production(rival, None, missing=error.what)
+    return better_than_production(rival, gain, n=len(rows))
