@@ -4,94 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
 
+from modelyard.core.blocks import (
+    Block,
+    Code,
+    Details,
+    Diagram,
+    Facts,
+    Figure,
+    Heading,
+    Listing,
+    Note,
+    Table,
+    Text,
+)
+from modelyard.core.files import write_atomic
+from modelyard.core.html import html_page
+from modelyard.core.inline import literal
+from modelyard.core.markdown import Face
 
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """A section's title; level 2 or 3 (a document's own title is level 1)."""
-
-    text: str
-    level: Literal[2, 3] = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A paragraph; ``**bold**``, `` `code` `` and ``[link](address)`` are understood, all else is escaped."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A paragraph that must not be missed."""
-
-    kind: Literal["good", "warn", "bad", "info"]
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """Label and value, a line each."""
-
-    rows: Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table; cells are understood as `Text` is. ``align`` holds "l" or "r" for each column."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    align: str = ""
-    caption: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """Items, a bullet each."""
-
-    items: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """Text kept as it is."""
-
-    text: str
-    language: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A picture as SVG, with what it shows in words for those who cannot see it."""
-
-    svg: str
-    alt: str
-    caption: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Diagram:
-    """Boxes and arrows: Mermaid in Markdown, SVG in HTML.
-
-    ``nodes`` are (key, text); ``edges`` (key, key, text on the arrow or "").
-    """
-
-    nodes: Sequence[tuple[str, str]]
-    edges: Sequence[tuple[str, str, str]]
-    caption: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Details:
-    """Blocks a reader opens when wanted."""
-
-    title: str
-    blocks: Sequence[Block]
-
-
-Block = Heading | Text | Note | Facts | Table | Listing | Code | Figure | Diagram | Details
+__all__ = [
+    "Block", "Code", "Details", "Diagram", "Document", "Facts", "Figure", "Heading", "Listing", "Note", "Table", "Text",
+    "literal",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +53,37 @@ class Document:
     blocks: Sequence[Block]
     commands: Sequence[str] = ()
     links: Sequence[tuple[str, str]] = ()
+
+    def markdown(self, stem: str = "figure") -> str:
+        """Return the document as GitHub-flavoured Markdown; pictures are named ``figures/{stem}-1.svg`` and so on."""
+        return Face(stem).document(self)
+
+    def html(self) -> str:
+        """Return the document as one page that needs no other file and runs no script."""
+        return html_page(self)
+
+    def write(self, folder: Path, stem: str) -> tuple[Path, Path]:
+        """Write both faces, and the Markdown's pictures under ``folder/figures``.
+
+        Parameters
+        ----------
+        folder : Path
+            Made when missing.
+        stem : str
+            File name without its ending, such as ``"3-evaluation"``.
+
+        Returns
+        -------
+        (Path, Path)
+            The Markdown file and the HTML file.
+
+        Raises
+        ------
+        WorkspaceError
+            If the folder cannot be written.
+        """
+        face = Face(stem)
+        text = face.document(self)
+        for name, svg in face.figures:
+            write_atomic(folder / name, svg)
+        return write_atomic(folder / f"{stem}.md", text), write_atomic(folder / f"{stem}.html", self.html())
