@@ -2,52 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
-from modelyard.brief.brief import ColumnKind, Task
+from modelyard.brief.brief import Task
+from modelyard.data.check import RowCheck
+from modelyard.data.column import Column, Physical, Role, Value
 
-Role = Literal["feature", "label", "group", "time", "weight", "ignored"]
-Value = float | str | bool | None
+__all__ = ["Column", "Physical", "Role", "Schema", "Value"]
 
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column as the development rows showed it.
-
-    Attributes
-    ----------
-    name : str
-        As in the table.
-    kind : {"number", "category", "boolean", "date", "text", "id"}
-        What its values mean.
-    role : {"feature", "label", "group", "time", "weight", "ignored"}
-        What it is used for; only features reach the model. A date that is the time column gives the model its
-        parts (month, weekday, hour), never its absolute place in time.
-    physical : {"integer", "float", "string", "boolean", "date", "datetime"}
-        How its values are written.
-    missing : float
-        Share of missing values, 0 to 1.
-    distinct : int
-        Number of distinct values.
-    low, high : float or None
-        Range of a number; of a date, in seconds since 1970 (UTC).
-    levels : tuple of str
-        Levels of a category or boolean, most frequent first, at most 1,000.
-    sensitive : bool
-        Named by the brief for fairness slices.
-    """
-
-    name: str
-    kind: ColumnKind
-    role: Role
-    physical: Literal["integer", "float", "string", "boolean", "date", "datetime"]
-    missing: float = 0.0
-    distinct: int = 0
-    low: float | None = None
-    high: float | None = None
-    levels: tuple[str, ...] = ()
-    sensitive: bool = False
+_CHECKS: dict[int, tuple[object, RowCheck]] = {}
+_MOST_CHECKS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +59,39 @@ class Schema:
         KeyError
             If there is none.
         """
-        return next(c for c in self.columns if c.name == name)
+        found = next((c for c in self.columns if c.name == name), None)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def check_row(
+        self, row: Mapping[str, object], *, unknown: Literal["refuse", "ignore"] = "refuse", pointer: str = ""
+    ) -> dict[str, Value | datetime]:
+        """Turn one row from outside into typed values, or say everything that is wrong with it.
+
+        Parameters
+        ----------
+        row : mapping of str to value
+            As JSON gives it: numbers, strings, true and false, null; dates as ISO 8601 text.
+        unknown : {"refuse", "ignore"}
+            What to do with a field the schema does not know.
+        pointer : str
+            JSON pointer of the row itself, such as ``"/instances/3"``.
+
+        Returns
+        -------
+        dict
+            A value for each of `features`: float, str, bool, a naive UTC datetime, or None where missing. A category
+            never seen in development is kept: the model has a bucket for it.
+
+        Raises
+        ------
+        RowError
+            With one problem for each bad field.
+        """
+        held = _CHECKS.get(id(self))
+        if held is None or held[0] is not self:  # an address is used again once its owner is gone
+            if len(_CHECKS) >= _MOST_CHECKS:
+                _CHECKS.clear()
+            held = _CHECKS[id(self)] = (self, RowCheck(self.columns, self.features))
+        return held[1](row, unknown == "refuse", pointer)

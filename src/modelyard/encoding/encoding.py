@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,13 @@ from modelyard.data.schema import Schema
 Part = Literal["value", "days", "year", "month", "day", "weekday", "hour"]
 MISSING = ""
 """How a missing category is written in the matrix of strings; no level is ever empty."""
+
+_DATE_PARTS: tuple[Part, ...] = ("days", "year", "month", "day", "weekday", "hour")
+_TIME_PARTS: tuple[Part, ...] = ("month", "day", "weekday", "hour")
+_EPOCH = datetime(1970, 1, 1)
+_MICROSECOND = timedelta(microseconds=1)
+_DAY = 86_400e6
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +60,86 @@ class Encoding:
     @classmethod
     def of(cls, schema: Schema) -> Encoding:
         """Lay out the features of a schema: texts and ids stay out, a time column gives only its parts."""
-        raise NotImplementedError
+        numbers: list[NumberInput] = []
+        strings: list[str] = []
+        for column in schema.features:
+            if column.kind == "category":
+                strings.append(column.name)
+            elif column.kind in ("number", "boolean") and column.role == "feature":
+                numbers.append(NumberInput(column.name))
+            elif column.kind == "date":
+                parts = _TIME_PARTS if column.role == "time" else _DATE_PARTS
+                clock = column.physical == "datetime"
+                numbers += [NumberInput(column.name, part) for part in parts if clock or part != "hour"]
+        return cls(tuple(numbers), tuple(strings))
 
     def frame(self, frame: pl.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.object_]]:
-        """Encode a typed frame: float32 ``[n, len(numbers)]`` and object ``[n, len(strings)]`` of str."""
-        raise NotImplementedError
+        """Encode a typed frame.
+
+        Parameters
+        ----------
+        frame : polars.DataFrame
+            With every feature, typed as its schema says.
+
+        Returns
+        -------
+        (float32 array, object array)
+            ``[n, len(numbers)]`` with NaN for missing, and ``[n, len(strings)]`` of str with `MISSING` for missing.
+        """
+        numbers = np.empty((frame.height, len(self.numbers)), dtype=np.float64)
+        for i, wanted in enumerate(self.numbers):
+            series = frame[wanted.column]
+            numbers[:, i] = (
+                (series if wanted.part == "value" else _part(series, wanted.part)).cast(pl.Float64).to_numpy()
+            )
+        strings = np.empty((frame.height, len(self.strings)), dtype=np.object_)
+        for i, name in enumerate(self.strings):
+            strings[:, i] = frame[name].fill_null(MISSING).to_numpy()
+        return _float32(numbers), strings
 
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[NDArray[np.float32], NDArray[np.object_]]:
-        """Encode checked rows (see ``check_row``), without a frame: the fast path of one request."""
-        raise NotImplementedError
+        """Encode checked rows (see ``Schema.check_row``), without a frame: the fast path of one request.
+
+        Parameters
+        ----------
+        rows : sequence of mapping
+            Typed values by column; None, or no entry, is missing.
+
+        Returns
+        -------
+        (float32 array, object array)
+            As `frame` returns them, to the last bit.
+        """
+        # numpy reads None as NaN, and true and false as 1 and 0.
+        numbers = np.array(
+            [[_value(row.get(w.column), w.part) for w in self.numbers] for row in rows], dtype=np.float64
+        ).reshape(len(rows), len(self.numbers))
+        strings = np.empty((len(rows), len(self.strings)), dtype=np.object_)
+        for i, row in enumerate(rows):
+            strings[i] = [row.get(name) or MISSING for name in self.strings]
+        return _float32(numbers), strings
+
+
+def _float32(numbers: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Round to float32; what is too large for it becomes its largest number, never infinite."""
+    return np.clip(numbers, -_LARGEST, _LARGEST).astype(np.float32)
+
+
+def _part(moments: pl.Series, part: Part) -> pl.Series:
+    if part == "days":
+        return moments.dt.epoch("us").cast(pl.Float64) / _DAY
+    return {
+        "year": moments.dt.year,
+        "month": moments.dt.month,
+        "day": moments.dt.day,
+        "weekday": moments.dt.weekday,
+        "hour": moments.dt.hour,
+    }[part]()
+
+
+def _value(value: Any, part: Part) -> Any:
+    if part == "value" or value is None:
+        return value
+    if part == "days":
+        return ((value - _EPOCH) // _MICROSECOND) / _DAY
+    return value.isoweekday() if part == "weekday" else getattr(value, part)

@@ -1,0 +1,222 @@
+"""Delimited text (CSV and its kin): the separator is found, every record must have as many fields as the header."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from modelyard.core.errors import DataError
+from modelyard.data.finding import Finding
+
+NULLS = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "?")
+"""What a cell of a text file may hold instead of a value."""
+
+_SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
+_NOT_READ = {":": "a colon", "^": "a caret", "~": "a tilde", "\x01": "the character 0x01", " ": "blanks"}
+_SNIFF_BYTES = 1 << 16
+_SNIFF_RECORDS = 100
+_BLOCK_BYTES = 1 << 23
+_BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a text file is written: its separator, its column names, and what was noticed on the way."""
+
+    separator: str
+    names: tuple[str, ...]
+    notes: tuple[Finding, ...] = ()
+
+
+def layout(path: Path) -> Layout:
+    """Find the separator and read the header.
+
+    Raises
+    ------
+    DataError
+        If the file is empty, not UTF-8, has one column only, or two columns of one name.
+    """
+    sample, whole = _sample(path)
+    if not sample.strip():
+        raise DataError("The file is empty.", where=str(path), do="Name a file with a header and at least one row.")
+    lines = sample.splitlines(keepends=True)
+    # The last line of a cut sample is seldom whole.
+    lines = lines if whole or len(lines) < 3 else lines[:-1]
+    separator = max(_SEPARATORS, key=lambda s: _agreement(lines, s))
+    if _agreement(lines, separator) == 0:
+        raise _one_column(path, lines)
+    header = [name.strip() for name in next(csv.reader(lines, delimiter=separator))]
+    unnamed = [i for i, name in enumerate(header) if not name]
+    for i in unnamed:
+        header[i] = f"unnamed_{i + 1}"
+    double = sorted({name for name in header if header.count(name) > 1}) if len(set(header)) < len(header) else []
+    if double:
+        raise duplicate_names(double, str(path))
+    notes = tuple(
+        Finding(
+            "unnamed",
+            "note",
+            header[i],
+            f"Column {i + 1} has no name in the header; it is called '{header[i]}' here.",
+            "It is often a row number that another program wrote.",
+            f"Add {header[i]} to data.drop, or name it in the file.",
+        )
+        for i in unnamed
+    )
+    return Layout(separator, tuple(header), notes)
+
+
+def duplicate_names(names: list[str], where: str) -> DataError:
+    """Return the error for columns that share a name."""
+    listed = ", ".join(f"'{n}'" for n in names[:5]) + (", ..." if len(names) > 5 else "")
+    return DataError(
+        f"Two columns have the same name: {listed}.",
+        where=where,
+        allowed="Every column has a name of its own.",
+        do="Rename or remove one of them.",
+    )
+
+
+def read_text(path: Path, form: Layout) -> Iterator[pl.DataFrame]:
+    """Read a text file in blocks of some megabytes: every column String, blanks stripped, `NULLS` as null.
+
+    Raises
+    ------
+    DataError
+        For a record with another number of fields than the header, and for text that is not UTF-8.
+    """
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    try:
+        with _opened(path) as stream:
+            reader = arrow_csv.open_csv(
+                stream,
+                # A block must hold the header, however wide the table is.
+                read_options=arrow_csv.ReadOptions(
+                    column_names=list(form.names), skip_rows_after_names=1, block_size=_BLOCK_BYTES
+                ),
+                parse_options=arrow_csv.ParseOptions(delimiter=form.separator, newlines_in_values=True),
+                convert_options=arrow_csv.ConvertOptions(
+                    column_types=dict.fromkeys(form.names, pa.large_string()),
+                    null_values=list(NULLS),
+                    strings_can_be_null=True,
+                    quoted_strings_can_be_null=True,
+                ),
+            )
+            for batch in reader:
+                if batch.num_rows:
+                    yield _cleaned(pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch]))))
+    except (pa.ArrowInvalid, pa.ArrowException, OSError) as error:
+        raise _explained(path, form, error) from None
+
+
+def _cleaned(frame: pl.DataFrame) -> pl.DataFrame:
+    """Strip blanks around values, and read what only then is a null as one."""
+    blank = frame.select(pl.all().str.contains(r"^\s|\s$").any()).row(0)
+    names = [name for name, any_blank in zip(frame.columns, blank, strict=True) if any_blank]
+    if not names:
+        return frame
+    stripped = pl.col(names).str.strip_chars()
+    return frame.with_columns(pl.when(stripped.is_in(NULLS)).then(None).otherwise(stripped).name.keep())
+
+
+def _opened(path: Path) -> Any:
+    import pyarrow as pa
+
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return pa.input_stream(str(path), compression="gzip" if packed else None)
+
+
+def _sample(path: Path) -> tuple[str, bool]:
+    with _opened(path) as stream:
+        raw = stream.read(_SNIFF_BYTES)
+        if raw[:2] in _BOMS:
+            raise _not_utf8(path, f"It is written in {_BOMS[raw[:2]]}.")
+        # A header of thousands of columns can be longer than the sample.
+        while raw.count(b"\n") < 2 and (more := stream.read(_SNIFF_BYTES)):
+            raw += more
+        whole = not stream.read(1)
+    if b"\x00" in raw:
+        raise DataError(
+            "The file is neither a table in text nor Parquet or Arrow.",
+            where=str(path),
+            allowed="CSV (UTF-8), Parquet, Arrow and Feather files are read.",
+            do="Export the table as one of these.",
+        )
+    return raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors="replace"), whole
+
+
+def _agreement(lines: list[str], separator: str) -> float:
+    """Score a separator: how much of the records agree with the header, then how many fields they have."""
+    try:
+        counts = [
+            len(r) for _, r in zip(range(_SNIFF_RECORDS), csv.reader(lines, delimiter=separator), strict=False) if r
+        ]
+    except csv.Error:
+        return 0.0
+    if not counts or counts[0] < 2:
+        return 0.0
+    return sum(c == counts[0] for c in counts) / len(counts) + min(counts[0], 1000) / 1e6
+
+
+def _one_column(path: Path, lines: list[str]) -> DataError:
+    header = lines[0].strip()
+    counts = {
+        s: [len(line.split() if s == " " else line.split(s)) for line in lines[:20] if line.strip()] for s in _NOT_READ
+    }
+    looks = [s for s, c in counts.items() if c[0] > 1 and len(set(c)) == 1]
+    guess = f" It looks as if {_NOT_READ[looks[0]]} separates its columns." if looks else ""
+    shown = header if len(header) <= 60 else header[:60] + "..."
+    return DataError(
+        f"The table has a single column, '{shown}'.{guess}",
+        where=str(path),
+        allowed=f"Columns are separated by {', '.join(_SEPARATORS.values())}.",
+        do="Write the file again with commas, or as Parquet.",
+    )
+
+
+def _not_utf8(path: Path, why: str) -> DataError:
+    return DataError(
+        f"The file is not UTF-8. {why}",
+        where=str(path),
+        allowed="Text files are read as UTF-8.",
+        do="Convert it first, for instance: iconv -f latin1 -t utf-8 OLD > NEW",
+    )
+
+
+def _explained(path: Path, form: Layout, error: Exception) -> DataError:
+    """Read the file again, slowly, to say where it goes wrong; this is only done once it has."""
+    with _opened(path) as stream:
+        number = 0
+        for number, raw in enumerate(stream, start=1):
+            try:
+                raw.decode("utf-8")
+            except UnicodeDecodeError as bad:
+                byte = raw[bad.start]
+                return _not_utf8(path, f"Line {number} holds the byte 0x{byte:02X}, as Latin-1 or Windows-1252 would.")
+    with _opened(path) as stream:
+        lines = (raw.decode("utf-8").removeprefix("\ufeff") for raw in stream)
+        records = csv.reader(lines, delimiter=form.separator)
+        try:
+            before = 0
+            for record in records:
+                if record and len(record) != len(form.names):
+                    have = f"{len(record)} field{'' if len(record) == 1 else 's'}"
+                    quote = " A quotation mark may be missing." if records.line_num - before > 50 else ""
+                    return DataError(
+                        f"Line {before + 1} has {have}, the header has {len(form.names)}.{quote}",
+                        where=f"{path}, line {before + 1}",
+                        allowed=f"Fields are separated by {_SEPARATORS[form.separator]}; text with one is quoted.",
+                        do="Correct the line, or write the file again from its source.",
+                    )
+                before = records.line_num
+        except csv.Error as bad:
+            return DataError(f"The text cannot be read: {bad}.", where=f"{path}, line {records.line_num}")
+    return DataError("The text cannot be read.", where=f"{path}: {error}", do="Write the file again from its source.")

@@ -1,0 +1,154 @@
+"""What reading notices: columns left aside and why, rows left out, names the brief has and the table has not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from modelyard.brief.brief import Brief, ColumnKind
+from modelyard.core.errors import DataError, did_you_mean
+from modelyard.data.column import Column
+from modelyard.data.finding import Finding
+
+_MANY_LEVELS = 1000
+
+
+def not_in_table(names: Sequence[str], brief: Brief) -> list[Finding]:
+    """Check that every column the brief names is there.
+
+    Returns
+    -------
+    list of Finding
+        For sensitive columns that are absent: slices over them cannot be made.
+
+    Raises
+    ------
+    DataError
+        For any other name; a misspelt column under ``drop`` would otherwise stay in.
+    """
+    data = brief.data
+    single = {"label": data.label, "group": data.group, "time": data.time, "weight": data.weight}
+    asked = [(f"data.{key}", name) for key, name in single.items() if name is not None]
+    asked += [("data.drop", n) for n in data.drop] + [("data.keep", n) for n in data.keep]
+    asked += [("data.types", n) for n in data.types]
+    for key, name in asked:
+        if name not in names:
+            raise _absent(key, name, names, brief.source)
+    for key, named in single.items():
+        if named is not None and named in data.drop:
+            raise DataError(
+                f"The brief drops '{named}' and names it as {key}.", where=brief.source, do="Remove it from data.drop."
+            )
+    doubled = [n for n in set(single.values()) if n is not None and list(single.values()).count(n) > 1]
+    if doubled:
+        raise DataError(
+            f"The brief gives '{doubled[0]}' two roles.",
+            where=brief.source,
+            allowed="label, group, time and weight are four columns.",
+            do="Name it once.",
+        )
+    return [
+        Finding(
+            "sensitive",
+            "warn",
+            name,
+            f"The sensitive column '{name}' is not in the table.",
+            "No fairness slice can be made over it.",
+            "Add the column to the table, or correct data.sensitive.",
+        )
+        for name in data.sensitive
+        if name not in names
+    ]
+
+
+def _absent(key: str, name: str, names: Sequence[str], source: str) -> DataError:
+    listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    what = "The label" if key == "data.label" else "The column"
+    return DataError(
+        f"{what} '{name}' is not in the table.",
+        where=f"{source}: {key}",
+        allowed=f"Its columns: {listed}.",
+        do=did_you_mean(name, names) or "Name one of them.",
+    )
+
+
+def left_out(kind: str, column: str, rows: int, of: int, why: str) -> Finding:
+    """Return the note for rows that are not used."""
+    return Finding(
+        kind,
+        "warn",
+        column,
+        f"{rows:,} of {of:,} rows ({100 * rows / of:.1f} %) have {why}.",
+        "They are left out of training and testing.",
+        "Check that they are missing by chance: an outcome that is known later would bias what is left.",
+    )
+
+
+def ignored_because(column: Column, rows: int, asked: ColumnKind | None) -> Finding | None:
+    """Return why a feature cannot be learnt from, or None when it can."""
+    name = column.name
+    if column.missing >= 1.0:
+        return Finding(
+            "empty",
+            "warn",
+            name,
+            f"'{name}' is empty in all {rows:,} rows.",
+            "It is left out.",
+            "Fill it, or remove it from the table.",
+        )
+    if column.kind == "text":
+        return Finding(
+            "text_left_out",
+            "note",
+            name,
+            f"'{name}' holds text.",
+            "It is left out: text columns are not read yet.",
+            f"If it is a category, write data.types: {{{name}: category}}.",
+        )
+    if column.kind == "id":
+        return Finding(
+            "id",
+            "note",
+            name,
+            f"'{name}' has {column.distinct:,} different values in {rows:,} rows: an identifier.",
+            "It is left out: a model would learn single rows by heart.",
+            f"If it is a measurement, write data.types: {{{name}: number}}.",
+        )
+    if column.distinct == 1 and column.missing == 0.0:
+        return Finding(
+            "constant",
+            "note",
+            name,
+            f"'{name}' has one value in every row.",
+            "It is left out: it tells nothing.",
+            "Remove it from the table, or check how the rows were chosen.",
+        )
+    return None
+
+
+def note_kinds(columns: Sequence[Column]) -> list[Finding]:
+    """Return notes on guesses a user may want to correct."""
+    notes = []
+    for column in columns:
+        if column.role == "feature" and column.kind == "category" and column.distinct > _MANY_LEVELS:
+            notes.append(
+                Finding(
+                    "many_levels",
+                    "note",
+                    column.name,
+                    f"'{column.name}' has {column.distinct:,} different values.",
+                    "Most levels have too few rows to be learnt from.",
+                    "Group them, or add the column to data.drop.",
+                )
+            )
+        if column.role == "group" and column.missing > 0:
+            notes.append(
+                Finding(
+                    "group_missing",
+                    "warn",
+                    column.name,
+                    f"'{column.name}' is empty in {100 * column.missing:.1f} % of rows.",
+                    "Those rows are kept together, as if they were one entity.",
+                    "Fill it where the entity is known.",
+                )
+            )
+    return notes

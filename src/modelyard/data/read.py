@@ -1,0 +1,257 @@
+"""Reading: any table in, a typed Dataset with its roles out; nothing is repaired silently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from modelyard.brief.brief import Brief, ColumnKind, Task
+from modelyard.core.errors import DataError
+from modelyard.data.classes import constant_label, order_classes, task_of
+from modelyard.data.column import Column, Role
+from modelyard.data.dataset import Dataset
+from modelyard.data.finding import Finding
+from modelyard.data.fingerprint import fingerprint
+from modelyard.data.infer import date_physical, kind_of, natural, physical_of
+from modelyard.data.measure import measure
+from modelyard.data.notes import ignored_because, left_out, not_in_table, note_kinds
+from modelyard.data.rows import as_text, convert, typed
+from modelyard.data.schema import Schema
+from modelyard.data.source import Table, batches, load
+
+_MOST_UNLABELLED = 0.5
+
+
+def read_data(source: Table = None, brief: Brief | None = None) -> Dataset:
+    """Read a table and settle the type and role of every column.
+
+    Parameters
+    ----------
+    source : path, or pandas, polars or pyarrow table, optional
+        CSV, Parquet, Arrow or Feather; default the path the brief names.
+    brief : Brief, optional
+        Names the label and other roles; without one the table is read as it is, without a label.
+
+    Returns
+    -------
+    Dataset
+        Rows without a label (and, where a time column is named, without a time) are left out with a note. Columns
+        the brief drops are gone, unless they are sensitive: those stay, ignored, for fairness slices.
+
+    Raises
+    ------
+    DataError
+        If the table cannot be read or used as the brief asks.
+    """
+    asked = brief or Brief()
+    source = asked.data.path if source is None else source
+    if source is None:
+        raise DataError("No table is named.", do="Add data.path to the brief, or pass a table.")
+    raw, seen, text = load(source)
+    where = str(source) if isinstance(source, str | Path) else "the table in memory"
+    if not raw.width:
+        raise DataError("The table has no columns.", where=where, do="Name a table with a label and features.")
+    if not raw.height:
+        raise DataError("The table has no rows.", where=where, do="Name a table with at least one row.")
+    frame, read = natural(raw, text)
+    name = fingerprint(frame)
+    notes = [*seen, *read, *not_in_table(frame.columns, asked)]
+    gone = [c for c in asked.data.drop if c not in asked.data.sensitive]
+    frame = frame.drop(gone)
+    return _settled(frame, asked, name, notes)
+
+
+def read_batches(path: str | Path, schema: Schema, rows: int = 100_000) -> Iterator[pl.DataFrame]:
+    """Read a file of any size in typed pieces, for streaming prediction; memory holds one piece.
+
+    Parameters
+    ----------
+    path : path
+        CSV, Parquet, Arrow or Feather.
+    schema : Schema
+        The types to read as; see `modelyard.data.rows.typed`.
+    rows : int
+        At most so many rows a piece.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, a feature is absent or a value is not of its type; rows count from the file's first.
+    """
+    first = 1
+    for piece, text in batches(path, rows):
+        yield typed(piece, schema, text=text, first_row=first)
+        first += piece.height
+
+
+def _settled(frame: pl.DataFrame, brief: Brief, name: str, notes: list[Finding]) -> Dataset:
+    data = brief.data
+    frame = _labelled(frame, data.label, notes)
+    roles = {c: _role(c, brief) for c in frame.columns}
+    columns: list[Column] = []
+    series: list[pl.Series] = []
+    for plain in frame.iter_columns():
+        kind, physical = _kind(plain, data.types.get(plain.name), roles[plain.name]), physical_of(plain)
+        if kind == "date" and plain.dtype == pl.String:
+            physical = date_physical(plain)
+        column = Column(plain.name, kind, roles[plain.name], physical, sensitive=plain.name in data.sensitive)
+        columns.append(column)
+        series.append(plain if column.role == "label" else convert(plain, column))
+    table = pl.DataFrame(series)
+    if data.time is not None:
+        table = _timed(table, data.time, notes)
+    if data.weight is not None:
+        _weighed(table[data.weight])
+    task, classes = _predicted(table, columns, brief)
+    for i, column in enumerate(columns):
+        if column.role == "label":
+            columns[i], label = _label_column(table[column.name], column, task, classes)
+            table = table.with_columns(label)
+    measured = measure(table, columns)
+    settled = []
+    for column in measured:
+        why = ignored_because(column, table.height, data.types.get(column.name)) if column.role == "feature" else None
+        if why is not None:
+            notes.append(why)
+        settled.append(column if why is None else replace(column, role="ignored"))
+    notes += note_kinds(settled)
+    if not any(c.role == "feature" for c in settled) and data.label is not None and task != "forecast":
+        raise DataError(
+            "No column is left to learn from.",
+            do="Drop fewer columns, or name the types of those that are ids or texts.",
+        )
+    if task == "forecast":
+        table = _ordered(table, brief)
+    return Dataset(table, Schema(tuple(settled), task, classes), name, {}, tuple(notes))
+
+
+def _role(column: str, brief: Brief) -> Role:
+    data = brief.data
+    named: dict[str | None, Role] = {data.weight: "weight", data.time: "time", data.group: "group", data.label: "label"}
+    if column in named:
+        return named[column]
+    return "ignored" if column in data.drop else "feature"
+
+
+def _kind(series: pl.Series, asked: ColumnKind | None, role: Role) -> ColumnKind:
+    if role == "group":
+        return "id"
+    if asked is not None:
+        return asked
+    if role == "time":
+        return "date" if series.dtype == pl.String or series.dtype.is_temporal() else "number"
+    if role == "weight":
+        return "number"
+    return kind_of(series)
+
+
+def _labelled(frame: pl.DataFrame, label: str | None, notes: list[Finding]) -> pl.DataFrame:
+    """Leave out rows without a label; refuse a label that is mostly missing."""
+    if label is None:
+        return frame
+    missing = frame[label].null_count()
+    if missing > _MOST_UNLABELLED * frame.height:
+        raise DataError(
+            f"The label '{label}' is missing in {missing:,} of {frame.height:,} rows.",
+            where=f"column '{label}'",
+            allowed=f"At most {100 * _MOST_UNLABELLED:.0f} % of the rows may lack a label.",
+            do="Name another label, or leave the rows without one out of the table.",
+        )
+    if missing:
+        notes.append(left_out("label_missing", label, missing, frame.height, "no label"))
+        frame = frame.filter(pl.col(label).is_not_null())
+    if frame[label].n_unique() < 2:
+        raise constant_label(label, frame[label][0])
+    return frame
+
+
+def _timed(table: pl.DataFrame, time: str, notes: list[Finding]) -> pl.DataFrame:
+    missing = table[time].null_count()
+    if missing == table.height:
+        raise DataError(
+            f"The time column '{time}' is empty.", where=f"column '{time}'", do="Name another under data.time."
+        )
+    if missing:
+        notes.append(left_out("time_missing", time, missing, table.height, "no time"))
+        table = table.filter(pl.col(time).is_not_null())
+    return table
+
+
+def _weighed(weight: pl.Series) -> None:
+    wrong = (weight.is_null() | (weight < 0)).fill_null(True)
+    if bool(wrong.any()):
+        at = int(wrong.arg_max() or 0)
+        raise DataError(
+            f"The weight is {weight[at]} in a row.",
+            where=f"column '{weight.name}', row {at + 1}",
+            allowed="Every row has a weight, zero or more.",
+            do="Correct it, or leave data.weight out of the brief.",
+        )
+
+
+def _predicted(table: pl.DataFrame, columns: Sequence[Column], brief: Brief) -> tuple[Task, tuple[str, ...]]:
+    name = brief.data.label
+    if name is None:
+        return brief.task or "regression", ()
+    label = table[name]
+    task = task_of(label, brief, _series_only(table, columns, brief))
+    if task not in ("binary", "multiclass"):
+        return task, ()
+    column = next(c for c in columns if c.role == "label")
+    counted = as_text(label, column).rename("class").value_counts(name="rows")
+    counts = dict(zip(counted["class"].to_list(), counted["rows"].to_list(), strict=True))
+    ordered = dict(sorted(counts.items()))
+    return task, order_classes(ordered, task, brief.data.positive, name)
+
+
+def _series_only(table: pl.DataFrame, columns: Sequence[Column], brief: Brief) -> bool:
+    """Say whether the table holds series and nothing else: every other column is the same all along a series."""
+    group, time = brief.data.group, brief.data.time
+    if group is None or time is None or next(c for c in columns if c.role == "time").kind != "date":
+        return False
+    others = [c.name for c in columns if c.role == "feature"]
+    within = table.group_by(group).agg(pl.len().alias("rows"), pl.col(time).n_unique().alias("times"))
+    if not bool((within["rows"] == within["times"]).all()) or (within["rows"].median() or 0) < 10:  # type: ignore[operator]
+        return False
+    if not others:
+        return True
+    levels = table.group_by(group).agg(pl.col(others).n_unique()).drop(group)
+    return bool((levels.select(pl.all().max()).transpose().to_series() == 1).all())
+
+
+def _label_column(label: pl.Series, column: Column, task: Task, classes: tuple[str, ...]) -> tuple[Column, pl.Series]:
+    if classes:
+        return replace(column, kind="boolean" if column.physical == "boolean" else "category"), as_text(label, column)
+    column = replace(column, kind="number")
+    if label.dtype == pl.String and not bool(label.cast(pl.Float64, strict=False).is_not_null().all()):
+        bad = label.filter(label.cast(pl.Float64, strict=False).is_null())[0]
+        raise DataError(
+            f"The label '{label.name}' holds '{bad}', and a {task} needs numbers.",
+            where=f"column '{label.name}'",
+            allowed="Numbers, with a point for decimals.",
+            do="Correct the values, or leave the task out of the brief.",
+        )
+    return column, convert(label, column)
+
+
+def _ordered(table: pl.DataFrame, brief: Brief) -> pl.DataFrame:
+    """Sort a table of series by series and time; two values at one time are refused."""
+    time, group = brief.data.time, brief.data.group
+    if time is None:
+        raise DataError("A forecast needs a time column.", where="data.time", do="Name it in the brief: data.time.")
+    keys = [time] if group is None else [group, time]
+    double = table.select(pl.struct(keys).is_duplicated()).to_series()
+    if bool(double.any()):
+        row = table.filter(double).select(keys).row(0)
+        shown = ", ".join(f"{k} = {v}" for k, v in zip(keys, row, strict=True))
+        raise DataError(
+            f"A series has two values at one time: {shown}.",
+            allowed="One row for each series and time.",
+            do="Add them up, or name the column that tells the series apart under data.group."
+            if group is None
+            else "Add them up, or leave one out.",
+        )
+    return table.sort(keys)

@@ -1,0 +1,186 @@
+"""Typed columns: from how values are written to what they mean, the same for training and for prediction."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from modelyard.core.errors import DataError
+from modelyard.data.column import Column
+from modelyard.data.dates import ALLOWED, parse_dates
+from modelyard.data.infer import natural
+from modelyard.data.schema import Schema
+from modelyard.data.source import Table, from_memory
+
+_NUMBERS = "Numbers, with a point for decimals."
+
+
+def typed(table: Table, schema: Schema, *, text: bool = False, first_row: int = 1) -> pl.DataFrame:
+    """Bring a table to the types of a schema.
+
+    Parameters
+    ----------
+    table : pandas, polars or pyarrow table
+        Must bring every feature; the label and other columns of the schema are kept when it brings them, columns
+        the schema does not know are left out.
+    schema : Schema
+        Types and roles.
+    text : bool
+        Whether every value is still a string, as read from a text file.
+    first_row : int
+        Number of its first row, for errors.
+
+    Returns
+    -------
+    polars.DataFrame
+        Columns in the schema's order.
+
+    Raises
+    ------
+    DataError
+        If a feature is absent, or a value is not of its type.
+    """
+    frame = from_memory(table)
+    absent = [c.name for c in schema.features if c.name not in frame.columns]
+    if absent:
+        listed = ", ".join(f"'{n}'" for n in absent[:5]) + (", ..." if len(absent) > 5 else "")
+        raise DataError(
+            f"{'A column is' if len(absent) == 1 else f'{len(absent)} columns are'} absent: {listed}.",
+            allowed=f"The model needs {len(schema.features)} columns.",
+            do="Add what is absent.",
+        )
+    wanted = [c for c in schema.columns if c.name in frame.columns]
+    if not text:
+        frame = natural(frame.select([c.name for c in wanted]), text=False)[0]
+    return pl.DataFrame(
+        [
+            label_text(frame[c.name], c) if _is_class(c, schema) else convert(frame[c.name], c, first_row)
+            for c in wanted
+            if c.name in frame.columns
+        ]
+    )
+
+
+def _is_class(column: Column, schema: Schema) -> bool:
+    return column.role == "label" and bool(schema.classes)
+
+
+def convert(series: pl.Series, column: Column, first_row: int = 1) -> pl.Series:
+    """Return a plain column (see `natural`), or one of strings, as the type its kind asks for.
+
+    Float64 for numbers, Boolean, Datetime("us"), String for the rest; missing values are null.
+
+    Raises
+    ------
+    DataError
+        Naming the first value that is not of the kind, and its row.
+    """
+    if column.kind == "number":
+        return _numbers(series, first_row)
+    if column.kind == "boolean":
+        return _booleans(series, first_row)
+    if column.kind == "date":
+        return _dates(series, first_row)
+    return as_text(series, column)
+
+
+def label_text(series: pl.Series, column: Column) -> pl.Series:
+    """Return class labels as text: what ``str()`` makes of the value the table held."""
+    return as_text(series, column)
+
+
+def as_text(series: pl.Series, column: Column) -> pl.Series:
+    """Return values as Python prints them, in the type the column had when the schema was made: 1, 1.0, True."""
+    physical = column.physical
+    if series.dtype == pl.String:
+        if physical in ("integer", "float", "boolean"):
+            series = _reprinted(series, column)
+        return series
+    if series.dtype == pl.Float64 and physical == "integer":
+        whole = series.cast(pl.Int64, strict=False)
+        if bool((whole.cast(pl.Float64) == series).fill_null(True).all()):
+            series = whole
+    elif series.dtype == pl.Int64 and physical == "float":
+        series = series.cast(pl.Float64)
+    return _printed(series)
+
+
+def _printed(series: pl.Series) -> pl.Series:
+    if series.dtype == pl.Int64:
+        return series.cast(pl.String)
+    values = series.unique().drop_nulls()
+    texts = pl.Series([str(v) for v in values.to_list()], dtype=pl.String)
+    return series.replace_strict(values, texts, default=None, return_dtype=pl.String)
+
+
+def _reprinted(series: pl.Series, column: Column) -> pl.Series:
+    """Print the numbers and booleans of a text file as the training data printed them; leave what is neither."""
+    if column.physical == "boolean":
+        lowered = series.str.to_lowercase()
+        frame = pl.select(
+            pl.when(lowered == "true")
+            .then(pl.lit("True"))
+            .when(lowered == "false")
+            .then(pl.lit("False"))
+            .otherwise(series)
+            .alias(series.name)
+        )
+        return frame.to_series()
+    number = series.cast(pl.Int64 if column.physical == "integer" else pl.Float64, strict=False)
+    return pl.select(pl.coalesce(_printed(number), series).alias(series.name)).to_series()
+
+
+def _bad(series: pl.Series, wrong: pl.Series, first_row: int, what: str, allowed: str) -> DataError:
+    at = int(wrong.arg_max() or 0)
+    return DataError(
+        f"'{series.name}' holds {series[at]!r}, which is {what}.",
+        where=f"column '{series.name}', row {first_row + at}",
+        allowed=allowed,
+        do=f"Correct the value, or name another type under data.types: {series.name}.",
+    )
+
+
+def _numbers(series: pl.Series, first_row: int) -> pl.Series:
+    if series.dtype.is_temporal():
+        raise _bad(series, series.is_not_null(), first_row, "a date, not a number", _NUMBERS)
+    number = series.cast(pl.Float64, strict=False)
+    if series.dtype == pl.String:
+        wrong = number.is_null() & series.is_not_null()
+        if bool(wrong.any()):
+            raise _bad(series, wrong, first_row, "not a number", _NUMBERS)
+    number = number.fill_nan(None)
+    infinite = number.is_infinite().fill_null(False)
+    if bool(infinite.any()):
+        raise DataError(
+            f"'{series.name}' holds an infinite value.",
+            where=f"column '{series.name}', row {first_row + int(infinite.arg_max() or 0)}",
+            allowed="Finite numbers; a missing value is left empty.",
+            do="Leave the cell empty if the value is not known, or cap it at a number.",
+        )
+    return number
+
+
+def _booleans(series: pl.Series, first_row: int) -> pl.Series:
+    if series.dtype == pl.Boolean:
+        return series
+    if series.dtype.is_numeric():
+        truth = pl.Series(series.name, series == 1)
+        wrong = (~series.is_in([0, 1])).fill_null(False)
+    else:
+        lowered = series.cast(pl.String).str.to_lowercase()
+        truth = pl.Series(series.name, lowered.is_in(["true", "1", "yes"]))
+        wrong = (~lowered.is_in(["true", "false", "1", "0", "yes", "no"])).fill_null(False)
+    if bool(wrong.any()):
+        raise _bad(series, wrong, first_row, "neither true nor false", "true and false, or 1 and 0.")
+    return truth
+
+
+def _dates(series: pl.Series, first_row: int) -> pl.Series:
+    if series.dtype.is_temporal():
+        return series.cast(pl.Datetime("us"))
+    if series.dtype != pl.String:
+        raise _bad(series, series.is_not_null(), first_row, "not a date", ALLOWED)
+    moments = parse_dates(series)
+    wrong = moments.is_null() & series.is_not_null()
+    if bool(wrong.any()):
+        raise _bad(series, wrong, first_row, "not a date", ALLOWED)
+    return moments

@@ -1,0 +1,190 @@
+"""Tables wherever they are: files told apart by their first bytes, and pandas, polars and pyarrow objects."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import polars as pl
+
+from modelyard.core.errors import DataError
+from modelyard.data.delimited import duplicate_names, layout, read_text
+from modelyard.data.finding import Finding
+
+Table: TypeAlias = Any
+"""A path, or a pandas, polars or pyarrow table; pandas and pyarrow are never imported to find out."""
+
+_EXCEL = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+
+
+def load(source: Table) -> tuple[pl.DataFrame, tuple[Finding, ...], bool]:
+    """Return a table as it is written.
+
+    Returns
+    -------
+    (polars.DataFrame, tuple of Finding, bool)
+        The table, what was noticed, and whether it comes from text, where every value is a string still.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it cannot be read as a table.
+    """
+    if not isinstance(source, str | Path):
+        return from_memory(source), (), False
+    path = existing(source)
+    if _format(path) == "text":
+        form = layout(path)
+        blocks = list(read_text(path, form))
+        empty = pl.DataFrame(schema=dict.fromkeys(form.names, pl.String))
+        return (pl.concat(blocks) if blocks else empty), form.notes, True
+    return _whole(path), (), False
+
+
+def batches(path: str | Path, rows: int) -> Iterator[tuple[pl.DataFrame, bool]]:
+    """Read a file piece by piece, at most `rows` at a time, without holding more than a piece in memory."""
+    path = existing(path)
+    pieces = read_text(path, layout(path)) if (text := _format(path) == "text") else _arrow_pieces(path, rows)
+    for piece in pieces:
+        for start in range(0, piece.height, rows):
+            yield piece.slice(start, rows), text
+
+
+def existing(source: str | Path) -> Path:
+    """Return the path of a file that is there.
+
+    Raises
+    ------
+    DataError
+        If it is not, or is a folder or empty.
+    """
+    path = Path(source)
+    try:
+        size, folder = path.stat().st_size, path.is_dir()
+    except OSError as error:
+        why = "There is no such file." if isinstance(error, FileNotFoundError) else "The file cannot be read."
+        raise DataError(
+            why, where=str(path), do="Check the path; paths in a brief are relative to the brief."
+        ) from None
+    if folder:
+        raise DataError("This is a folder, not a file.", where=str(path), do="Name one CSV, Parquet or Arrow file.")
+    if not size:
+        raise DataError("The file is empty.", where=str(path), do="Name a file with a header and at least one row.")
+    return path
+
+
+def _format(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            head = file.read(6)
+    except OSError as error:
+        raise DataError("The file cannot be read.", where=f"{path}: {error.strerror}") from None
+    if head[:4] == b"PAR1":
+        return "parquet"
+    if head == b"ARROW1":
+        return "arrow"
+    if head[:4] == b"\xff\xff\xff\xff":
+        return "stream"
+    if head[:4] in _EXCEL:
+        raise DataError(
+            "This looks like a spreadsheet or an archive.",
+            where=str(path),
+            allowed="CSV (UTF-8), Parquet, Arrow and Feather files are read.",
+            do="Save the sheet as CSV.",
+        )
+    return "text"
+
+
+def _whole(path: Path) -> pl.DataFrame:
+    import pyarrow as pa
+    from pyarrow import ipc, parquet
+
+    form = _format(path)
+    try:
+        if form == "parquet":
+            return from_memory(parquet.ParquetFile(path).read(), str(path))
+        with pa.OSFile(str(path)) as file:
+            reader = ipc.open_file(file) if form == "arrow" else ipc.open_stream(file)
+            return from_memory(reader.read_all(), str(path))
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from None
+
+
+def _arrow_pieces(path: Path, rows: int) -> Iterator[pl.DataFrame]:
+    import pyarrow as pa
+    from pyarrow import ipc, parquet
+
+    form = _format(path)
+    try:
+        if form == "parquet":
+            pieces = parquet.ParquetFile(path).iter_batches(batch_size=rows)
+            for piece in pieces:
+                yield from_memory(pa.Table.from_batches([piece]), str(path))
+        else:
+            with pa.OSFile(str(path)) as file:
+                reader = ipc.open_file(file) if form == "arrow" else ipc.open_stream(file)
+                count = reader.num_record_batches if form == "arrow" else None
+                pieces = (reader.get_batch(i) for i in range(count)) if count is not None else reader
+                for piece in pieces:
+                    yield from_memory(pa.Table.from_batches([piece]), str(path))
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(
+        "The file is damaged or was cut short.",
+        where=f"{path}: {str(error).splitlines()[0]}",
+        do="Write it again from its source.",
+    )
+
+
+def from_memory(table: Table, where: str = "the table in memory") -> pl.DataFrame:
+    """Return a pandas, polars or pyarrow table as polars.
+
+    Raises
+    ------
+    DataError
+        If it is none of these, or two columns share a name.
+    """
+    if isinstance(table, pl.LazyFrame):
+        table = table.collect()
+    if isinstance(table, pl.DataFrame):
+        return table
+    pandas, arrow = sys.modules.get("pandas"), sys.modules.get("pyarrow")
+    if pandas is not None and isinstance(table, pandas.DataFrame):
+        _unique([str(c) for c in table.columns], where)
+        return pl.DataFrame({str(name): _pandas_series(column) for name, column in table.items()})
+    if arrow is not None and isinstance(table, arrow.RecordBatch):
+        table = arrow.Table.from_batches([table])
+    if arrow is not None and isinstance(table, arrow.Table):
+        _unique(table.column_names, where)
+        return pl.DataFrame(pl.from_arrow(table))
+    if isinstance(table, dict) and all(isinstance(v, pl.Series) or hasattr(v, "__len__") for v in table.values()):
+        return pl.DataFrame(table)
+    raise DataError(
+        f"A table was expected, not {type(table).__name__}.",
+        where=where,
+        allowed="A path, or a pandas, polars or pyarrow table.",
+        do="Pass one of these.",
+    )
+
+
+def _pandas_series(column: Any) -> pl.Series:
+    if str(column.dtype) == "object":
+        import math
+
+        values = [None if v is None or (isinstance(v, float) and math.isnan(v)) else v for v in column.tolist()]
+        kinds = {type(v) for v in values if v is not None}
+        if len(kinds) > 1:  # a mixed column is what its values look like in print
+            values = [None if v is None else str(v) for v in values]
+        return pl.Series(values, strict=False)
+    plain: pl.Series = pl.from_pandas(column.reset_index(drop=True).rename(None), nan_to_null=True)
+    return plain
+
+
+def _unique(names: list[str], where: str) -> None:
+    if len(set(names)) < len(names):
+        raise duplicate_names(sorted({n for n in names if names.count(n) > 1}), where)
