@@ -119,7 +119,8 @@ def _arrow_pieces(path: Path, rows: int) -> Iterator[pl.DataFrame]:
     form = _format(path)
     try:
         if form == "parquet":
-            pieces = parquet.ParquetFile(path).iter_batches(batch_size=rows)
+            # With pre_buffer, the default, the whole file would be held until its last row.
+            pieces = parquet.ParquetFile(path, pre_buffer=False).iter_batches(batch_size=rows)
             for piece in pieces:
                 yield from_memory(pa.Table.from_batches([piece]), str(path))
         else:
