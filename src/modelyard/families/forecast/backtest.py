@@ -10,40 +10,35 @@ from modelyard.data.dataset import Fold
 from modelyard.families.forecast.series import Series
 
 _ORIGINS = 3
+_FARTHEST = 10  # horizons: a hole of years is no reason to forecast for years
 _LEAST = 3  # rows a series must keep before an origin
 
 
-def usual_horizon(series: Sequence[Series]) -> int:
-    """Return one season of the middle series, at most a fifth of its rows: the horizon where the brief names none."""
-    season = int(np.median([one.season for one in series]))
-    rows = int(np.median([len(one.values) for one in series]))
-    return max(1, min(max(season, 6), rows // 5))
-
-
-def origins(series: Sequence[Series], horizon: int) -> tuple[Fold, ...]:
+def origins(series: Sequence[Series]) -> tuple[Fold, ...]:
     """Return folds that score the last horizons of every series long enough, oldest first."""
     folds = []
     for back in range(_ORIGINS, 0, -1):
         train, score = [], []
         for one in series:
-            cut = len(one.values) - back * horizon
+            cut = len(one.values) - back * one.horizon
             if cut >= _LEAST:
                 train.append(one.rows[:cut])
-                score.append(one.rows[cut : cut + horizon])
+                score.append(one.rows[cut : cut + one.horizon])
         if train:
             folds.append(Fold(np.concatenate(train), np.concatenate(score)))
     return tuple(folds)
 
 
-def longest_reach(series: Sequence[Series], horizon: int) -> int:
-    """Return how many steps `horizon` observations ever took: where rows are missing, they reach further ahead."""
-    reach = horizon
+def longest_reach(series: Sequence[Series]) -> int:
+    """Return how many steps a horizon of observations ever took: where rows are missing, it reaches further."""
+    reach = 1
     for one in series:
-        if len(one.times) > horizon:
+        reach = max(reach, one.horizon)
+        if len(one.times) > one.horizon:
             if one.frequency.kind == "irregular":
-                span = (one.times[horizon:] - one.times[:-horizon]) / one.frequency.size
+                span = (one.times[one.horizon :] - one.times[: -one.horizon]) / one.frequency.size
             else:
                 steps = one.frequency.steps(int(one.times[0]), one.times)
-                span = (steps[horizon:] - steps[:-horizon]).astype(np.float64)
-            reach = max(reach, int(np.ceil(span.max())))
-    return min(reach, 10 * horizon)
+                span = (steps[one.horizon :] - steps[: -one.horizon]).astype(np.float64)
+            reach = max(reach, min(int(np.ceil(span.max())), _FARTHEST * one.horizon))
+    return reach

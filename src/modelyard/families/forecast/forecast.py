@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from modelyard.data.dataset import Dataset, Floats, Fold, Ints, Parts
 from modelyard.data.profile import Profile
 from modelyard.families.family import Watch
 from modelyard.families.fitted import Blend, Candidate, Cost, Export, Fitted
-from modelyard.families.forecast.backtest import longest_reach, origins, usual_horizon
+from modelyard.families.forecast.backtest import longest_reach, origins
 from modelyard.families.forecast.conformal import COVERAGES, radii
 from modelyard.families.forecast.methods import TITLES, WINDOW, forecast
 from modelyard.families.forecast.npz import npz_bytes
@@ -58,8 +57,9 @@ class Forecast:
         if named and named != ["seasonal_naive"]:
             need("statsforecast", "forecast", f"The method '{TITLES[named[0]]}'")
         methods = named or [m for m in TITLES if m == "seasonal_naive" or has("statsforecast")]
-        series = take_apart(data, brief.forecast.season)
-        horizon = brief.forecast.horizon or usual_horizon(series)
+        asked_of_each = {"horizon": brief.forecast.horizon, "season": brief.forecast.season}
+        known = {key: value for key, value in asked_of_each.items() if value is not None}
+        series = take_apart(data, **known)
         seasons = sorted({one.season for one in series})
         shape = f"{len(series)} series of {_span([len(one.values) for one in series])} rows, season {_span(seasons)}"
         return tuple(
@@ -67,14 +67,10 @@ class Forecast:
                 name=method,
                 family=self.name,
                 title=TITLES[method],
-                parameters={
-                    "horizon": horizon,
-                    **({"season": brief.forecast.season} if brief.forecast.season else {}),
-                    **({} if method == "seasonal_naive" else {"window": WINDOW}),
-                },
+                parameters=known if method == "seasonal_naive" else {**known, "window": WINDOW},
                 space={},
                 reason=f"{_REASONS[method]} ({shape})",
-                cost=_probe(method, series, horizon, brief.validation.folds),
+                cost=_probe(method, series, brief.validation.folds),
             )
             for method in methods
         )
@@ -101,13 +97,12 @@ class Forecast:
         """
         began = time.perf_counter()
         data, parameters = parts.development, candidate.parameters
-        series = take_apart(data, parameters.get("season"))
-        horizon = int(parameters.get("horizon") or usual_horizon(series))
-        reach = longest_reach(series, horizon)
+        series = take_apart(data, parameters.get("season"), parameters.get("horizon"))
+        reach = longest_reach(series)
         scores, scales = np.full((len(data), 1), np.nan), np.full(len(data), np.nan)
         steps = np.zeros(len(data), dtype=np.int64)
         truth = data.truth().astype(np.float64)
-        for number, fold in enumerate(parts.split.folds or origins(series, horizon)):
+        for number, fold in enumerate(parts.split.folds or origins(series)):
             for past, ahead in _sides(series, fold, len(data)):
                 mean, _, moments_ahead = _ahead(candidate, past, reach)
                 found = nearest(int(past.times[-1]), moments_ahead, ahead.times)
@@ -120,10 +115,10 @@ class Forecast:
         means, owns, times = zip(*(_ahead(candidate, one, reach) for one in series), strict=True)
         scored = np.flatnonzero(np.isfinite(scores[:, 0]))
         return Fitted(
-            candidate=replace(candidate, parameters={**parameters, "horizon": horizon}),
+            candidate=candidate,
             facts={
                 "series": [one.name for one in series],
-                "horizon": horizon,
+                "horizons": [one.horizon for one in series],
                 "seasons": [one.season for one in series],
                 "frequencies": [one.frequency.kind for one in series],
                 "stand_ins": len(series) - sum(owns),
@@ -180,7 +175,8 @@ class Forecast:
         each coverage, ``low_80``, ``high_80``, ... (float64 [S, H]; NaN where past forecasts are too few).
         """
         first = blend.members[0][0]
-        horizon = int(first.facts["horizon"])
+        horizons = np.array(first.facts["horizons"])
+        horizon = int(horizons.max())
         mean = _blended(blend, [fitted.arrays["mean"] for fitted, _ in blend.members])[:, :horizon]
         scored = first.arrays["scored"]
         past = _blended(blend, [fitted.scores[scored] for fitted, _ in blend.members])[:, 0]
@@ -195,6 +191,8 @@ class Forecast:
         }
         for coverage in COVERAGES:
             width = radii(errors, first.arrays["scored_step"], horizon, coverage) * first.arrays["scale"][:, None]
+            # Beyond a series' own horizon no error of its kind was ever seen.
+            width[np.arange(horizon) >= horizons[:, None]] = np.nan
             arrays[f"low_{coverage}"], arrays[f"high_{coverage}"] = mean - width, mean + width
         return Export(
             runtime="arrays",
@@ -242,13 +240,13 @@ def _blended(blend: Blend, raws: Sequence[Floats]) -> Floats:
     return blend.answer(raw.reshape(-1, 1)).reshape(raw.shape)
 
 
-def _probe(method: str, series: Sequence[Series], horizon: int, folds: int) -> Cost:
+def _probe(method: str, series: Sequence[Series], folds: int) -> Cost:
     """Time one series of middle length; each is forecast once a fold, once at the end, and four times when packed."""
     short = min(series, key=lambda one: len(one.values))
     forecast(method, np.resize(short.even(), 12) + np.arange(12), 1, 1)  # what a first call loads is no part of a fit
     middle = sorted(series, key=lambda one: len(one.values))[len(series) // 2]
     began = time.perf_counter()
-    forecast(method, middle.even(), middle.season, horizon, WINDOW)
+    forecast(method, middle.even(), middle.season, middle.horizon, WINDOW)
     seconds = (time.perf_counter() - began) * len(series) * (folds + 1)
     return Cost(seconds=seconds, megabytes=sum(one.values.nbytes for one in series) / 1e6)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from modelyard.core.optional import need
 from modelyard.data.dataset import Floats
+from modelyard.data.season import seasonal_naive
 
 TITLES = {
     "autoces": "AutoCES",
@@ -64,12 +65,6 @@ def forecast(method: str, values: Floats, season: int, steps: int, window: int |
         # Estimation of one odd series may fail in many ways inside the library; it must not cost the others theirs.
         return naive, False
     return (mean, True) if np.isfinite(mean).all() else (naive, False)
-
-
-def seasonal_naive(values: Floats, season: int, steps: int) -> Floats:
-    """Repeat the last season; the last value where there is no whole season."""
-    season = season if len(values) >= season else 1
-    return np.asarray(values[len(values) - season + np.arange(steps) % season], dtype=np.float64)
 
 
 def _fitter(method: str) -> Callable[[Floats, int, int], Floats]:

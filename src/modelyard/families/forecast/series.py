@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from modelyard.core.errors import FamilyError
 from modelyard.data.dataset import Dataset, Floats, Ints
-from modelyard.data.season import season_length
+from modelyard.data.season import season_length, seasonal_scale, usual_horizon
 from modelyard.families.forecast.calendar import Frequency, frequency
 
 ALONE = ""
@@ -37,6 +37,8 @@ class Series:
         Its rhythm.
     season : int
         Observations in one season; 1 where there is none.
+    horizon : int
+        Observations to forecast.
     """
 
     name: str
@@ -45,13 +47,14 @@ class Series:
     rows: Ints
     frequency: Frequency
     season: int
+    horizon: int
 
     def where(self, chosen: NDArray[np.bool_]) -> Series | None:
         """Return the observations chosen by a mask over the table's rows, or None when there is none."""
         keep = chosen[self.rows]
         if not keep.any():
             return None
-        return Series(self.name, self.times[keep], self.values[keep], self.rows[keep], self.frequency, self.season)
+        return replace(self, times=self.times[keep], values=self.values[keep], rows=self.rows[keep])
 
     def even(self) -> Floats:
         """Return the values at every step from the first to the last; missing steps are drawn as a straight line."""
@@ -59,15 +62,8 @@ class Series:
         return np.interp(np.arange(steps[-1] + 1), steps, self.values)
 
     def scale(self) -> float:
-        """Return the mean absolute error of the seasonal naive forecast within the series, one step ahead of it.
-
-        References
-        ----------
-        Hyndman & Koehler (2006), "Another look at measures of forecast accuracy".
-        """
-        values = self.even()
-        lag = self.season if len(values) > self.season else 1
-        return float(np.mean(np.abs(values[lag:] - values[:-lag]))) if len(values) > lag else 0.0
+        """Return what a series' errors are measured in: the error of the seasonal naive forecast within it."""
+        return seasonal_scale(self.even(), self.season)
 
 
 def moments(data: Dataset) -> Ints:
@@ -108,7 +104,7 @@ def by_name(data: Dataset) -> Iterator[tuple[str, Ints]]:
         yield str(name), part["row"].to_numpy().astype(np.int64)
 
 
-def take_apart(data: Dataset, season: int | None = None) -> list[Series]:
+def take_apart(data: Dataset, season: int | None = None, horizon: int | None = None) -> list[Series]:
     """Take a long table apart into its series, in order of name.
 
     Parameters
@@ -117,6 +113,8 @@ def take_apart(data: Dataset, season: int | None = None) -> list[Series]:
         With a time, a label and, for several series, a group column.
     season : int, optional
         Observations in one season; default: what the moments suggest.
+    horizon : int, optional
+        Observations to forecast; default: what is usual for the moments' spacing.
 
     Raises
     ------
@@ -145,7 +143,8 @@ def take_apart(data: Dataset, season: int | None = None) -> list[Series]:
             values[rows],
             rows,
             rhythm or usual,
-            season or (season_length(times[rows] / 1e6) if len(rows) > 2 else 1),
+            season or season_length(times[rows] / 1e6),
+            horizon or usual_horizon(times[rows] / 1e6),
         )
         for name, rows, rhythm in laid
     ]
