@@ -18,7 +18,7 @@ from modelyard.brief.brief import Brief, DataBrief
 from modelyard.bundle.load import Bundle, load_bundle
 from modelyard.bundle.manifest import FORMAT, Lineage, Manifest
 from modelyard.bundle.write import write_bundle
-from modelyard.data.dataset import Dataset, Parts
+from modelyard.data.dataset import Dataset, Parts, Split
 from modelyard.data.profile import ColumnProfile, Profile
 from modelyard.data.schema import Column, Schema
 from modelyard.encoding.encoding import Encoding
@@ -53,17 +53,14 @@ def table(task: str, rows: int = 300, seed: int = 0) -> Dataset:
     """Return typed rows of that schema, with gaps."""
     random = np.random.default_rng(seed)
     made = schema(task)
-    income = random.uniform(0, 9e4, rows)
+    days = random.integers(0, 700, rows)
     columns: dict[str, Any] = {
         "id": pl.Series([str(i) for i in range(rows)]),
         "age": pl.Series(random.integers(18, 91, rows).astype(float)),
-        "income": pl.Series([None if g < 0.1 else v for v, g in zip(income, random.random(rows), strict=True)]),
-        "city": pl.Series([None if g < 0.05 else CITIES[i] for i, g in zip(random.integers(0, 3, rows), random.random(rows), strict=True)]),
+        "income": _with_gaps(random, random.uniform(0, 9e4, rows).tolist()),
+        "city": _with_gaps(random, [CITIES[i] for i in random.integers(0, 3, rows)]),
         "member": pl.Series(random.random(rows) < 0.5),
-        "joined": pl.Series(
-            [None if g < 0.1 else datetime(2023, 1, 1) + timedelta(days=int(d)) for d, g in zip(random.integers(0, 700, rows), random.random(rows), strict=True)],
-            dtype=pl.Datetime("us"),
-        ),
+        "joined": _with_gaps(random, [datetime(2023, 1, 1) + timedelta(days=int(d)) for d in days]),
     }
     label, classes = LABELS[task]
     columns[label.name] = (
@@ -72,6 +69,10 @@ def table(task: str, rows: int = 300, seed: int = 0) -> Dataset:
         else pl.Series(random.uniform(0, 500, rows))
     )
     return Dataset(pl.DataFrame(columns), made, "f" * 64)
+
+
+def _with_gaps(random: np.random.Generator, values: list[Any]) -> pl.Series:
+    return pl.Series([None if gap < 0.1 else v for v, gap in zip(values, random.random(len(values)), strict=True)])
 
 
 class Stumps:
@@ -189,8 +190,6 @@ LINKS = {"binary": "logistic", "multiclass": "softmax", "regression": "identity"
 
 def blend(task: str, data: Dataset, family: Stumps | None = None) -> Blend:
     """Return a blend of one fitted member."""
-    from modelyard.data.dataset import Split
-
     family = family or Stumps()
     rows = np.arange(len(data))
     parts = Parts(data, None, Split("random", "for tests", rows, rows[:0], ()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -211,8 +211,16 @@ class Bundle:
         moved = parts[np.arange(len(parts)), chosen]
         return [dict(zip(names, row, strict=True)) for row in moved.tolist()]
 
-    def frame(self, x: object) -> pl.DataFrame:
-        """Return rows, whatever they come as, as a frame of the schema's types.
+    def frame(self, x: object, *, text: bool = False, first_row: int = 1) -> pl.DataFrame:
+        """Return the features of rows, whatever they come as, as a frame of the schema's types.
+
+        Parameters
+        ----------
+        x : see `predict`
+        text : bool
+            Whether every value of a table is still a string, as read from a text file.
+        first_row : int
+            Number of a table's first row, for errors.
 
         Raises
         ------
@@ -222,9 +230,9 @@ class Bundle:
         if isinstance(x, Dataset):
             return x.frame
         rows = self._rows(x)
-        if rows is None:
-            return typed(x, self.schema)
-        return typed(pl.DataFrame(rows, infer_schema_length=None), self.schema)
+        table = x if rows is None else pl.DataFrame(rows, infer_schema_length=None)
+        # Features alone: a label that comes along may be of any type, and is not looked at.
+        return typed(table, replace(self.schema, columns=self.schema.features), text=text, first_row=first_row)
 
     def _answers(self, x: object) -> Answers:
         rows = self._rows(x)

@@ -1,0 +1,162 @@
+"""Scoring a file of rows in batches: the file may be larger than memory, and the answer appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from modelyard.bundle.bundle import Bundle
+from modelyard.bundle.runtimes.arrays import ArraysRuntime
+from modelyard.core.errors import DataError, RowError
+from modelyard.core.files import guarded
+from modelyard.core.progress import Progress, Silent
+from modelyard.data.source import batches, existing, load
+
+BATCH = 50_000
+"""Rows held at once."""
+COVERAGE = 80
+"""Per cent of the interval written beside a forecast, where it has that one."""
+
+Write = Callable[[pl.DataFrame], None]
+
+
+def predict_file(bundle: Bundle, source: str | Path, target: str | Path, *, progress: Progress | None = None) -> int:
+    """Score a file of rows.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        What answers.
+    source : path
+        CSV, Parquet or Arrow, told apart by content; columns the model does not know are passed through.
+    target : path
+        ``.csv``, ``.parquet``, or ``.arrow`` / ``.feather``: every column of the source in its order, then
+        ``prediction`` and for classes ``p_<class>``, for a forecast ``low`` and ``high``.
+    progress : Progress, optional
+        Who watches.
+
+    Returns
+    -------
+    int
+        Rows scored.
+
+    Raises
+    ------
+    DataError
+        If the source cannot be read, a row does not fit (it names the row; the first one is 1), or the target's
+        format is unknown. Nothing is left behind.
+    WorkspaceError
+        If the target cannot be written.
+    """
+    source, target = existing(source), Path(target)
+    opened = _writer(target)
+    if target.exists() and target.samefile(source):
+        raise DataError("The answer would replace its own rows.", where=str(target), do="Name another file with -o.")
+    watch = progress or Silent()
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    done = 0
+    with guarded(target):
+        try:
+            with ExitStack() as stack:
+                write = opened(part, stack)
+                for raw, text in _pieces(source):
+                    write(_scored(bundle, raw, text, done + 1, source))
+                    done += raw.height
+                    watch.step(done, done, f"{done:,} rows")
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    return done
+
+
+def _pieces(source: Path) -> Iterator[tuple[pl.DataFrame, bool]]:
+    empty = True
+    for piece in batches(source, BATCH):
+        empty = False
+        yield piece
+    if empty:
+        # A night without rows still gets its file, with its header.
+        frame, _, text = load(source)
+        yield frame, text
+
+
+def _scored(bundle: Bundle, raw: pl.DataFrame, text: bool, first: int, source: Path) -> pl.DataFrame:
+    try:
+        columns = _predictions(bundle, bundle.frame(raw, text=text, first_row=first))
+    except RowError as error:
+        problem = error.problems[0]
+        _, place, column = problem.pointer.split("/", 2)
+        where = f"{source}, row {first + int(place)}, column '{column}'"
+        raise DataError(problem.what, where=where, allowed=problem.allowed, do=error.do) from None
+    except DataError as error:
+        where = ", ".join(filter(None, [str(source), error.where]))
+        raise DataError(error.what, where=where, allowed=error.allowed, do=error.do) from None
+    taken = [c.name for c in columns if c.name in raw.columns]
+    if taken:
+        raise DataError(
+            f"The file has a column '{taken[0]}' already.",
+            where=str(source),
+            do="Rename it: the answer needs the name.",
+        )
+    return raw.with_columns(columns)
+
+
+def _predictions(bundle: Bundle, frame: pl.DataFrame) -> list[pl.Series]:
+    answers = bundle.runtime.frame(frame)
+    columns = [pl.Series("prediction", bundle.decide(answers))]
+    columns += [pl.Series(f"p_{name}", answers[:, i]) for i, name in enumerate(bundle.schema.classes)]
+    if isinstance(bundle.runtime, ArraysRuntime) and bundle.runtime.coverages:
+        known = bundle.runtime.coverages
+        bounds = bundle.runtime.interval(frame, COVERAGE if COVERAGE in known else known[0])
+        # Too few past forecasts for a bound that holds leave none.
+        columns += [pl.Series(name, bounds[:, i]).fill_nan(None) for i, name in enumerate(("low", "high"))]
+    return columns
+
+
+def _writer(target: Path) -> Callable[[Path, ExitStack], Write]:
+    writers = {".csv": _csv, ".parquet": _parquet, ".arrow": _arrow, ".feather": _arrow}
+    if target.suffix.lower() not in writers:
+        raise DataError(
+            f"Files named '{target.suffix}' are not written.",
+            where=str(target),
+            allowed=f"A name that ends in {', '.join(writers)}.",
+        )
+    return writers[target.suffix.lower()]
+
+
+def _csv(path: Path, stack: ExitStack) -> Write:
+    file = stack.enter_context(path.open("wb"))
+    return lambda frame: frame.write_csv(file, include_header=file.tell() == 0)
+
+
+def _parquet(path: Path, stack: ExitStack) -> Write:
+    from pyarrow import parquet
+
+    return _arrow_like(stack, lambda schema: parquet.ParquetWriter(path, schema, compression="zstd"))
+
+
+def _arrow(path: Path, stack: ExitStack) -> Write:
+    import pyarrow as pa
+
+    file = stack.enter_context(path.open("wb"))
+    return _arrow_like(stack, lambda schema: pa.ipc.new_file(file, schema))
+
+
+def _arrow_like(stack: ExitStack, opened: Callable[[Any], Any]) -> Write:
+    """Return what writes frames through a pyarrow writer, opened when the first one shows the schema."""
+    first: list[Any] = []
+
+    def write(frame: pl.DataFrame) -> None:
+        table = frame.to_arrow()
+        if not first:
+            first.extend([stack.enter_context(opened(table.schema)), table.schema])
+        writer, schema = first
+        writer.write_table(table.cast(schema))
+
+    return write
