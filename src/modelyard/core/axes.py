@@ -101,11 +101,16 @@ def finite(*several: Iterable[float] | None) -> list[float]:
     return [held(float(v)) for values in several if values is not None for v in values if math.isfinite(v)]
 
 
+def widened(low: float, high: float) -> tuple[float, float]:
+    """Return a range, or one around its middle where it holds a single value."""
+    low, high = min(low, high), max(low, high)
+    pad = 0.0 if high - low > abs(low) * 1e-12 else abs(low) * 0.1 or 1.0
+    return low - pad, high + pad
+
+
 def ticks(low: float, high: float, count: int) -> list[float]:
     """Return about `count` round values that reach over [low, high], both ends included."""
-    if not high > low:
-        pad = abs(low) * 0.1 or 1.0
-        low, high = low - pad, high + pad
+    low, high = widened(low, high)
     rough = (high - low) / max(1, count)
     size = 10.0 ** math.floor(math.log10(rough))
     step = next(size * m for m in (1, 2, 2.5, 5, 10) if size * m >= rough * 0.999)

@@ -20,6 +20,7 @@ from modelyard.core.axes import (
     short,
     spread,
     ticks,
+    widened,
     width,
 )
 
@@ -144,9 +145,7 @@ def bars(
     """
     low, high = low or values, high or values
     seen = finite(values, low, high, [] if reference is None else [reference], [0.0] if zero else []) or [0.0, 1.0]
-    least, most = min(seen), max(seen)
-    if most <= least:
-        least, most = ticks(least, most, 1)[0], ticks(least, most, 1)[-1]
+    least, most = widened(min(seen), max(seen))
     across = [t for t in ticks(least, most, 4) if least <= t <= most] or [least, most]
     shown = [short(v) for v in values]
     left = min(190.0, max((width(t) for t in labels), default=0.0) + 12)
@@ -263,7 +262,7 @@ def histogram(edges: Sequence[float], counts: Mapping[str, Sequence[float]], *, 
     str
         One SVG element.
     """
-    up = ticks(0.0, max(finite(*counts.values()), default=1.0), 4)
+    up = ticks(0.0, max([0.0, *finite(*counts.values())]), 4)
     across = ticks(edges[0], edges[-1], 6)
     across = [t for t in across if edges[0] <= t <= edges[-1]] or [edges[0], edges[-1]]
     left, right, top, tall = max(width(t) for t in figures(up)) + 10, 12.0, LINE + 12, 200.0

@@ -39,8 +39,8 @@ class _Spot:
 def draw(diagram: Diagram) -> str:
     """Return a diagram as SVG; a few dozen boxes stay legible."""
     boxes = {key: _box(text) for key, text in diagram.nodes}
-    for box in boxes.values():
-        box.width = max(b.width for b in boxes.values()) if len(boxes) < 4 else box.width
+    if not boxes:
+        return Canvas(120.0, 1.0).svg()
     arrows = _arrows(diagram, boxes)
     words = {i: _words(label) for i, (_, _, label) in enumerate(diagram.edges) if label.strip()}
     _layer(boxes, arrows, words)
@@ -107,7 +107,7 @@ def _thread(
             a.down.append(b)
             b.up.append(a)
         paths.append((path, turned))
-    return [layer for layer in layers if layer], paths
+    return layers, paths
 
 
 def _order(layers: list[list[_Spot]]) -> None:

@@ -22,7 +22,7 @@ from modelyard.core.blocks import (
     Text,
 )
 from modelyard.core.diagram import draw
-from modelyard.core.inline import Span, escape, plain, spans
+from modelyard.core.inline import Span, clean, escape, plain, spans
 from modelyard.core.style import PAGE
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def html_page(document: Document) -> str:
     if document.commands:
         body += page.block(Heading("How this was made")) + page.block(Code("\n".join(document.commands), "sh"))
     title = escape(document.title)
-    links = "".join(f'<a href="{quote(stem)}.html">{escape(text)}</a>' for text, stem in document.links)
+    links = "".join(f'<a href="{quote(clean(stem))}.html">{escape(text)}</a>' for text, stem in document.links)
     nav = f'<nav class="docs" aria-label="Documents of this run">{links}</nav>' if links else ""
     contents = "".join(f'<a href="#{key}">{text}</a>' for key, text in page.sections)
     side = f'<nav class="toc" aria-label="On this page">{contents}</nav>' if len(page.sections) > 2 else ""

@@ -39,7 +39,7 @@ class Face:
         """Return the whole text."""
         parts = [f"# {line(document.title)}"]
         if document.links:
-            parts.append(" · ".join(f"[{line(text)}]({quote(stem)}.md)" for text, stem in document.links))
+            parts.append(" · ".join(f"[{line(text)}]({quote(clean(stem))}.md)" for text, stem in document.links))
         parts += [self.block(b) for b in (*document.answer, *document.blocks)]
         if document.commands:
             parts += ["## How this was made", fenced("\n".join(document.commands), "sh")]
