@@ -16,8 +16,8 @@
     column      = name (letters of any script, digits, "_" and ".") | `any name in backticks`
 
 A comparison with something missing is false, of either sign, so ``not (x > 2)`` holds where x is missing. Text compared
-with a number is read as a number, and with a date as a date; where it is none it counts as missing. True is 1, false is 0,
-and a column that stands alone as a condition holds where it is neither 0 nor missing. Division by zero is missing.
+with a number is read as a number, and with a date as a date; where it is none it counts as missing. True is 1, false is
+0, and a column that stands alone as a condition holds where it is neither 0 nor missing. Division by zero is missing.
 """
 
 from __future__ import annotations

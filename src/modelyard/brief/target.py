@@ -36,9 +36,9 @@ _LABEL = r"(?:\s+on\s+(?P<label>.+))?"
 _FORMS = tuple(
     re.compile(form, re.IGNORECASE | re.DOTALL)
     for form in (
-        rf"(?P<metric>[^<>=≤≥]+?)\s+on\s+(?P<label>{QUOTED}|[^<>=≤≥]+?)\s*{_SIGN}\s*{_VALUE}",
-        rf"(?P<metric>\S.*?)\s*(?:\bof\b\s*)?(?:{_SIGN}|=|:|(?<=\s))\s*{_VALUE}{_LABEL}",
-        rf"(?:{_SIGN}\s*)?(?:an?\s+)?{_VALUE}\s*(?P<metric>[^\d\s].*?){_LABEL}",
+        rf"(?P<metric>[^\W\d][^<>=≤≥]*?)\s+on\s+(?P<label>{QUOTED}|[^<>=≤≥]+?)\s*{_SIGN}\s*{_VALUE}",
+        rf"(?P<metric>[^\W\d].*?)\s*(?:\bof\b\s*)?(?:{_SIGN}|=|:|(?<=\s))\s*{_VALUE}{_LABEL}",
+        rf"(?:{_SIGN}\s*)?(?:an?\s+)?{_VALUE}\s*(?P<metric>[^\W\d].*?){_LABEL}",
     )
 )
 _LONGEST = 500  # characters
@@ -61,12 +61,17 @@ def parse_targets(text: str) -> tuple[Target, ...]:
     BriefError
         If one is unreadable, or can never or must not hold.
     """
+    return tuple(parse_target(part) for part in conjuncts(text))
+
+
+def conjuncts(text: str) -> list[str]:
+    """Return what is joined by "and", commas or semicolons outside double quotes."""
     parts, begin = [], 0
     for match in _PARTS.finditer(text):
         if match[1] is None:
             parts.append(text[begin : match.start()])
             begin = match.end()
-    return tuple(parse_target(part) for part in [*parts, text[begin:]])
+    return [*parts, text[begin:]]
 
 
 def parse_target(text: str) -> Target:
@@ -176,6 +181,13 @@ def parse_latency(text: str) -> Latency:
             allowed="More than 0 milliseconds, at a percentile over 0 and under 100.",
         )
     return Latency(percentile, milliseconds)
+
+
+def is_latency(text: str) -> bool:
+    """Say whether a part of a sentence speaks of time, rather than of a metric."""
+    plain = re.sub(QUOTED, " ", text, flags=re.DOTALL)
+    named = re.search(r"\b(latency|response time)\b", plain, re.IGNORECASE)
+    return bool(named) or any((m["unit"] or "").lower() in _UNITS for m in _TIME.finditer(plain))
 
 
 def latency_text(latency: Latency) -> str:
