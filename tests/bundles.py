@@ -14,7 +14,7 @@ import onnx
 import polars as pl
 from onnx import TensorProto, helper, numpy_helper
 
-from modelyard.brief.brief import Brief, DataBrief
+from modelyard.brief.brief import Brief, DataBrief, Target
 from modelyard.bundle.load import Bundle, load_bundle
 from modelyard.bundle.manifest import FORMAT, Lineage, Manifest
 from modelyard.bundle.write import write_bundle
@@ -22,7 +22,10 @@ from modelyard.data.dataset import Dataset, Parts, Split
 from modelyard.data.profile import ColumnProfile, Profile
 from modelyard.data.schema import Column, Schema
 from modelyard.encoding.encoding import Encoding
+from modelyard.evaluation.report import Baseline, Confusion, Estimate, Importance, Report, TargetResult
 from modelyard.families.fitted import Blend, Candidate, Cost, Export, Fitted
+from modelyard.selection.plan import Plan
+from modelyard.training.run import Entry, Run
 
 CITIES = ("Bergen", "Oslo", "Tromsø")
 FEATURES = (
@@ -265,3 +268,71 @@ def make(folder: Path, task: str = "binary", **changes: Any) -> Path:
 def bundle(folder: Path, task: str = "binary", **changes: Any) -> Bundle:
     """Write a bundle of that task and load it."""
     return load_bundle(make(folder, task, **changes))
+
+
+def trained(task: str, rows: int = 300, name: str = "stumps-1") -> tuple[Run, Parts]:
+    """Return a run of `Stumps` and the parts it was given."""
+    data = table(task, rows)
+    cut = rows * 4 // 5
+    split = Split("random", "for tests", np.arange(cut), np.arange(cut, rows), ())
+    parts = Parts(data.take(split.development), data.take(split.test), split)
+    brief = Brief(
+        use_case="Who leaves?",
+        task=data.schema.task,
+        data=DataBrief(path=f"/home/{name}/churn.csv"),
+        source="/x/b.yaml",
+    )
+    (candidate,) = Stumps().candidates(brief, Profile(0, ()), data)
+    plan = Plan(
+        brief, data.schema, data.fingerprint, rows, "stumps", METRICS[task], (candidate,), (), (), candidate.cost, (), 2
+    )
+    made = blend(task, parts.development)
+    ((fitted, _),) = made.members
+    answers = made.answer(fitted.scores)
+    entry = Entry("stumps", "Stumps", {}, 0.8, 1.0, 0.1)
+    environment = {"python": "3.11", "platform": f"Linux-{name}", "numpy": np.__version__}
+    run = Run(
+        name,
+        "1",
+        plan,
+        parts.development,
+        made,
+        answers,
+        (entry,),
+        0.8,
+        0.1,
+        environment,
+        None,
+        {"uri": f"sqlite:{name}"},
+    )
+    return run, parts
+
+
+METRICS = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse", "forecast": "mase"}
+
+
+def report(run: Run) -> Report:
+    """Return a report with figures that are easy to recognise."""
+    classes = run.plan.schema.classes
+    estimate = Estimate(run.plan.metric, 0.8, 0.75, 0.85, 60)
+    confusion = Confusion(classes, ((30, 10), (5, 15)), 0.37, "F1") if len(classes) == 2 else None
+    target = TargetResult(Target(run.plan.metric, ">=", 0.7), estimate, "yes")
+    baseline = Baseline("mean", "Mean", estimate, 0.1, 0.05, 0.15, 0.01)
+    return Report(
+        run=run.name,
+        task=run.plan.schema.task,
+        metric=run.plan.metric,
+        on="test",
+        rows=60,
+        estimate=estimate,
+        others=(Estimate("accuracy", 0.7, float("nan"), float("nan"), 60),),
+        targets=(target,),
+        target_met="yes",
+        baselines=(baseline,),
+        beats_baseline=True,
+        calibration=(),
+        confusion=confusion,
+        slices=(),
+        importance=(Importance("age", 0.1, 0.05, 0.15),),
+        worries=("Made by hand.",),
+    )

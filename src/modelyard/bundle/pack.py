@@ -25,7 +25,7 @@ from modelyard.core.canonical import to_plain
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Dataset, Parts
 from modelyard.data.finding import Finding
-from modelyard.data.profile import profile
+from modelyard.data.profile import Profile, profile
 from modelyard.data.schema import Schema
 from modelyard.encoding.encoding import Encoding
 from modelyard.evaluation.card import model_card
@@ -88,7 +88,7 @@ def pack(
     runtime = _runtime(export, schema, encoding)
     rows = parts.development if parts.test is None else parts.test
     parity = check_parity(
-        runtime, family, blend, rows, _deviation(parts.development), _thresholds(export, rows), run.plan.brief.seed
+        runtime, family, blend, rows, _deviation(parts.development), _thresholds(export, encoding), run.plan.brief.seed
     )
     draft = Manifest(
         format=FORMAT,
@@ -114,7 +114,7 @@ def pack(
         folder,
         draft,
         export,
-        profile=profile(run.development, run.answers),
+        profile=_reference(run),
         card=model_card(report, run.plan, (*parts.development.notes, *findings)),
         examples=plain_rows(spread(shown), schema),
     )
@@ -125,6 +125,12 @@ def file_name(use_case: str) -> str:
     """Return a use case as a name for files, releases and Kubernetes objects: lower case, digits, hyphens."""
     words = re.sub(r"[^a-z0-9]+", "-", use_case.lower())[:50].strip("-")
     return words or "model"
+
+
+def _reference(run: Run) -> Profile:
+    """Profile the rows that were scored by models that had not seen them: what live traffic is to look like."""
+    scored = np.flatnonzero(np.isfinite(run.answers.reshape(len(run.answers), -1)).all(axis=1))
+    return profile(run.development.take(scored), run.answers[scored])
 
 
 def _final(run: Run, parts: Parts, family: Family) -> tuple[Blend, Dataset]:
@@ -171,8 +177,8 @@ def _runtime(export: Export, schema: Schema, encoding: Encoding) -> Runtime:
     return onnx.OnnxRuntime(export.files[onnx.FILE], encoding, max(1, len(schema.classes)))
 
 
-def _thresholds(export: Export, rows: Dataset) -> Thresholds:
-    return graph_thresholds(export.files[onnx.FILE], rows) if export.runtime == "onnx" else {}
+def _thresholds(export: Export, encoding: Encoding) -> Thresholds:
+    return graph_thresholds(export.files[onnx.FILE], encoding) if export.runtime == "onnx" else {}
 
 
 def _deviation(data: Dataset) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from modelyard.bundle.runtimes.arrays import ArraysRuntime
 from modelyard.bundle.runtimes.runtime import Answers, Runtime
 from modelyard.core.errors import GateFailed
+from modelyard.core.optional import need
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Dataset, Floats
+from modelyard.encoding.encoding import Encoding
 from modelyard.families.family import Family
 from modelyard.families.fitted import Blend
 
@@ -94,30 +96,25 @@ def as_answers(answers: Floats, classes: int) -> Floats:
     return np.stack([1.0 - answers, answers], axis=1) if classes else answers[:, None]
 
 
-def graph_thresholds(graph: bytes, rows: Dataset) -> Thresholds:
-    """Return, for each number column, split points of the graph's trees that lie within the column's range.
+def graph_thresholds(graph: bytes, encoding: Encoding) -> Thresholds:
+    """Return the split points of the graph's trees for each number column.
 
-    A tree's feature is a place in the graph's own feature matrix, which no column name leads back to; the range
-    leaves those of its own and some of others, and both are rows worth comparing.
+    The trees' first features are the columns of the matrix of numbers; what comes after them is the graph's own.
     """
-    from modelyard.core.optional import need
-
-    model = need("onnx", "train", "The parity gate").load_from_string(graph)
-    pool = np.unique(np.concatenate([np.zeros(0, np.float32), *_split_points(model.graph.node)]))
-    columns = [c for c in rows.schema.features if c.kind == "number" and c.low is not None and c.high is not None]
-    found = {c.name: pool[(pool >= np.float32(c.low)) & (pool <= np.float32(c.high))] for c in columns}
-    return {name: values for name, values in found.items() if len(values)}
-
-
-def _split_points(nodes: Sequence[Any]) -> Iterator[NDArray[np.float32]]:
-    from onnx import numpy_helper
-
-    for node in nodes:
-        for attribute in node.attribute:
-            if attribute.name == "nodes_values":
-                yield np.asarray(attribute.floats, dtype=np.float32)
-            elif attribute.name in {"nodes_values_as_tensor", "nodes_splits"}:
-                yield numpy_helper.to_array(attribute.t).astype(np.float32)
+    onnx = need("onnx", "train", "The parity gate")
+    found: dict[str, list[NDArray[np.float32]]] = {}
+    for node in onnx.load_from_string(graph).graph.node:
+        if node.op_type != "TreeEnsembleRegressor":
+            continue
+        held = {attribute.name: attribute for attribute in node.attribute}
+        feature = np.array(held["nodes_featureids"].ints)
+        value = np.array(held["nodes_values"].floats, dtype=np.float32)
+        splits = np.array([mode != b"LEAF" for mode in held["nodes_modes"].strings])
+        for place, column in enumerate(encoding.numbers):
+            if column.part == "value":
+                found.setdefault(column.column, []).append(value[splits & (feature == place)])
+    points = {name: np.unique(np.concatenate(values)) for name, values in found.items()}
+    return {name: values for name, values in points.items() if len(values)}
 
 
 def _parts(runtime: Runtime, rows: Dataset, thresholds: Thresholds, seed: int) -> Iterator[tuple[str, Dataset]]:
@@ -136,6 +133,8 @@ def _at_thresholds(frame: pl.DataFrame, thresholds: Thresholds, random: np.rando
     """Move every number to a threshold of its column, to the float32 below it or to the one above."""
     moved = []
     for name, values in thresholds.items():
+        if frame.schema[name] != pl.Float64:
+            continue  # a boolean has no value beside its threshold
         chosen = random.choice(values, size=frame.height)
         beside = random.choice(np.array([-np.inf, 0.0, np.inf], dtype=np.float32), size=frame.height)
         put = np.where(beside == 0, chosen, np.nextafter(chosen, beside))
