@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Severity = Literal["action", "warning", "watch"]
+
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
@@ -27,7 +29,7 @@ class Alarm:
     """
 
     kind: str
-    severity: Literal["action", "warning", "watch"]
+    severity: Severity
     column: str | None
     figure: float
     limit: float

@@ -1,0 +1,208 @@
+"""Windows of traffic: new rows counted over the reference's bins, piece by piece, and what does not fit the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from modelyard.bundle.bundle import Bundle
+from modelyard.core.errors import RowError
+from modelyard.data.column import Column
+from modelyard.data.dataset import Dataset, Floats
+from modelyard.data.dates import parse_dates
+from modelyard.data.infer import natural
+from modelyard.data.profile import ColumnProfile, Profile, add, profile
+from modelyard.data.rows import convert
+from modelyard.data.source import Table, batches, from_memory
+from modelyard.serving.log import Record, read_log
+
+_PIECE = 50_000
+_SHOWN = 3
+_DAY = 86_400.0
+_TRUTHS = ["true", "false", "1", "0", "yes", "no"]
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Something about the new rows that the schema does not allow, or has never seen.
+
+    Attributes
+    ----------
+    kind : {"absent", "value", "missing", "level"}
+        The column is not there; values are not of its type; values are missing that never were; levels are new.
+    column : str
+        Of the schema.
+    rows : int
+        How many rows show it.
+    examples : tuple of str
+        A few of the values.
+    """
+
+    kind: str
+    column: str
+    rows: int
+    examples: tuple[str, ...] = ()
+
+
+class Window:
+    """New rows, counted: its state is a few counts a column, whatever the number of rows.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Whose schema the rows must fit, and what predicts them.
+    reference : Profile
+        Whose bins and levels are counted into.
+    """
+
+    def __init__(self, bundle: Bundle, reference: Profile) -> None:
+        self.rows = 0
+        self._bundle, self._reference = bundle, reference
+        self._features = {c.name: c for c in bundle.schema.features}
+        self._held: dict[str, ColumnProfile] = {}
+        self._misfits: dict[tuple[str, str], list[Any]] = {}
+
+    def add(self, piece: pl.DataFrame, text: bool = False) -> None:
+        """Count a piece of a table; `text` says that every value is a string still, as read from a CSV."""
+        self.rows += piece.height
+        if not text:
+            piece = natural(piece.select([c for c in piece.columns if c in self._features]), text=False)[0]
+        present = [name for name in self._features if name in piece.columns]
+        for name in self._features:
+            if name not in present:
+                self._note("absent", name, piece.height)
+        frame = pl.DataFrame([self._typed(piece[name], self._features[name]) for name in present])
+        counted = profile(Dataset(frame, self._bundle.schema, ""), self._answers(frame), like=self._reference)
+        for column in counted.columns:
+            held = self._held.get(column.name)
+            both = Profile(0, (column,))
+            self._held[column.name] = (both if held is None else add(Profile(0, (held,)), both)).columns[0]
+
+    def profile(self) -> Profile:
+        """Return the counts as a profile over the reference's bins, of the columns that were seen."""
+        return Profile(self.rows, tuple(self._held[c.name] for c in self._reference.columns if c.name in self._held))
+
+    def misfits(self) -> tuple[Misfit, ...]:
+        """Return what does not fit the schema, most rows first."""
+        found = [Misfit(kind, name, rows, tuple(shown)) for (kind, name), (rows, shown) in self._misfits.items()]
+        return tuple(sorted(found, key=lambda m: (-m.rows, m.kind, m.column)))
+
+    def _typed(self, series: pl.Series, column: Column) -> pl.Series:
+        """Return a column in its type, null where a value does not fit, which is noted."""
+        fits = series.is_null() | _fits(series, column)
+        if not fits.all():
+            bad = series.filter(~fits)
+            self._note("value", column.name, bad.len(), bad.unique(maintain_order=True).head(_SHOWN).to_list())
+            series = pl.select(pl.when(fits).then(series).alias(series.name)).to_series()
+        typed = convert(series, column)
+        if column.missing == 0.0:
+            self._note("missing", column.name, typed.null_count() - int((~fits).sum()))
+        if column.kind == "category" and len(column.levels) >= column.distinct:
+            new = typed.filter(typed.is_not_null() & ~typed.is_in(list(column.levels)))
+            self._note("level", column.name, new.len(), new.unique(maintain_order=True).head(_SHOWN).to_list())
+        return typed
+
+    def _note(self, kind: str, column: str, rows: int, values: Sequence[Any] = ()) -> None:
+        if not rows:
+            return
+        entry = self._misfits.setdefault((kind, column), [0, []])
+        entry[0] += rows
+        shown = [str(v) for v in values if str(v) not in entry[1]]
+        entry[1] = [*entry[1], *shown][:_SHOWN]
+
+    def _answers(self, frame: pl.DataFrame) -> Floats | None:
+        """Return what the model says of the rows as a profile counts it, or None where it cannot say anything."""
+        if frame.width < len(self._features) or not frame.height or self._bundle.schema.task == "forecast":
+            return None
+        answers = np.asarray(self._bundle.runtime.frame(frame), dtype=np.float64)
+        return answers if answers.shape[1] > 2 else answers[:, -1]
+
+
+def _fits(series: pl.Series, column: Column) -> pl.Series:
+    """Say which values are of a column's type, as `convert` sees it, which names only the first that is not."""
+    if column.kind == "number" and not series.dtype.is_temporal():
+        return series.cast(pl.Float64, strict=False).is_finite().fill_null(False)
+    if column.kind == "date":
+        if series.dtype.is_temporal():
+            return series.is_not_null()
+        return parse_dates(series).is_not_null() if series.dtype == pl.String else _nowhere(series)
+    if column.kind == "boolean":
+        if series.dtype == pl.Boolean or series.dtype.is_numeric():
+            return series.cast(pl.Float64).is_in([0.0, 1.0]).fill_null(False)
+        return series.cast(pl.String).str.to_lowercase().is_in(_TRUTHS).fill_null(False)
+    return _nowhere(series) if column.kind == "number" else series.is_not_null()
+
+
+def _nowhere(series: pl.Series) -> pl.Series:
+    return pl.Series(series.name, np.zeros(series.len(), dtype=np.bool_))
+
+
+def windows(bundle: Bundle, reference: Profile, traffic: Table, days: float) -> tuple[Window, Window | None]:
+    """Count traffic: the present window, and the one before it where a prediction log reaches back so far.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        What is watched.
+    reference : Profile
+        Its reference.
+    traffic : path or table
+        A file or table of rows (one window), or the folder of a prediction log.
+    days : float
+        Length of a window of a prediction log, counted back from its newest record.
+
+    Raises
+    ------
+    DataError, WorkspaceError
+        If it cannot be read at all.
+    """
+    if isinstance(traffic, str | Path) and Path(traffic).is_dir():
+        return _from_log(bundle, reference, Path(traffic), days)
+    window = Window(bundle, reference)
+    if isinstance(traffic, str | Path):
+        for piece, text in batches(traffic, _PIECE):
+            window.add(piece, text)
+    else:
+        for piece in from_memory(traffic).iter_slices(_PIECE):
+            window.add(piece)
+    return window, None
+
+
+def _from_log(bundle: Bundle, reference: Profile, folder: Path, days: float) -> tuple[Window, Window | None]:
+    newest = max((record.at for record in read_log(folder)), default=0.0)
+    start = newest - days * _DAY
+    present, before = Window(bundle, reference), Window(bundle, reference)
+    for window, low, high in ((present, start, newest), (before, start - days * _DAY, start)):
+        within = (r for r in read_log(folder) if low < r.at <= high and r.model == bundle.manifest.name)
+        for frame in _frames(bundle, within):
+            window.add(frame)
+    return present, before if before.rows else None
+
+
+def _frames(bundle: Bundle, records: Iterator[Record]) -> Iterator[pl.DataFrame]:
+    rows = (row for record in records for row in record.rows)
+    while piece := list(islice(rows, _PIECE)):
+        yield _frame(bundle, piece)
+
+
+def _frame(bundle: Bundle, rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
+    """Return logged rows as a table; what another bundle's schema let pass may not fit this one's."""
+    try:
+        checked = [bundle.schema.check_row(row, unknown="ignore") for row in rows]
+    except RowError:
+        return from_memory(_as_text(bundle, rows))
+    return pl.DataFrame(checked, infer_schema_length=None)
+
+
+def _as_text(bundle: Bundle, rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
+    names = [c.name for c in bundle.schema.features if any(c.name in row for row in rows)]
+    return pl.DataFrame(
+        {name: [None if row.get(name) is None else str(row[name]) for row in rows] for name in names},
+        schema=dict.fromkeys(names, pl.String),
+    )

@@ -1,0 +1,38 @@
+"""Prediction: the answer to one row, and which source gave it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer to one row.
+
+    Attributes
+    ----------
+    prediction : str, int, float or bool
+        The class in the label's own type, or the value.
+    served_by : str
+        Which source answered: "model", or "rule" when the model could not.
+    probabilities : dict of str to float or None
+        By class; None for numbers, and for a rule, which has none.
+    interval : dict of str to float or None
+        ``low``, ``high`` and ``coverage`` of a forecast.
+    """
+
+    prediction: Any
+    served_by: str
+    probabilities: dict[str, float] | None = None
+    interval: dict[str, float] | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as the server sends it, without the fields that have no value."""
+        plain: dict[str, Any] = {"prediction": self.prediction}
+        if self.probabilities is not None:
+            plain["probabilities"] = self.probabilities
+        if self.interval is not None:
+            plain["interval"] = self.interval
+        plain["served_by"] = self.served_by
+        return plain

@@ -1,0 +1,177 @@
+"""From checked rows to predictions: the model first, and behind it whatever can stand in for it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from modelyard.brief.rule import Rule
+from modelyard.bundle.bundle import Bundle
+from modelyard.core.errors import BundleError, RowError
+from modelyard.serving.prediction import Prediction
+
+Row = Mapping[str, Any]
+_COVERAGE = 0.8
+_LOGGER = logging.getLogger("modelyard.serving")
+
+
+class Source(Protocol):
+    """Something that can answer rows; a cache and an earlier version are to stand between model and rule."""
+
+    name: str
+
+    def answer(self, rows: Sequence[Row]) -> Sequence[Prediction | None]:
+        """Answer checked rows, None where it cannot; RowError when the rows are at fault, anything else when it is."""
+
+
+class Unanswered(Exception):
+    """Every source failed."""
+
+
+class ModelSource:
+    """The packed model."""
+
+    name = "model"
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+        self._classes = bundle.schema.classes
+        self._ahead = bundle.schema.task == "forecast"
+
+    def answer(self, rows: Sequence[Row]) -> Sequence[Prediction | None]:
+        """Answer checked rows; None where the model's answer is not a finite number."""
+        answers = self._bundle.predict_rows(rows)
+        decided = self._bundle.decide(answers).tolist()
+        if self._ahead:
+            return self._forecasts(rows, decided)
+        if not self._classes:
+            return [Prediction(v, self.name) if math.isfinite(v) else None for v in decided]
+        # Rounded through float32's shortest text: 0.1 and not 0.10000000149011612.
+        plain = answers.astype(np.float64).round(7).tolist()
+        return [
+            Prediction(label, self.name, dict(zip(self._classes, chances, strict=True)))
+            if all(map(math.isfinite, chances))
+            else None
+            for label, chances in zip(decided, plain, strict=True)
+        ]
+
+    def _forecasts(self, rows: Sequence[Row], values: Sequence[float]) -> Sequence[Prediction | None]:
+        try:
+            bounds = self._bundle.interval(list(rows), _COVERAGE).tolist()
+        except BundleError:  # a forecast packed without intervals
+            return [Prediction(v, self.name) if math.isfinite(v) else None for v in values]
+        return [
+            Prediction(v, self.name, None, {"low": low, "high": high, "coverage": _COVERAGE})
+            if math.isfinite(v)
+            else None
+            for v, (low, high) in zip(values, bounds, strict=True)
+        ]
+
+
+class RuleSource:
+    """The brief's rule: what the user did before there was a model.
+
+    A truth value answers the positive class of a binary task or the other one; a number answers a task of numbers.
+    """
+
+    name = "rule"
+
+    def __init__(self, rule: Rule, bundle: Bundle) -> None:
+        self._rule = rule
+        self._labels = bundle.classes
+
+    def answer(self, rows: Sequence[Row]) -> Sequence[Prediction | None]:
+        """Answer checked rows; None where the rule has no value."""
+        return [self._one(row) for row in rows]
+
+    def _one(self, row: Row) -> Prediction | None:
+        value: Any = self._rule.evaluate(row)
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):
+            return None
+        return Prediction(self._labels[int(bool(value))] if self._labels else float(value), self.name)
+
+
+class Predictor:
+    """Sources in order; what one cannot answer, the next is asked.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        The model, then its fallbacks.
+    failed : callable, optional
+        Told the name of a source each time it could not answer.
+    """
+
+    def __init__(self, sources: Sequence[Source], failed: Callable[[str], None] | None = None) -> None:
+        self._sources = tuple(sources)
+        self._failed = failed or (lambda name: None)
+        self._reported: set[str] = set()
+
+    def predict(self, rows: Sequence[Row]) -> list[Prediction]:
+        """Answer checked rows, in their order.
+
+        Raises
+        ------
+        RowError
+            If rows ask for what the model does not have, such as a series it never saw.
+        Unanswered
+            If no source could answer every row.
+        """
+        answers: list[Prediction | None] = [None] * len(rows)
+        left = list(range(len(rows)))
+        for source in self._sources:
+            try:
+                found = source.answer([rows[i] for i in left])
+            except RowError:
+                raise
+            except Exception as error:
+                self._report(source.name, error)
+                continue
+            for i, prediction in zip(left, found, strict=True):
+                answers[i] = prediction
+            left = [i for i in left if answers[i] is None]
+            if not left:
+                return answers  # type: ignore[return-value]  # no None is left
+            self._report(source.name, None)
+        raise Unanswered
+
+    def _report(self, name: str, error: Exception | None) -> None:
+        self._failed(name)
+        kind = f"{name}:{type(error).__name__}"
+        if kind not in self._reported:  # the counter counts them all; one trace of each kind is enough to act on
+            self._reported.add(kind)
+            _LOGGER.error("%s could not answer: %s", name, error or "not a finite number", exc_info=error)
+
+
+def predictor(bundle: Bundle, failed: Callable[[str], None] | None = None) -> Predictor:
+    """Return the sources of a bundle: its model, and its brief's rule where that can answer the task.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        What is served.
+    failed : callable, optional
+        See `Predictor`.
+    """
+    sources: list[Source] = [ModelSource(bundle)]
+    rule = fallback_rule(bundle)
+    if rule is not None:
+        sources.append(RuleSource(rule, bundle))
+    return Predictor(sources, failed)
+
+
+def fallback_rule(bundle: Bundle) -> Rule | None:
+    """Return the brief's rule if it can stand in for the model: every column it reads is one that rows bring.
+
+    A rule gives a truth value or a number, so it cannot name one of three or more classes.
+    """
+    text = bundle.manifest.brief.rule
+    if text is None or bundle.schema.task == "multiclass":
+        return None
+    rule = Rule.parse(text)
+    brought = {column.name for column in bundle.schema.features}
+    return rule if set(rule.columns) <= brought else None

@@ -1,0 +1,106 @@
+"""Everything but predictions: health, metrics, OpenAPI and the page that explains the interface."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+
+from modelyard.bundle.bundle import Bundle
+from modelyard.serving.metrics import Metrics
+from modelyard.serving.openapi import docs_page, openapi
+from modelyard.serving.problem import MEDIA_TYPE, HttpProblem
+
+ROUTES = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs"})
+
+
+class Served(Protocol):
+    """What this half needs of the server it belongs to."""
+
+    bundle: Bundle
+    metrics: Metrics
+    ready: bool
+
+    def warm(self) -> dict[str, Any]:
+        """Answer until the first caller finds everything loaded; return an answer."""
+
+    def drain(self) -> None:
+        """Stop being ready."""
+
+    def close(self) -> None:
+        """Let go of files."""
+
+
+def rest(app: Served) -> FastAPI:
+    """Return the application for every path but the predictions'.
+
+    Parameters
+    ----------
+    app : Served
+        The server it belongs to; it is warmed when the application starts, and closed when it ends.
+    """
+    document: dict[str, Any] = {}
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        document.update(openapi(app.bundle, app.warm()))
+        app.ready = True
+        try:
+            yield
+        finally:
+            app.drain()
+            app.close()
+
+    # Its own OpenAPI is replaced: the one served is made from the bundle's schema.
+    api = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=life)
+
+    @api.get("/")
+    async def root() -> Response:
+        return RedirectResponse("/docs")
+
+    @api.get("/health/live")
+    async def live() -> Response:
+        return _json({"status": "live"})
+
+    @api.get("/health/ready")
+    async def ready() -> Response:
+        if app.ready:
+            return _json({"status": "ready"})
+        return _problem(HttpProblem(503, "The server is starting or shutting down."))
+
+    @api.get("/metrics")
+    async def metrics() -> Response:
+        return Response(app.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    @api.get("/openapi.json")
+    async def described() -> Response:
+        return _json(document)
+
+    @api.get("/docs")
+    async def docs() -> Response:
+        return HTMLResponse(docs_page(document))
+
+    async def refused(_: Request, error: Exception) -> Response:
+        if not isinstance(error, HTTPException):
+            return _problem(HttpProblem(500, "The server failed; its own log says why."))
+        detail = {404: "There is nothing here; see /docs.", 405: "This path takes GET."}
+        status = error.status_code
+        return _problem(HttpProblem(status, detail.get(status, error.detail)), dict(error.headers or {}))
+
+    api.add_exception_handler(HTTPException, refused)
+    api.add_exception_handler(Exception, refused)
+    return api
+
+
+def _json(content: object) -> Response:
+    return Response(msgspec.json.encode(content), media_type="application/json")
+
+
+def _problem(problem: HttpProblem, headers: dict[str, str] | None = None) -> Response:
+    return Response(problem.body(), status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
