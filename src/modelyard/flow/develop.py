@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.brief.brief import Brief
-from modelyard.bundle.latency import measure
 from modelyard.bundle.bundle import Bundle
+from modelyard.bundle.latency import measure
 from modelyard.bundle.pack import pack
 from modelyard.core.canonical import content_hash, pretty_json
 from modelyard.core.errors import GateFailed

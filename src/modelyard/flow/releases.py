@@ -18,7 +18,7 @@ from modelyard.metrics.find import metric as find_metric
 from modelyard.metrics.intervals import paired
 from modelyard.metrics.reading import reading
 from modelyard.registry.gates import better_than_production
-from modelyard.registry.mirror import Mirror
+from modelyard.registry.mirror import reflect
 from modelyard.registry.register import register
 from modelyard.registry.release import Event, Gate, Release, Stage
 from modelyard.registry.store import Registry
@@ -139,20 +139,11 @@ def user() -> str:
         return "unknown"
 
 
-def mirror(yard: Workspace) -> Mirror:
-    """Return the mirror that shows releases in MLflow's registry."""
+def _mirror(yard: Workspace, release: Release) -> str:
+    """Show a release in MLflow's registry; where that fails the move stands, and it is said."""
     from modelyard.adapters.mlflow_registry import MLflowMirror
 
-    return MLflowMirror(yard.root)
-
-
-def _mirror(yard: Workspace, release: Release) -> str:
-    """Show a release in the mirror; a mirror that fails never undoes a move, it is only said."""
-    try:
-        mirror(yard).show(release, Registry(yard.registry).releases(release.name))
-    except Exception as error:
-        return f"MLflow's registry does not show it: {type(error).__name__}: {error}"
-    return ""
+    return reflect(MLflowMirror(yard.root), release, Registry(yard.registry).releases(release.name))
 
 
 def _last_gates(registry: Registry, release: Release) -> tuple[Gate, ...]:
