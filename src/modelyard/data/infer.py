@@ -17,16 +17,15 @@ _ID_SHARE = 0.95
 _ID_ROWS = 50
 _TEXT_WORDS = 20.0
 _FEW_WORDS = 2.5
-_ID_NAME = re.compile(
-    r"(^|[^a-z])(id|ids|uuid|guid|key|nr|no|sno|number|num|index|idx|serial|rownames|row)$|[a-z]ID$|^[A-Z]+ID$"
-)
+_ID_LAST_WORD = frozenset("id ids uuid guid nr no number key serial sno".split())
+_ID_WHOLE_NAME = frozenset("index idx row rowid rownames unnamed".split())
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def named_like_id(name: str) -> bool:
-    """Say whether a column's name ends as names of identifiers do: user_id, RANDID, customerNo, nr."""
-    lowered = _CAMEL.sub("_", name).lower()
-    return bool(_ID_NAME.search(lowered) or _ID_NAME.search(name))
+    """Say whether a column's name ends as names of identifiers do: user_id, customerNo, nr."""
+    words = [w for w in re.split(r"[^a-z]+", _CAMEL.sub("_", name).lower()) if w]
+    return bool(words) and (words[-1] in _ID_LAST_WORD or "".join(words) in _ID_WHOLE_NAME)
 
 
 def natural(frame: pl.DataFrame, text: bool) -> tuple[pl.DataFrame, list[Finding]]:
