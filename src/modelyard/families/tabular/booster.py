@@ -1,0 +1,126 @@
+"""Booster: what the three libraries of boosted trees have in common, one file each behind these types."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from modelyard.core.errors import FamilyError
+from modelyard.data.dataset import Floats
+from modelyard.families.tabular.forest import Forest
+from modelyard.families.tabular.inputs import Singles
+
+Loss = Literal["logistic", "softmax", "squared"]
+THREADS = min(2, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Rows to learn from: features [n, f], label [n] (0/1, codes or standardised values), weight [n], start [n, k]."""
+
+    x: Singles
+    y: Floats
+    weight: Floats
+    start: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """One booster to train.
+
+    Attributes
+    ----------
+    parameters : mapping
+        The candidate's.
+    loss : {"logistic", "softmax", "squared"}
+        What is minimised.
+    outputs : int
+        Raw scores a row gets.
+    learn : Sample
+        Rows the trees are grown on.
+    stop : Sample or None
+        Rows whose loss ends the boosting.
+    rounds : int or None
+        Exact number of rounds; None lets `stop` say.
+    seed : int
+        Of subsampling.
+    until : float
+        ``time.monotonic()`` after which no round begins: a guard, and the rounds it leaves are replayed exactly.
+    """
+
+    parameters: Mapping[str, Any]
+    loss: Loss
+    outputs: int
+    learn: Sample
+    stop: Sample | None
+    rounds: int | None
+    seed: int
+    until: float
+
+    @property
+    def most(self) -> int:
+        """Rounds to begin with."""
+        return int(self.parameters["rounds"]) if self.rounds is None else self.rounds
+
+    @property
+    def patience(self) -> int:
+        """Rounds without a better loss that end the boosting."""
+        return int(min(60, max(12, round(2.5 / float(self.parameters["learning_rate"])))))
+
+    @property
+    def stops(self) -> bool:
+        """Whether the boosting may end early."""
+        return self.rounds is None and self.stop is not None
+
+    def late(self) -> bool:
+        """Whether the guard's moment has passed."""
+        return self.rounds is None and time.monotonic() > self.until
+
+
+@dataclass(frozen=True, slots=True)
+class Boosted:
+    """A trained booster: its native text, its rounds, and the loss after each round on both samples."""
+
+    text: str
+    rounds: int
+    train: tuple[float, ...]
+    validation: tuple[float, ...]
+
+
+def losses(seen: Mapping[str, Mapping[str, Sequence[float]]], name: str, rounds: int) -> tuple[float, ...]:
+    """Return the losses a library kept of one sample, up to the last round that counts."""
+    kept = seen.get(name, {})
+    return tuple(float(v) for v in next(iter(kept.values()), ())[:rounds])
+
+
+class Library(Protocol):
+    """A library of boosted trees. Scores leave out what a row starts from (`Sample.start`)."""
+
+    def train(self, request: Request) -> Boosted:
+        """Train a booster."""
+
+    def raw(self, text: str, x: Singles) -> Floats:
+        """Return scores [n, outputs] of a native text."""
+
+    def forest(self, text: str) -> Forest:
+        """Return a native text as a forest that answers as the library does."""
+
+
+def library(name: str) -> Library:
+    """Return the library of that name: lightgbm, xgboost or catboost."""
+    if name == "lightgbm":
+        from modelyard.families.tabular.lightgbm_trees import LightGBM
+
+        return LightGBM()
+    if name == "xgboost":
+        from modelyard.families.tabular.xgboost_trees import XGBoost
+
+        return XGBoost()
+    if name == "catboost":
+        from modelyard.families.tabular.catboost_trees import CatBoost
+
+        return CatBoost()
+    raise FamilyError(f"'{name}' is not a library of boosted trees.", allowed="lightgbm, xgboost, catboost")

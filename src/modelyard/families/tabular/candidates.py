@@ -1,0 +1,155 @@
+"""Candidates: which models a table calls for, and how far to boost them in the time there is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard.brief.brief import Brief
+from modelyard.core.optional import has
+from modelyard.data.dataset import Dataset
+from modelyard.data.profile import Profile
+from modelyard.families.fitted import Candidate, Cost
+from modelyard.families.tabular.linear import MOST_HOT
+from modelyard.families.tabular.portfolio import (
+    BOOSTED,
+    Kind,
+    Table,
+    leaves,
+    linear_reason,
+    read_table,
+    reason,
+    space,
+)
+from modelyard.families.tabular.probe import Pace, Probe
+
+RATES = (0.05, 0.08, 0.12, 0.2, 0.3)
+"""Learning rates, finest first; the finest whose fits end by early stopping within the budget is taken."""
+FINE = 3
+"""So many of the rates are fine; coarser ones are taken only when a single kind is left."""
+ROUNDS_TIMES_RATE = 50
+"""Early stopping rarely needs more rounds than this over the rate."""
+LIKELY = 0.5
+"""Share of the most rounds a fit is reckoned to take."""
+BUDGET_SHARE = 0.5
+"""Share of the budget the portfolio may take; the search and the rest have the other part."""
+TREE_MICROSECONDS = 0.02
+"""Time one tree adds to one answer of the merged graph."""
+LATENCY_SHARE = 0.3
+"""Share of the latency limit the forest may take; the request, its checks and the log have the rest."""
+SLACK = 4.0
+"""The clock ends a fit only beyond this many times its reckoned seconds."""
+FEWEST_ROUNDS = 30
+LINEAR = "linear"
+LINEAR_TITLE = {
+    "binary": "Logistic regression",
+    "multiclass": "Multinomial regression",
+    "regression": "Ridge regression",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Boosted trees of one kind, their rate and rounds, what they are reckoned to take, and what caps their size."""
+
+    kind: Kind
+    parameters: Mapping[str, Any]
+    seconds: float
+    caps: str
+
+
+def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, ...]:
+    """Return the portfolio for a table; see `modelyard.families.family.Family.candidates`."""
+    table = read_table(brief, profile, data)
+    asked = "".join(c for c in brief.model.lower() if c.isalpha())
+    named = {LINEAR, *(kind.algorithm for kind in BOOSTED)} & {asked}  # other words narrow nothing here
+    kinds = [kind for kind in BOOSTED if has(kind.algorithm) and kind.algorithm in (named or {kind.algorithm})]
+    probe = Probe(data, brief.seed)
+    found = []
+    straight = 0.0
+    if not named or LINEAR in named:
+        straight = probe.linear_seconds(table.learnt) * table.fits
+        found.append(_linear(table, data, straight, probe.columns))
+    paces = {kind.name: probe.pace(kind.parameters(table)) for kind in kinds}
+    for offer in _within(brief, table, kinds, paces, straight):
+        cost = Cost(round(offer.seconds, 3), _megabytes(table, probe.columns, offer.parameters))
+        why = reason(offer.kind, offer.parameters, table, offer.caps)
+        found.append(
+            Candidate(
+                offer.kind.name,
+                "tabular",
+                offer.kind.title,
+                offer.parameters,
+                space(offer.parameters, table),
+                why,
+                cost,
+            )
+        )
+    few = table.rows < 2_000
+    return tuple(found if few or len(found) < 2 or found[0].name != LINEAR else [found[1], found[0], *found[2:]])
+
+
+def _within(
+    brief: Brief, table: Table, kinds: Sequence[Kind], paces: Mapping[str, Pace], straight: float
+) -> list[Offer]:
+    """Return the kinds, at the finest rate, that the budget pays for: the dearest go first, the last is cut short."""
+    limit = max(BUDGET_SHARE * brief.budget.seconds - straight, 0.1 * brief.budget.seconds)
+
+    def offers(kept: Sequence[Kind], rate: float, only: float | None = None) -> list[Offer]:
+        return [_offer(brief, table, kind, paces[kind.name], rate, len(kept), only) for kind in kept]
+
+    kept = list(kinds)
+    while kept:
+        for rate in RATES[:FINE] if len(kept) > 1 else RATES:
+            offered = offers(kept, rate)
+            if sum(offer.seconds for offer in offered) <= limit:
+                return offered
+        if len(kept) == 1:
+            return offers(kept, RATES[-1], limit)
+        kept.remove(max(offered, key=lambda offer: offer.seconds).kind)
+    return []
+
+
+def _offer(
+    brief: Brief, table: Table, kind: Kind, pace: Pace, rate: float, among: int, limit: float | None = None
+) -> Offer:
+    parameters = kind.parameters(table)
+    caps = {
+        "": round(ROUNDS_TIMES_RATE / rate),
+        "leaves x rounds x rate stay within rows / 10": table.most_rounds(leaves(parameters), rate),
+    }
+    if brief.latency is not None:
+        trees = LATENCY_SHARE * brief.latency.milliseconds * 1e3 / TREE_MICROSECONDS / among
+        within = f"the forest stays within {LATENCY_SHARE:.0%} of {brief.latency}"
+        caps[within] = int(trees / table.fits / table.outputs)
+    if limit is not None:
+        one = max(pace.seconds(table.learnt, 1) * table.fits * LIKELY, 1e-9)
+        caps["all the budget pays for"] = int(limit / one)
+    cap = min(caps, key=lambda name: caps[name])
+    rounds = max(FEWEST_ROUNDS, caps[cap])
+    once = pace.seconds(table.learnt, LIKELY * rounds)
+    guard = max(3, round(SLACK * once + 0.5))
+    parameters |= {"learning_rate": rate, "rounds": rounds, "seconds": guard}
+    return Offer(kind, parameters, once * table.fits, cap)
+
+
+def _linear(table: Table, data: Dataset, seconds: float, columns: int) -> Candidate:
+    hot = sum(min(len(column.levels), MOST_HOT) for column in data.schema.features if column.kind == "category")
+    weights = (table.numbers + hot + 1) * table.outputs
+    parameters = {"algorithm": LINEAR, **({} if table.task == "regression" else {"balanced": False})}
+    return Candidate(
+        LINEAR,
+        "tabular",
+        LINEAR_TITLE[table.task],
+        parameters,
+        {},
+        linear_reason(table, weights),
+        Cost(round(seconds, 3), _megabytes(table, columns, parameters)),
+    )
+
+
+def _megabytes(table: Table, columns: int, parameters: Mapping[str, Any]) -> float:
+    """Return peak memory: two float32 matrices, their bins, and gradients (dense float64 for a linear model)."""
+    wide = 16 if parameters["algorithm"] == LINEAR else 10
+    return round(table.rows * (columns * wide + 40 * table.outputs) / 1e6, 1)

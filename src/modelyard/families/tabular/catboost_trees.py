@@ -1,0 +1,173 @@
+"""CatBoost on numeric features: training, raw scores, and its JSON model as a forest.
+
+References
+----------
+Prokhorenkova, L. et al. (2018). CatBoost: unbiased boosting with categorical features. NeurIPS 31.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from modelyard.core.errors import FamilyError
+from modelyard.core.optional import need
+from modelyard.data.dataset import Floats
+from modelyard.families.tabular.booster import THREADS, Boosted, Request, Sample, losses
+from modelyard.families.tabular.forest import Forest, Tree, plant
+from modelyard.families.tabular.inputs import Singles
+
+OBJECTIVE = {"logistic": "Logloss", "softmax": "MultiClass", "squared": "RMSE"}
+KEPT = ("features_info", "oblivious_trees", "scale_and_bias")
+"""Parts of the JSON model that scores need; the rest names the moment and the machine."""
+
+
+class CatBoost:
+    """The `Library` of CatBoost."""
+
+    def train(self, request: Request) -> Boosted:
+        """Train a booster of symmetric trees."""
+        cb = _package()
+        given = request.parameters
+        model = cb.CatBoost(
+            {
+                "loss_function": OBJECTIVE[request.loss],
+                **({"classes_count": request.outputs} if request.loss == "softmax" else {}),
+                "iterations": request.most,
+                "learning_rate": given["learning_rate"],
+                "depth": given["depth"],
+                "l2_leaf_reg": given["l2"],
+                "bootstrap_type": "Bernoulli",
+                "subsample": given["subsample"],
+                "rsm": given["columns"],
+                "border_count": 128,
+                "boosting_type": "Plain",
+                "boost_from_average": False,
+                "random_seed": request.seed,
+                "thread_count": THREADS,
+                "use_best_model": request.stops,
+                **({"od_type": "Iter", "od_wait": request.patience} if request.stops else {}),
+                "logging_level": "Silent",
+                "allow_writing_files": False,
+            }
+        )
+        stop = None if request.stop is None else _pool(request.stop, request.outputs)
+        model.fit(
+            _pool(request.learn, request.outputs), eval_set=stop, callbacks=[_Guard(request)] if request.stops else None
+        )
+        rounds = int(model.tree_count_)
+        seen = model.get_evals_result()
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "model.json"
+            model.save_model(str(file), format="json")
+            whole = json.loads(file.read_text())
+        text = json.dumps({name: whole[name] for name in KEPT}, sort_keys=True, separators=(",", ":"))
+        return Boosted(text, rounds, losses(seen, "learn", rounds), losses(seen, "validation", rounds))
+
+    def raw(self, text: str, x: Singles) -> Floats:
+        """Return scores [n, outputs]."""
+        scores = _model(text).predict(x, prediction_type="RawFormulaVal", thread_count=THREADS)
+        return np.asarray(scores, dtype=np.float64).reshape(len(x), -1)
+
+    def forest(self, text: str) -> Forest:
+        """Return the JSON model as a forest: a symmetric tree becomes a full binary one, equal leaves joined."""
+        model = json.loads(text)
+        scale, bias = model["scale_and_bias"]
+        if scale != 1 or any(bias):
+            raise FamilyError("A CatBoost model carries a scale or a bias, which training never asks for.")
+        left = {
+            f["feature_index"]: (f["flat_feature_index"], f["nan_value_treatment"] != "AsTrue")
+            for f in model["features_info"]["float_features"]
+        }
+        return plant([_tree(tree, left, len(bias)) for tree in model["oblivious_trees"]])
+
+
+class _Guard:
+    def __init__(self, request: Request) -> None:
+        self.request = request
+
+    def after_iteration(self, info: Any) -> bool:
+        return not self.request.late()
+
+
+def _package() -> Any:
+    return need("catboost", "catboost", "A CatBoost candidate")
+
+
+@lru_cache(maxsize=256)
+def _model(text: str) -> Any:
+    model = _package().CatBoost()
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "model.json"
+        file.write_text(text)
+        model.load_model(str(file), format="json")
+    return model
+
+
+def _pool(sample: Sample, outputs: int) -> Any:
+    start = sample.start if outputs > 1 else sample.start[:, 0]
+    return _package().Pool(sample.x, sample.y, weight=sample.weight, baseline=start)
+
+
+def _tree(tree: Mapping[str, Any], columns: Mapping[int, tuple[int, bool]], outputs: int) -> Tree:
+    """Unfold a symmetric tree: bit i of a leaf's number says whether ``x > border`` of split i."""
+    splits = tree["splits"][::-1]
+    if any(s["split_type"] != "FloatFeature" for s in splits):
+        raise FamilyError("A CatBoost tree splits on something that is not a number.")
+    depth = len(splits)
+    inner = 2**depth - 1
+    place = [columns[s["float_feature_index"]] for s in splits]
+    level = np.repeat(np.arange(depth), 2 ** np.arange(depth))
+    nodes = np.arange(inner)
+    nothing = np.zeros(inner + 1, dtype=np.int64)
+    whole = Tree(
+        feature=np.concatenate([np.array([p[0] for p in place], dtype=np.int64)[level], nothing - 1]),
+        threshold=np.concatenate(
+            [np.array([s["border"] for s in splits], dtype=np.float32)[level], nothing.astype(np.float32)]
+        ),
+        left=np.concatenate([2 * nodes + 1, nothing]),
+        right=np.concatenate([2 * nodes + 2, nothing]),
+        nan_left=np.concatenate([np.array([p[1] for p in place], dtype=np.bool_)[level], nothing > 0]),
+        leaf=np.arange(inner, 2 * inner + 1, dtype=np.int64),
+        target=np.arange(outputs, dtype=np.int64),
+        value=np.array(tree["leaf_values"], dtype=np.float64).reshape(-1, outputs),
+    )
+    return _joined(whole)
+
+
+def _joined(tree: Tree) -> Tree:
+    """Replace splits between equal leaves by the leaf: leaves no row reached in training all hold zero."""
+    size = len(tree.feature)
+    inner = size - len(tree.leaf)
+    value = np.zeros((size, tree.value.shape[1]))
+    value[inner:] = tree.value
+    leaf = tree.feature < 0
+    depths = [np.arange(2**d - 1, 2 ** (d + 1) - 1) for d in range(inner.bit_length())]
+    for nodes in reversed(depths):
+        a, b = tree.left[nodes], tree.right[nodes]
+        same = nodes[leaf[a] & leaf[b] & (value[a] == value[b]).all(axis=1)]
+        leaf[same], value[same] = True, value[tree.left[same]]
+    reached = np.zeros(size, dtype=np.bool_)
+    reached[0] = True
+    for nodes in depths:
+        open_ = nodes[reached[nodes] & ~leaf[nodes]]
+        reached[tree.left[open_]] = reached[tree.right[open_]] = True
+    number = np.cumsum(reached) - 1
+    kept = np.flatnonzero(reached)
+    ends = leaf[kept]
+    return Tree(
+        feature=np.where(ends, -1, tree.feature[kept]),
+        threshold=tree.threshold[kept],
+        left=np.where(ends, 0, number[tree.left[kept]]),
+        right=np.where(ends, 0, number[tree.right[kept]]),
+        nan_left=tree.nan_left[kept],
+        leaf=np.flatnonzero(ends).astype(np.int64),
+        target=tree.target,
+        value=value[kept[ends]],
+    )

@@ -1,0 +1,143 @@
+"""Export: a blend as one graph, its boosters as text, and what an explanation needs to know of both."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from modelyard.core.canonical import canonical_json
+from modelyard.core.errors import FamilyError
+from modelyard.data.dataset import Dataset, Floats
+from modelyard.encoding.encoding import Encoding
+from modelyard.families.fitted import Blend, Export
+from modelyard.families.tabular.booster import library
+from modelyard.families.tabular.forest import Forest, merge
+from modelyard.families.tabular.graph import LinearPart, build
+from modelyard.families.tabular.inputs import Levels
+from modelyard.families.tabular.layout import Layout, stretch, union_levels
+from modelyard.families.tabular.linear import Linear
+from modelyard.families.tabular.models import Model, load_models
+
+ENDING = {"lightgbm": "txt", "xgboost": "json", "catboost": "json", "linear": "json"}
+
+
+def export(blend: Blend, data: Dataset) -> Export:
+    """Return the whole blend as ``model.onnx`` and its members; see `Family.export`."""
+    encoding = Encoding.of(data.schema)
+    if not encoding.numbers and not encoding.strings:
+        raise FamilyError(
+            "The table has no column a graph could read.", do="Name at least one number, category or date."
+        )
+    levels = union_levels([_levels(fitted.facts["levels"]) for fitted, _ in blend.members])
+    layout = Layout(len(encoding.numbers), levels)
+    offset: Floats = np.array(blend.offset, dtype=np.float64)
+    linears: list[tuple[Linear, Floats, Levels]] = []
+    boosters: list[tuple[Forest, list[tuple[int, int]], Model, float]] = []
+    files: dict[str, bytes] = {}
+    members: list[dict[str, Any]] = []
+    explained: list[dict[str, Any]] = []
+    for fitted, weight in blend.members:
+        models = load_models(fitted)
+        own = _levels(fitted.facts["levels"])
+        trees = 0
+        for number, model in enumerate(models):
+            factor = blend.scale * weight / len(models)
+            offset = offset + factor * model.base
+            name = f"members/{fitted.candidate.name}-{number}.{ENDING[model.algorithm]}"
+            if model.linear is not None:
+                spread = factor * model.scale * np.eye(len(offset))[model.present]
+                linears.append((model.linear, spread, own))
+                offset = offset + model.linear.base @ spread
+                files[name] = _readable(model.linear, encoding, own)
+            elif model.text:
+                forest = library(model.algorithm).forest(model.text)
+                trees += len(forest.roots)
+                boosters.append((forest, layout.place(own, model.tables, forest.used()), model, factor * model.scale))
+                files[name] = model.text.encode()
+                explained.append({"file": name, "library": model.algorithm})
+        title = fitted.candidate.title
+        members.append({"name": fitted.candidate.name, "title": title, "weight": weight, "trees": trees})
+    placed = []
+    for (forest, places, model, factor), record in zip(boosters, explained, strict=True):
+        features = np.array([layout.position(p) for p in places], dtype=np.int64)
+        placed.append(forest.placed(features, model.present, factor))
+        record.update(features=features.tolist(), outputs=model.present.tolist(), factor=factor)
+    whole = merge(placed) if placed or not linears else None
+    part = _linear_part(linears, layout) if linears else None
+    columns = [column.name for column in data.schema.features]
+    files["members/explain.json"] = canonical_json(
+        {
+            "columns": columns,
+            "numbers": [columns.index(n.column) for n in encoding.numbers],
+            "strings": [columns.index(name) for name in encoding.strings],
+            "width": layout.width,
+            "offset": offset.tolist(),
+            "boosters": explained,
+            "linear": part is not None,
+        }
+    )
+    files["model.onnx"] = build(whole, part, layout, offset, blend.link)
+    facts = {
+        "trees": 0 if whole is None else len(whole.roots),
+        "nodes": 0 if whole is None else len(whole.feature),
+        "members": members,
+        "columns": columns,
+    }
+    return Export("onnx", files, facts)
+
+
+def _levels(listed: Any) -> Levels:
+    return tuple(tuple(known) for known in listed)
+
+
+def _linear_part(models: list[tuple[Linear, Floats, Levels]], layout: Layout) -> LinearPart:
+    """Put linear models side by side; those that centre and clip alike become one."""
+    outputs = models[0][1].shape[1]
+    rows = sum(len(known) + 2 for known in layout.levels)
+    missing, table = np.zeros((layout.numbers, outputs)), np.zeros((rows, outputs))
+    alike: dict[bytes, tuple[Linear, Floats]] = {}
+    for model, spread, own in models:
+        key = b"".join(a.tobytes() for a in (model.mean, model.low, model.high))
+        _, weights = alike.get(key, (model, np.zeros((layout.numbers, outputs))))
+        alike[key] = (model, weights + model.numbers @ spread)
+        missing += model.missing @ spread
+        start = 0
+        for mine, whole, figures in zip(own, layout.levels, model.tables, strict=True):
+            taken = figures[stretch(mine, whole)] @ spread
+            table[start : start + len(taken)] += taken
+            start += len(taken)
+    kinds = list(alike.values())
+    return LinearPart(
+        np.stack([m.mean for m, _ in kinds]),
+        np.stack([m.low for m, _ in kinds]),
+        np.stack([m.high for m, _ in kinds]),
+        np.stack([w for _, w in kinds]),
+        missing,
+        table,
+    )
+
+
+def _readable(model: Linear, encoding: Encoding, levels: Levels) -> bytes:
+    """Return a linear model as JSON a person can read."""
+    numbers = {
+        n.name: {
+            "weight": model.numbers[i].tolist(),
+            "missing": model.missing[i].tolist(),
+            "mean": float(model.mean[i]),
+            "low": float(model.low[i]),
+            "high": float(model.high[i]),
+        }
+        for i, n in enumerate(encoding.numbers)
+    }
+    categories = {
+        name: {
+            "levels": {level: table[i].tolist() for i, level in enumerate(known)},
+            "unseen": table[-2].tolist(),
+            "missing": table[-1].tolist(),
+        }
+        for name, known, table in zip(encoding.strings, levels, model.tables, strict=True)
+    }
+    whole = {"constant": model.base.tolist(), "numbers": numbers, "categories": categories}
+    return json.dumps(whole, ensure_ascii=False, sort_keys=True, indent=1).encode()

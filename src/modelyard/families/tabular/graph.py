@@ -1,0 +1,202 @@
+"""Graph: a whole blend as one ONNX graph of a dozen nodes.
+
+Strings become codes in one look-up, codes become rows of one table that holds every fold's figures side by side; one
+tree ensemble holds the trees of all boosters of all folds, with weight, fold mean and calibration in its leaf values;
+linear members share one matrix product. The node count does not grow with columns, folds or members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelyard.core.optional import need
+from modelyard.data.dataset import Floats
+from modelyard.families.tabular.forest import Forest
+from modelyard.families.tabular.inputs import Levels
+from modelyard.families.tabular.layout import Layout, vocabulary
+
+OPSET, TREES_OPSET, IR_VERSION = 17, 3, 8
+"""Versions ONNX Runtime has read since 1.15."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LinearPart:
+    """The linear members of a blend, one after the other: m models over p numbers and the levels' rows.
+
+    Attributes
+    ----------
+    mean, low, high : float32 arrays of shape [m, p]
+        As in `Linear`.
+    numbers : float64 array of shape [m, p, k]
+        Weights of the centred numbers.
+    missing : float64 array of shape [p, k]
+        Weights of the missing indicators, summed over models.
+    table : float64 array of shape [R, k]
+        What each row of the levels' table adds, summed over models.
+    """
+
+    mean: NDArray[np.float32]
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    numbers: Floats
+    missing: Floats
+    table: Floats
+
+
+@dataclass(slots=True)
+class _Draft:
+    """Nodes and constants as they are added."""
+
+    helper: Any
+    nodes: list[Any] = field(default_factory=list)
+    constants: list[Any] = field(default_factory=list)
+
+    def add(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(self.helper.make_node(kind, list(inputs), [output], name=output, **attributes))
+        return output
+
+    def constant(self, name: str, value: NDArray[Any]) -> str:
+        self.constants.append(need("onnx.numpy_helper", "train", "The ONNX export").from_array(value, name))
+        return name
+
+
+def build(
+    forest: Forest | None,
+    linear: LinearPart | None,
+    layout: Layout,
+    offset: Floats,
+    link: Literal["identity", "logistic", "softmax"],
+) -> bytes:
+    """Return the graph, serialised.
+
+    Parameters
+    ----------
+    forest : Forest or None
+        All trees, over the layout's features, leaf values ready to be summed.
+    linear : LinearPart or None
+        The linear members.
+    layout : Layout
+        Of the feature matrix.
+    offset : float64 array of shape [k]
+        Added to every row's raw score.
+    link : {"identity", "logistic", "softmax"}
+        From raw scores to the answer.
+    """
+    onnx = need("onnx", "train", "The ONNX export")
+    draft = _Draft(onnx.helper)
+    numbers, strings = layout.numbers, len(layout.levels)
+    if strings:
+        _rows(draft, layout.levels)
+    terms = []
+    if linear is not None:
+        terms += _linear(draft, linear, numbers, strings)
+    if forest is not None:
+        terms.append(_trees(draft, forest, layout, len(offset)))
+    terms.append(draft.constant("offset", offset.astype(np.float32)))
+    last = "answer" if link == "identity" else "raw"
+    draft.add("Sum", terms, last)
+    if link == "softmax":
+        draft.add("Softmax", [last], "answer", axis=1)
+    elif link == "logistic":
+        draft.add("Mul", [last, draft.constant("both", np.array([-1, 1], dtype=np.float32))], "sides")
+        draft.add("Sigmoid", ["sides"], "answer")
+    kinds = onnx.TensorProto
+    value = onnx.helper.make_tensor_value_info
+    inputs = [value("numbers", kinds.FLOAT, ["rows", numbers])] if numbers else []
+    inputs += [value("strings", kinds.STRING, ["rows", strings])] if strings else []
+    width = 2 if link == "logistic" else len(offset)
+    graph = onnx.helper.make_graph(
+        draft.nodes, "modelyard", inputs, [value("answer", kinds.FLOAT, ["rows", width])], draft.constants
+    )
+    opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", TREES_OPSET)]
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="modelyard")
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _rows(draft: _Draft, levels: Levels) -> None:
+    """Turn strings [n, q] into rows [n, q] of the levels' table."""
+    words, rows = vocabulary(levels)
+    q = len(levels)
+    draft.add(
+        "LabelEncoder",
+        ["strings"],
+        "word",
+        domain="ai.onnx.ml",
+        keys_strings=words,
+        values_int64s=[i * q for i in range(len(words))],
+        default_int64=len(words) * q,
+    )
+    draft.add("Add", ["word", draft.constant("column", np.arange(q, dtype=np.int64))], "cell")
+    draft.add("Gather", [draft.constant("row_of_cell", rows.ravel()), "cell"], "row")
+
+
+def _trees(draft: _Draft, forest: Forest, layout: Layout, outputs: int) -> str:
+    parts = ["numbers"] if layout.numbers else []
+    if layout.width:
+        draft.add("Gather", [draft.constant("figures", layout.table()), "row"], "figures_by_column")
+        flat = draft.constant("flat", np.array([-1, len(layout.levels) * layout.width], dtype=np.int64))
+        parts.append(draft.add("Reshape", ["figures_by_column", flat], "figures_of_row"))
+    elif not parts:  # trees that ask nothing still need a matrix with a row for each row
+        parts.append(draft.add("Cast", ["row"], "rows_as_numbers", to=need("onnx", "train", "").TensorProto.FLOAT))
+    features = draft.add("Concat", parts, "features", axis=1)
+    return draft.add("TreeEnsembleRegressor", [features], "trees", domain="ai.onnx.ml", **_ensemble(forest, outputs))
+
+
+def _ensemble(forest: Forest, outputs: int) -> dict[str, Any]:
+    tree = np.zeros(len(forest.feature), dtype=np.int64)
+    tree[forest.roots[1:]] = 1
+    tree = np.cumsum(tree)
+    node = np.arange(len(tree)) - forest.roots[tree]
+    inner = forest.feature >= 0
+    start = forest.roots[tree]
+    return {
+        "n_targets": outputs,
+        "aggregate_function": "SUM",
+        "post_transform": "NONE",
+        "nodes_treeids": tree.tolist(),
+        "nodes_nodeids": node.tolist(),
+        "nodes_featureids": np.maximum(forest.feature, 0).tolist(),
+        "nodes_values": np.where(inner, forest.threshold, np.float32(0)).tolist(),
+        "nodes_modes": np.where(inner, "BRANCH_LEQ", "LEAF").tolist(),
+        "nodes_truenodeids": np.where(inner, forest.left - start, 0).tolist(),
+        "nodes_falsenodeids": np.where(inner, forest.right - start, 0).tolist(),
+        "nodes_missing_value_tracks_true": (forest.nan_left & inner).astype(np.int64).tolist(),
+        "target_treeids": tree[forest.leaf].tolist(),
+        "target_nodeids": node[forest.leaf].tolist(),
+        "target_ids": forest.target.tolist(),
+        "target_weights": forest.value.astype(np.float32).tolist(),
+    }
+
+
+def _linear(draft: _Draft, part: LinearPart, numbers: int, strings: int) -> list[str]:
+    terms = []
+    models, _, outputs = part.numbers.shape
+    if numbers:
+        float32 = np.float32
+        draft.add("IsNaN", ["numbers"], "gone")
+        axis = draft.constant("model_axis", np.array([1], dtype=np.int64))
+        draft.add("Unsqueeze", ["numbers", axis], "numbers_by_model")
+        draft.add("Unsqueeze", ["gone", axis], "gone_by_model")
+        mean = draft.constant("mean", part.mean)
+        draft.add("Where", ["gone_by_model", mean, "numbers_by_model"], "filled")
+        draft.add("Max", ["filled", draft.constant("low", part.low)], "not_below")
+        draft.add("Min", ["not_below", draft.constant("high", part.high)], "clipped")
+        draft.add("Sub", ["clipped", mean], "centred")
+        shape = draft.constant("models_flat", np.array([-1, models * numbers], dtype=np.int64))
+        draft.add("Reshape", ["centred", shape], "centred_flat")
+        weights = draft.constant("weights", part.numbers.reshape(-1, outputs).astype(float32))
+        terms.append(draft.add("MatMul", ["centred_flat", weights], "from_numbers"))
+        if part.missing.any():
+            draft.add("Cast", ["gone"], "gaps", to=need("onnx", "train", "The ONNX export").TensorProto.FLOAT)
+            gap = draft.constant("gap_weights", part.missing.astype(float32))
+            terms.append(draft.add("MatMul", ["gaps", gap], "from_gaps"))
+    if strings:
+        draft.add("Gather", [draft.constant("level_weights", part.table.astype(np.float32)), "row"], "by_level")
+        columns = draft.constant("columns_axis", np.array([1], dtype=np.int64))
+        terms.append(draft.add("ReduceSum", ["by_level", columns], "from_levels", keepdims=0))
+    return terms

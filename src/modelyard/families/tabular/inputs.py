@@ -1,0 +1,82 @@
+"""Inputs: the rows of a table as numbers and level codes, before any fold has taught them anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from modelyard.data.dataset import Dataset, Ints
+from modelyard.encoding.encoding import MISSING, Encoding
+
+Singles = NDArray[np.float32]
+Codes = NDArray[np.int32]
+Levels = tuple[tuple[str, ...], ...]
+
+MOST_LEVELS = 10_000
+"""Levels kept of one column, most frequent first; rarer ones are treated as unseen."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """Encoded rows.
+
+    Attributes
+    ----------
+    numbers : float32 array of shape [n, p]
+        Missing is NaN; finite otherwise.
+    codes : int32 array of shape [n, q]
+        Position of the level among the column's L levels; L where it is not among them, L + 1 where missing.
+    """
+
+    numbers: Singles
+    codes: Codes
+
+    def take(self, rows: Ints) -> Inputs:
+        """Return the named rows."""
+        return Inputs(self.numbers[rows], self.codes[rows])
+
+
+def find_levels(data: Dataset) -> Levels:
+    """Return the levels of each category column, sorted by name so that equal tables give equal codes."""
+    _, strings = Encoding.of(data.schema).frame(data.frame)
+    found = []
+    for column in strings.T:
+        counts = _text(column).value_counts().filter(pl.col("text") != MISSING)
+        kept = counts.sort(["count", "text"], descending=[True, False]).head(MOST_LEVELS)["text"]
+        found.append(tuple(sorted(kept.to_list())))
+    return tuple(found)
+
+
+def read_inputs(data: Dataset, levels: Levels) -> Inputs:
+    """Return a table's features as numbers and codes.
+
+    Parameters
+    ----------
+    data : Dataset
+        Rows of the schema the levels were found in.
+    levels : tuple of tuple of str
+        The levels of each category column.
+    """
+    numbers, strings = Encoding.of(data.schema).frame(data.frame)
+    largest = np.finfo(np.float32).max
+    codes = [_codes(column, known) for column, known in zip(strings.T, levels, strict=True)]
+    return Inputs(
+        np.clip(numbers, -largest, largest, dtype=np.float32),
+        np.stack(codes, axis=1) if codes else np.zeros((len(data), 0), dtype=np.int32),
+    )
+
+
+def _codes(column: NDArray[np.object_], known: Sequence[str]) -> Codes:
+    size = len(known)
+    text = [*known, MISSING]
+    place = [*range(size), size + 1]
+    coded = _text(column).replace_strict(text, place, default=size, return_dtype=pl.Int32)
+    return coded.to_numpy().astype(np.int32, copy=False)
+
+
+def _text(column: NDArray[np.object_]) -> pl.Series:
+    return pl.Series("text", column.tolist(), dtype=pl.String)

@@ -1,0 +1,151 @@
+"""LightGBM: training, raw scores, and its model text as a forest.
+
+References
+----------
+Ke, G. et al. (2017). LightGBM: a highly efficient gradient boosting decision tree. NeurIPS 30.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from modelyard.core.errors import FamilyError
+from modelyard.core.optional import need
+from modelyard.data.dataset import Floats
+from modelyard.families.tabular.booster import THREADS, Boosted, Request, Sample, losses
+from modelyard.families.tabular.forest import Forest, Tree, floor_single, plant
+from modelyard.families.tabular.inputs import Singles
+
+OBJECTIVE = {"logistic": "binary", "softmax": "multiclass", "squared": "regression"}
+MISSING_NONE, MISSING_ZERO, MISSING_NAN = 0, 1, 2
+
+
+class LightGBM:
+    """The `Library` of LightGBM."""
+
+    def train(self, request: Request) -> Boosted:
+        """Train a booster; the text leaves out LightGBM's own copy of the parameters, which name the machine."""
+        lgb = _package()
+        given = request.parameters
+        parameters = {
+            "objective": OBJECTIVE[request.loss],
+            **({"num_class": request.outputs} if request.loss == "softmax" else {}),
+            **({"metric": "rmse"} if request.loss == "squared" else {}),
+            "learning_rate": given["learning_rate"],
+            "num_leaves": given["leaves"],
+            "max_depth": given.get("depth", -1),
+            "min_data_in_leaf": min(20, max(2, len(request.learn.y) // 40)),
+            "min_sum_hessian_in_leaf": given["min_child_weight"] * 1e-2,
+            "lambda_l2": given["l2"],
+            "bagging_fraction": given["subsample"],
+            "bagging_freq": 1 if given["subsample"] < 1 else 0,
+            "feature_fraction": given["columns"],
+            "extra_trees": given.get("extra", False),
+            "boost_from_average": False,
+            "feature_pre_filter": False,
+            "deterministic": True,
+            "force_row_wise": True,
+            "seed": request.seed,
+            "num_threads": THREADS,
+            "verbosity": -1,
+        }
+        learn = _dataset(request.learn, request.outputs)
+        sets, names = [learn], ["train"]
+        if request.stop is not None:
+            sets.append(_dataset(request.stop, request.outputs, learn))
+            names.append("stop")
+        seen: dict[str, dict[str, list[float]]] = {}
+        calls: list[Any] = [lgb.record_evaluation(seen)]
+        if request.stops:
+            calls += [lgb.early_stopping(request.patience, verbose=False), _guard(request, lgb)]
+        booster = lgb.train(parameters, learn, request.most, valid_sets=sets, valid_names=names, callbacks=calls)
+        rounds = request.most if request.rounds is not None else booster.best_iteration
+        rounds = min(rounds if rounds > 0 else request.most, booster.current_iteration())
+        text = booster.model_to_string(num_iteration=rounds)
+        return Boosted(
+            text[: text.index("\nparameters:")] + "\n",
+            request.most if request.rounds is not None else rounds,
+            losses(seen, "train", rounds),
+            losses(seen, "stop", rounds),
+        )
+
+    def raw(self, text: str, x: Singles) -> Floats:
+        """Return scores [n, outputs]."""
+        scores = np.asarray(_booster(text).predict(x, raw_score=True, num_threads=THREADS), dtype=np.float64)
+        return scores.reshape(len(x), -1)
+
+    def forest(self, text: str) -> Forest:
+        """Return the model text as a forest: NaN takes the side of 0 where a column had none in training."""
+        head, *trees = text.split("\nTree=")
+        outputs = int(_fields(head)["num_tree_per_iteration"])
+        return plant([_tree(tree, i % outputs) for i, tree in enumerate(trees)])
+
+
+def _package() -> Any:
+    return need("lightgbm", "train", "A LightGBM candidate")
+
+
+@lru_cache(maxsize=256)
+def _booster(text: str) -> Any:
+    return _package().Booster(model_str=text)
+
+
+def _dataset(sample: Sample, outputs: int, reference: Any = None) -> Any:
+    start = sample.start if outputs > 1 else sample.start[:, 0]
+    return _package().Dataset(
+        sample.x,
+        sample.y,
+        weight=sample.weight,
+        init_score=start,
+        reference=reference,
+        free_raw_data=False,
+        params={"verbosity": -1, "feature_pre_filter": False},
+    )
+
+
+def _guard(request: Request, lgb: Any) -> Any:
+    best: list[tuple[float, int]] = []
+
+    def stop(env: Any) -> None:
+        loss = next(r[2] for r in env.evaluation_result_list if r[0] == "stop")
+        best.append((loss, env.iteration))
+        if request.late():
+            raise lgb.callback.EarlyStopException(min(best)[1], env.evaluation_result_list)
+
+    stop.order = 40  # type: ignore[attr-defined]  # after early stopping, which LightGBM runs as number 30
+    return stop
+
+
+def _fields(block: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+
+
+def _tree(block: str, target: int) -> Tree:
+    fields = _fields(block)
+    leaves = int(fields["num_leaves"])
+    inner = leaves - 1
+    if int(fields.get("num_cat", "0")):
+        raise FamilyError("A LightGBM tree splits on a set of categories, which the graph has no node for.")
+    value = np.array(fields["leaf_value"].split(), dtype=np.float64)
+    feature = np.full(inner + leaves, -1, dtype=np.int64)
+    threshold = np.zeros(inner + leaves, dtype=np.float32)
+    left, right = np.zeros((2, inner + leaves), dtype=np.int64)
+    nan_left = np.zeros(inner + leaves, dtype=np.bool_)
+    if inner:
+        kind = np.array(fields["decision_type"].split(), dtype=np.int64)
+        missing = (kind >> 2) & 3
+        if (missing == MISSING_ZERO).any():
+            raise FamilyError("A LightGBM tree treats zero as missing, which the graph has no node for.")
+        border = np.array(fields["threshold"].split(), dtype=np.float64)
+        feature[:inner] = np.array(fields["split_feature"].split(), dtype=np.int64)
+        threshold[:inner] = floor_single(border)
+        nan_left[:inner] = np.where(missing == MISSING_NAN, (kind & 2) > 0, border >= 0.0)
+        for side, name in ((left, "left_child"), (right, "right_child")):
+            child = np.array(fields[name].split(), dtype=np.int64)
+            side[:inner] = np.where(child >= 0, child, inner + ~child)
+    leaf = np.arange(inner, inner + leaves, dtype=np.int64)
+    one = np.array([target], dtype=np.int64)
+    return Tree(feature, threshold, left, right, nan_left, leaf, one, value[:, None])

@@ -1,0 +1,248 @@
+"""Linear models: logistic, multinomial and ridge regression on clipped, standardised numbers and one-hot levels.
+
+References
+----------
+Hastie, T., Tibshirani, R. and Friedman, J. (2009). The Elements of Statistical Learning, 2nd ed., ch. 3 and 4.
+Byrd, R. H. et al. (1995). A limited memory algorithm for bound constrained optimization. SIAM J. Sci. Comput. 16(5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelyard.core.optional import need
+from modelyard.data.dataset import Floats
+from modelyard.families.tabular.booster import Loss
+from modelyard.families.tabular.inputs import Codes, Inputs, Singles
+
+CLIPPED = 0.005
+"""Share of a number's values on each side that are drawn in to the quantile there."""
+MOST_HOT = 100
+"""Levels of one column with a weight of their own; the others share one."""
+FEWEST = 5
+"""Rows a level needs for a weight of its own."""
+PATH = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4)
+"""Strengths of the ridge penalty on the mean loss, tried from strong to weak."""
+WORTH = 1e-3
+"""Share of the loss that two steps of the path must take off for a third to be tried."""
+ROWS_TIMES_WEIGHTS = 3_000_000
+"""Above this many (rows x columns x outputs) a sample of the rows is fitted: weights are settled long before."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Linear:
+    """A fitted linear model: all its arrays, for the graph and for the file.
+
+    Attributes
+    ----------
+    low, high, mean : float32 arrays of shape [p]
+        Numbers are clipped to [low, high]; a missing one becomes the mean, which is then taken off.
+    numbers, missing : float64 arrays of shape [p, k]
+        Weights of the centred numbers and of their missing indicators.
+    tables : tuple of float64 arrays of shape [L + 2, k]
+        What each level of each category adds, unseen and missing last; zero on average over the training rows.
+    base : float64 array of shape [k]
+        Constant, beyond what every row starts from.
+    """
+
+    low: Singles
+    high: Singles
+    mean: Singles
+    numbers: Floats
+    missing: Floats
+    tables: tuple[Floats, ...]
+    base: Floats
+
+    def raw(self, inputs: Inputs) -> Floats:
+        """Return scores [n, k]."""
+        gone = np.isnan(inputs.numbers)
+        centred = np.clip(np.where(gone, self.mean, inputs.numbers), self.low, self.high) - self.mean
+        scores = self.base + centred.astype(np.float64) @ self.numbers + gone.astype(np.float64) @ self.missing
+        for table, codes in zip(self.tables, inputs.codes.T, strict=True):
+            scores = scores + table[codes]
+        return np.asarray(scores, dtype=np.float64)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays by name."""
+        plain = {n: getattr(self, n) for n in ("low", "high", "mean", "numbers", "missing", "base")}
+        return {**plain, **{f"table{i}": t for i, t in enumerate(self.tables)}}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Linear:
+        """Return the model `arrays` was taken from."""
+        tables = tuple(arrays[f"table{i}"] for i in range(sum(n.startswith("table") for n in arrays)))
+        plain = {n: arrays[n] for n in ("low", "high", "mean", "numbers", "missing", "base")}
+        return cls(tables=tables, **plain)
+
+
+class Design:
+    """The design matrix of one fold, fitted on its training rows: dense for numbers, sparse for levels."""
+
+    def __init__(self, inputs: Inputs, sizes: Sequence[int]) -> None:
+        x = inputs.numbers
+        gone = np.isnan(x)
+        held = ~gone.all(axis=0) if len(x) else np.zeros(x.shape[1], dtype=np.bool_)
+        bounds = np.zeros((2, x.shape[1]), dtype=np.float32)
+        if held.any():
+            share = (CLIPPED, 1 - CLIPPED)
+            bounds[:, held] = np.nanquantile(x[:, held].astype(np.float64), share, axis=0)
+        flat = held & (bounds[0] == bounds[1])  # nearly constant: the rare other values are all there is to see
+        bounds[0, flat], bounds[1, flat] = np.nanmin(x[:, flat], axis=0), np.nanmax(x[:, flat], axis=0)
+        self.low, self.high = bounds
+        drawn = np.clip(x.astype(np.float64), self.low, self.high)
+        count = np.maximum((~gone).sum(axis=0), 1)
+        self.mean = (np.nansum(drawn, axis=0) / count).astype(np.float32)
+        centred = np.where(gone, 0.0, drawn - self.mean)
+        spread = np.sqrt(np.square(centred).sum(axis=0) / count)
+        self.spread = np.where(spread > 0, spread, 1.0)
+        self.gaps = gone.any(axis=0)
+        self.places = [_places(c, s) for c, s in zip(inputs.codes.T, sizes, strict=True)]
+
+    def matrix(self, inputs: Inputs) -> tuple[Floats, Any]:
+        """Return the dense part [n, p + gaps] and the sparse part [n, levels]."""
+        x = inputs.numbers
+        gone = np.isnan(x)
+        centred = np.clip(np.where(gone, self.mean, x), self.low, self.high) - self.mean
+        dense = np.concatenate([centred / self.spread, gone[:, self.gaps].astype(np.float64)], axis=1)
+        return dense, self._hot(inputs.codes)
+
+    def _hot(self, codes: Codes) -> Any:
+        sparse = need("scipy.sparse", "train", "A linear candidate")
+        starts = np.concatenate([[0], np.cumsum([p.max() + 1 for p in self.places])]).astype(np.int64)
+        n, q = codes.shape
+        place = [p[c] + s for p, c, s in zip(self.places, codes.T, starts[:-1], strict=True)]
+        index = np.stack(place, axis=1).ravel() if place else np.zeros(0, dtype=np.int64)
+        return sparse.csr_matrix((np.ones(n * q), index, np.arange(n + 1) * q), shape=(n, int(starts[-1])))
+
+    def linear(self, weights: Floats, intercept: Floats, codes: Codes) -> Linear:
+        """Return weights of the design matrix as weights of the inputs."""
+        p, k = len(self.mean), weights.shape[1]
+        missing = np.zeros((p, k))
+        missing[self.gaps] = weights[p : p + int(self.gaps.sum())]
+        end, tables, base = p + int(self.gaps.sum()), [], intercept.copy()
+        for place, column in zip(self.places, codes.T, strict=True):
+            start, end = end, end + int(place.max()) + 1
+            table = weights[start:end][place]
+            usual = table[column].mean(axis=0)
+            tables.append(table - usual)
+            base += usual
+        return Linear(self.low, self.high, self.mean, weights[:p] / self.spread[:, None], missing, tuple(tables), base)
+
+
+def _places(column: NDArray[np.int32], size: int) -> NDArray[np.int64]:
+    """Return for each code its column of the one-hot matrix; 0 is what rare and unseen levels share."""
+    count = np.bincount(column, minlength=size + 2)
+    count[size] = 0
+    often = np.argsort(-count, kind="stable")[:MOST_HOT]
+    place = np.zeros(size + 2, dtype=np.int64)
+    often = np.sort(often[count[often] >= FEWEST])
+    place[often] = np.arange(1, len(often) + 1)
+    return place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Rows of one fold: inputs, label (0/1, codes, or standardised values) and weights, each [n]."""
+
+    inputs: Inputs
+    y: Floats
+    weight: Floats
+
+
+def fit_path(
+    rows: Rows, stop: Rows, sizes: Sequence[int], loss: Loss, start: Floats
+) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
+    """Walk the penalties from strong to weak until the loss on `stop` no longer falls.
+
+    Returns
+    -------
+    int, tuple of float, tuple of float
+        How many steps of `PATH` were worth it, and the losses of each step on both sets of rows.
+    """
+    design = Design(rows.inputs, sizes)
+    learn, judge = design.matrix(rows.inputs), design.matrix(stop.inputs)
+    weights, train, validation = None, [], []
+    for penalty in PATH:
+        weights = _solve(learn, rows.y, rows.weight, loss, start, penalty, weights)
+        train.append(_loss(_scores(learn, weights, start), rows.y, rows.weight, loss)[0])
+        validation.append(_loss(_scores(judge, weights, start), stop.y, stop.weight, loss)[0])
+        if len(validation) > 2 and validation[-1] > (1 - WORTH) * min(validation[:-2]):
+            break
+    best = int(np.argmin(validation)) + 1
+    return best, tuple(train), tuple(validation)
+
+
+def fit_linear(rows: Rows, sizes: Sequence[int], loss: Loss, start: Floats, step: int) -> Linear:
+    """Fit with the penalty of one step of `PATH`, counted from 1."""
+    design = Design(rows.inputs, sizes)
+    weights = _solve(design.matrix(rows.inputs), rows.y, rows.weight, loss, start, PATH[step - 1], None)
+    return design.linear(weights[1:], weights[0], rows.inputs.codes)
+
+
+def sample(rows: int, columns: int, outputs: int, seed: int) -> NDArray[np.int64]:
+    """Return the rows a linear model is fitted on: all, or a sample where there are many."""
+    most = max(5_000, ROWS_TIMES_WEIGHTS // max(columns * outputs, 1))
+    if rows <= most:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:most])
+
+
+def _scores(matrix: tuple[Floats, Any], weights: Floats, start: Floats) -> Floats:
+    dense, hot = matrix
+    p = dense.shape[1]
+    return np.asarray(start + weights[0] + dense @ weights[1 : p + 1] + hot @ weights[p + 1 :], dtype=np.float64)
+
+
+def _loss(scores: Floats, y: Floats, weight: Floats, loss: Loss) -> tuple[float, Floats]:
+    """Return the mean loss and its slope for each score."""
+    share = weight / weight.sum()
+    if loss == "squared":
+        error = scores[:, 0] - y
+        return float(share @ np.square(error)) / 2, (share * error)[:, None]
+    if loss == "logistic":
+        z = scores[:, 0]
+        value = np.logaddexp(0.0, z) - y * z
+        return float(share @ value), (share * (0.5 * (1 + np.tanh(z / 2)) - y))[:, None]
+    codes = y.astype(np.int64)
+    top = scores - scores.max(axis=1, keepdims=True)
+    total = np.log(np.exp(top).sum(axis=1))
+    row = np.arange(len(y))
+    slope = np.exp(top - total[:, None])
+    slope[row, codes] -= 1
+    return float(share @ (total - top[row, codes])), share[:, None] * slope
+
+
+def _solve(
+    matrix: tuple[Floats, Any],
+    y: Floats,
+    weight: Floats,
+    loss: Loss,
+    start: Floats,
+    penalty: float,
+    warm: Floats | None,
+) -> Floats:
+    dense, hot = matrix
+    turned = hot.T.tocsr()
+    shape = (1 + dense.shape[1] + hot.shape[1], len(start))
+    strength = np.full(shape[0], penalty)
+    strength[0] = 1e-9
+
+    def objective(flat: Floats) -> tuple[float, Floats]:
+        weights = flat.reshape(shape)
+        value, slope = _loss(_scores(matrix, weights, start), y, weight, loss)
+        gradient = np.concatenate([slope.sum(axis=0)[None], dense.T @ slope, turned @ slope])
+        shrunk = strength[:, None] * weights
+        return value + 0.5 * float((weights * shrunk).sum()), (gradient + shrunk).ravel()
+
+    minimise = need("scipy.optimize", "train", "A linear candidate").minimize
+    first = np.zeros(shape) if warm is None else warm
+    options = {"maxiter": 100, "gtol": 1e-5, "ftol": 1e-7}
+    # One thread: the products are small, and waiting for a second one costs more than it brings.
+    with need("threadpoolctl", "train", "A linear candidate").threadpool_limits(1, "blas"):
+        found = minimise(objective, first.ravel(), jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(found.x, dtype=np.float64).reshape(shape)

@@ -1,0 +1,101 @@
+"""Model: what one fold learnt, as data, and the raw scores it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelyard.data.dataset import Floats, Ints
+from modelyard.families.fitted import Fitted
+from modelyard.families.tabular.booster import library
+from modelyard.families.tabular.inputs import Inputs, Singles
+from modelyard.families.tabular.linear import Linear
+from modelyard.families.tabular.tables import look_up
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """What one fold learnt; with neither booster nor linear model it answers its base for every row.
+
+    Attributes
+    ----------
+    algorithm : str
+        lightgbm, xgboost, catboost or linear.
+    base, scale, present
+        As in `modelyard.families.tabular.labels.Labels`.
+    text : str
+        The native booster.
+    tables : tuple of float32 arrays
+        Its category tables.
+    linear : Linear or None
+        The linear model.
+    """
+
+    algorithm: str
+    base: Floats
+    scale: float
+    present: Ints
+    text: str = ""
+    tables: tuple[Singles, ...] = ()
+    linear: Linear | None = None
+
+    def with_booster(self, text: str, tables: tuple[Singles, ...]) -> Model:
+        """Return the model with its booster and the tables the booster reads."""
+        return replace(self, text=text, tables=tables)
+
+    def with_linear(self, fitted: Linear) -> Model:
+        """Return the model with its linear part."""
+        return replace(self, linear=fitted)
+
+    def raw(self, inputs: Inputs) -> Floats:
+        """Return raw scores [n, k]."""
+        scores = np.tile(self.base, (len(inputs.codes), 1))
+        if self.linear is not None:
+            scores[:, self.present] += self.scale * self.linear.raw(inputs)
+        elif self.text and len(scores):
+            x = np.ascontiguousarray(look_up(inputs, self.tables))
+            scores[:, self.present] += self.scale * library(self.algorithm).raw(self.text, x)
+        return scores
+
+
+def dump_model(
+    model: Model, name: str, arrays: MutableMapping[str, NDArray[Any]], texts: MutableMapping[str, str]
+) -> dict[str, Any]:
+    """Put a model's arrays and text under its name, and return the facts that go with them."""
+    kind = "linear" if model.linear is not None else "booster" if model.text else "constant"
+    arrays[f"{name}.base"] = model.base
+    if model.linear is not None:
+        arrays.update({f"{name}.linear.{part}": array for part, array in model.linear.arrays().items()})
+    if model.text:
+        texts[name] = model.text
+        arrays.update({f"{name}.table{i}": table for i, table in enumerate(model.tables)})
+    return {"name": name, "kind": kind, "scale": model.scale, "present": model.present.tolist()}
+
+
+def load_models(fitted: Fitted) -> tuple[Model, ...]:
+    """Return the models a fitted candidate holds; their mean is its answer."""
+    loaded = []
+    for record in fitted.facts["models"]:
+        name = record["name"]
+        model = Model(
+            str(fitted.facts["algorithm"]),
+            fitted.arrays[f"{name}.base"],
+            float(record["scale"]),
+            np.array(record["present"], dtype=np.int64),
+        )
+        if record["kind"] == "linear":
+            own = _under(fitted.arrays, f"{name}.linear.")
+            model = model.with_linear(Linear.of(own))
+        elif record["kind"] == "booster":
+            tables = tuple(fitted.arrays[f"{name}.table{i}"] for i in range(len(fitted.facts["levels"])))
+            model = model.with_booster(fitted.texts[name], tables)
+        loaded.append(model)
+    return tuple(loaded)
+
+
+def _under(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

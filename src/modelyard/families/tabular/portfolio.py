@@ -1,0 +1,198 @@
+"""Portfolio: the kinds of model for tables, what their parameters start from, what a search may change, and reasons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from modelyard.brief.brief import Brief
+from modelyard.data.dataset import Dataset
+from modelyard.data.profile import Profile
+from modelyard.encoding.encoding import Encoding
+from modelyard.families.fitted import Range
+
+ROWS_PER_PARAMETER = 10
+"""A model may have one parameter for so many rows."""
+RARE = 0.4
+"""A class below this part of an even share makes the search try class weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a table is like, as far as the choice of models goes.
+
+    Attributes
+    ----------
+    task : str
+        binary, multiclass or regression.
+    rows, learnt : int
+        Rows of the development part; rows one fold's booster learns from.
+    fits : int
+        Fits of one candidate.
+    numbers, categories : int
+        Columns of each matrix of the encoding.
+    missing : float
+        Share of cells without a value.
+    outputs : int
+        Raw scores a row gets.
+    rarest : float
+        Share of the rarest class; 1 for a number.
+    """
+
+    task: str
+    rows: int
+    learnt: int
+    fits: int
+    numbers: int
+    categories: int
+    missing: float
+    outputs: int
+    rarest: float
+
+    @property
+    def leaves(self) -> int:
+        """Leaves of one tree: 31, fewer where rows are few."""
+        return max(4, min(31, self.rows // 60))
+
+    @property
+    def depth(self) -> int:
+        """Depth of one tree: 6, less where rows are few."""
+        return max(2, min(6, int(math.log2(max(self.rows, 100) / 25))))
+
+    def most_rounds(self, leaves: float, rate: float) -> int:
+        """Return the rounds after which leaves x rounds x rate, the parameters a booster may choose, pass the rule."""
+        return max(30, int(self.rows / ROWS_PER_PARAMETER / (leaves * rate * self.outputs)))
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of boosted trees."""
+
+    name: str
+    algorithm: str
+    title: str
+    why: str
+    extra: bool = False
+
+    def parameters(self, table: Table) -> dict[str, Any]:
+        """Return what it starts from; rate, rounds and seconds are settled with the budget."""
+        shared = {
+            "algorithm": self.algorithm,
+            "learning_rate": 0.1,
+            "rounds": 100,
+            "min_child_weight": 1.0,
+            "l2": 3.0 if self.algorithm == "catboost" else 1.0,
+            "subsample": 0.8,
+            "columns": 0.8 if table.numbers + table.categories > 4 else 1.0,
+            "seconds": 60,
+            **({} if table.task == "regression" else {"balanced": False}),
+        }
+        if self.algorithm == "lightgbm":
+            return {**shared, "leaves": table.leaves, "depth": -1, "extra": self.extra}
+        return {**shared, "depth": table.depth}
+
+
+BOOSTED = (
+    Kind("lightgbm", "lightgbm", "LightGBM", "trees grown leaf by leaf, the fastest to fit"),
+    Kind("catboost", "catboost", "CatBoost", "symmetric trees, which overfit least"),
+    Kind("xgboost", "xgboost", "XGBoost", "trees grown level by level, whose errors differ from LightGBM's"),
+    Kind(
+        "lightgbm-extra",
+        "lightgbm",
+        "LightGBM, extra trees",
+        "random thresholds, whose errors differ most from the others'",
+        extra=True,
+    ),
+)
+
+
+def leaves(parameters: Mapping[str, Any]) -> int:
+    """Return how many leaves one tree may have."""
+    return int(parameters.get("leaves") or 2 ** parameters["depth"])
+
+
+def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:
+    """Describe a table for the choice of models."""
+    encoding = Encoding.of(data.schema)
+    classes = len(data.schema.classes)
+    test = 0.15 if brief.validation.test_fraction is None else brief.validation.test_fraction
+    rows = max(1, round(len(data) * (1 - test)))
+    folds = max(2, brief.validation.folds)
+    forward = brief.data.time is not None
+    share = (0.5 if forward else (folds - 1) / folds) * 0.88
+    cells = profile.rows * max(1, len(profile.columns))
+    rarest = float(np.bincount(data.truth().astype(np.int64), minlength=classes).min() / len(data)) if classes else 1.0
+    return Table(
+        data.schema.task,
+        rows,
+        max(1, round(rows * share)),
+        folds + (2 if forward else 0),  # the refit on every row costs about two folds of half the rows
+        len(encoding.numbers),
+        len(encoding.strings),
+        sum(c.missing for c in profile.columns) / max(cells, 1),
+        classes if classes > 2 else 1,
+        rarest,
+    )
+
+
+def space(parameters: Mapping[str, Any], table: Table) -> dict[str, Range]:
+    """Return what the search may change: rate .01 to .3, depth 3 to 10, 100 to 2,000 rounds, child weight 1 to 10.
+
+    The ends that the budget cannot pay for are drawn in: half the rate and twice the rounds of the portfolio's own fit
+    at most, and symmetric trees, which double with each level, no deeper than 8.
+    """
+    rate, rounds = float(parameters["learning_rate"]), int(parameters["rounds"])
+    found = {
+        "learning_rate": Range("float", max(0.01, rate / 2), 0.3, log=True),
+        "rounds": Range("int", min(100, rounds), min(2_000, 2 * rounds), log=True),
+        "min_child_weight": Range("float", 1.0, 10.0, log=True),
+        "depth": Range("int", min(3, table.depth), 8 if parameters["algorithm"] == "catboost" else 10),
+        "l2": Range("float", 0.1, 30.0, log=True),
+        "subsample": Range("float", 0.5, 1.0),
+        "columns": Range("float", 0.4, 1.0),
+    }
+    if parameters["algorithm"] == "lightgbm":
+        found["leaves"] = Range("int", 4, max(8, min(96, table.rows // 60)), log=True)
+    return found | weighing(table)
+
+
+def weighing(table: Table) -> dict[str, Range]:
+    """Return the choice of class weights where a class is rare."""
+    return {"balanced": Range("choice", choices=(False, True))} if table.rarest < RARE / max(2, table.outputs) else {}
+
+
+def reason(kind: Kind, parameters: Mapping[str, Any], table: Table, caps: str) -> str:
+    """Say why boosted trees of this kind are in the plan, and what holds their size."""
+    mixed = " and ".join(n for n, k in (("numbers", table.numbers), ("categories", table.categories)) if k)
+    said = [
+        f"{table.rows:,} rows of {table.numbers + table.categories} columns of {mixed}: "
+        + ("boosted trees lead below 1M rows" if table.rows < 1_000_000 else "boosted trees still hold their own here")
+    ]
+    said.append(kind.why)
+    if kind.algorithm == "xgboost" and table.missing > 0.01:
+        said.append(f"{table.missing:.0%} of the cells are missing, and each split learns where they go")
+    if kind.algorithm == "catboost" and table.categories > table.numbers:
+        said.append(f"{table.categories} of {table.numbers + table.categories} columns are categories")
+    if weighing(table):
+        said.append(f"the rarest class holds {table.rarest:.2g} of the rows, so the search may weigh classes alike")
+    said.append(
+        f"rate {parameters['learning_rate']:g}, at most {parameters['rounds']:,} rounds of {leaves(parameters)} leaves"
+        + (f" ({caps})" if caps else "")
+    )
+    return "; ".join(said)
+
+
+def linear_reason(table: Table, weights: int) -> str:
+    """Say why a linear model is in the plan."""
+    if weights > table.rows / ROWS_PER_PARAMETER:
+        return (
+            f"{table.rows:,} rows for {weights:,} weights, more than rows / {ROWS_PER_PARAMETER}: few rows speak for a "
+            "line, and the ridge penalty is chosen on rows held out"
+        )
+    if table.rows < 2_000:
+        return f"{table.rows:,} rows are few: a line has the fewest ways to be wrong"
+    return f"{weights:,} weights for {table.rows:,} rows: what trees must beat, and a share of the blend they lack"

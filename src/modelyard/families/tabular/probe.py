@@ -1,0 +1,100 @@
+"""Probe: a few rounds on a few rows, to say what a whole fit will take on this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from modelyard.core.seeds import derive_seed
+from modelyard.data.dataset import Dataset
+from modelyard.families.tabular.booster import Loss, Request, Sample, library
+from modelyard.families.tabular.inputs import find_levels, read_inputs
+from modelyard.families.tabular.labels import read_labels
+from modelyard.families.tabular.linear import ROWS_TIMES_WEIGHTS
+from modelyard.families.tabular.tables import fit_tables, look_up, targets
+
+CELLS = 250_000
+"""Cells of the larger sample; the smaller one has a quarter of its rows."""
+ROUNDS = 5
+PASSES = 600
+"""Passes over the data that a linear model's path of penalties takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds a round takes: some for the round itself, and some for each row."""
+
+    per_round: float
+    per_row: float
+
+    def seconds(self, rows: float, rounds: float) -> float:
+        """Return the seconds of one fit."""
+        return rounds * (self.per_round + self.per_row * rows)
+
+
+class Probe:
+    """Times boosters on a sample of a table.
+
+    Parameters
+    ----------
+    data : Dataset
+        The table, with its label.
+    seed : int
+        Draws the sample.
+    """
+
+    def __init__(self, data: Dataset, seed: int) -> None:
+        rng = np.random.default_rng(derive_seed(seed, "probe"))
+        drawn = data.take(np.sort(rng.permutation(len(data))[: min(len(data), 4_000)]))
+        levels = find_levels(drawn)
+        inputs = read_inputs(drawn, levels)
+        truth, classes = drawn.truth(), len(data.schema.classes)
+        weights = np.ones(len(drawn))
+        labels = read_labels(truth, weights, classes)
+        y, _ = labels.of(truth)
+        target = targets(y if classes == 0 else truth, classes)
+        tables = fit_tables(inputs.codes, [len(known) for known in levels], target, weights)
+        x = look_up(inputs, tables)
+        self.columns = x.shape[1]
+        x = np.ascontiguousarray(x[: max(200, CELLS // max(1, self.columns))])
+        self.loss: Loss = labels.loss
+        self.outputs = len(labels.present)
+        self.idle = labels.constant or self.columns == 0
+        self._sample = Sample(x, y[: len(x)], weights[: len(x)], np.tile(labels.start, (len(x), 1)))
+
+    def pace(self, parameters: Mapping[str, Any]) -> Pace:
+        """Return how fast a library boosts with these parameters."""
+        if self.idle:
+            return Pace(0.0, 0.0)
+        large = len(self._sample.y)
+        small = max(large // 4, min(large, 50))
+        self._time(parameters, small, 1)  # the first booster of a process also starts threads
+        slow = max(self._time(parameters, large, ROUNDS) - self._time(parameters, large, 1), 1e-5) / (ROUNDS - 1)
+        fast = max(self._time(parameters, small, ROUNDS) - self._time(parameters, small, 1), 1e-5) / (ROUNDS - 1)
+        per_row = max(slow - fast, 0.0) / max(large - small, 1)
+        return Pace(max(slow - per_row * large, 1e-5), per_row)
+
+    def linear_seconds(self, rows: float) -> float:
+        """Return the seconds of one linear fit: measured passes over the data, times the passes a path takes."""
+        values = min(rows * self.columns * max(self.outputs, 1), ROWS_TIMES_WEIGHTS)
+        matrix = self._sample.x.astype(np.float64)
+        weights = np.ones(self.columns)
+        matrix @ weights
+        began = time.perf_counter()
+        for _ in range(5):
+            matrix.T @ np.tanh(matrix @ weights)
+        per_value = (time.perf_counter() - began) / 5 / max(matrix.size, 1)
+        return float(0.02 + PASSES * values * per_value)
+
+    def _time(self, parameters: Mapping[str, Any], rows: int, rounds: int) -> float:
+        s = self._sample
+        cut = Sample(s.x[:rows], s.y[:rows], s.weight[:rows], s.start[:rows])
+        began = time.perf_counter()
+        library(parameters["algorithm"]).train(
+            Request(parameters, self.loss, self.outputs, cut, None, rounds, 0, time.monotonic() + 60)
+        )
+        return time.perf_counter() - began
