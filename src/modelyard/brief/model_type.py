@@ -20,7 +20,8 @@ _NAMES = {
 }
 _KNOWN = frozenset(
     "auto linear xgboost lightgbm catboost autoets seasonal_naive random_forest gradient_boosting neural_network "
-    "deep_neural_network svm knn naive_bayes decision_tree cnn rnn lstm gru transformer bert resnet arima prophet".split()
+    "deep_neural_network svm knn naive_bayes decision_tree cnn rnn lstm gru transformer bert resnet "
+    "arima prophet".split()
 )
 _KINDS: dict[str, Task | None] = {
     "binary classification model": "binary",
@@ -69,8 +70,8 @@ class ModelType(NamedTuple):
 def parse_model_type(text: str) -> ModelType:
     """Read a model type.
 
-    "Classifier" leaves the task open: the label decides between two classes and more. What stands before the kind is the
-    model's name when it is known, capitalised or in double quotes; the purpose otherwise, as in "demand forecast".
+    "Classifier" leaves the task open: the label decides between two classes and more. What stands before the kind is
+    the model's name when it is known, capitalised or in double quotes; the purpose otherwise, as in "demand forecast".
     """
     plain = re.sub(r"\s+", " ", text.strip())
     kind = next((k for k in _KINDS if re.search(rf"(^|[\s\"]){k}$", plain, re.IGNORECASE)), "")
