@@ -1,0 +1,32 @@
+"""Cost: what a whole run takes on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from modelyard.brief.brief import Budget
+from modelyard.families.fitted import Candidate, Cost
+
+MOST_TRIALS = 200
+"""Trials of the search, where the brief sets no lower number."""
+
+
+def run_cost(candidates: Sequence[Candidate], budget: Budget) -> Cost:
+    """Return what a whole run takes: every candidate over its folds, then the search, at most the budget.
+
+    The first candidate runs whatever it takes; peak memory is that of the largest one.
+    """
+    portfolio = sum(c.cost.seconds for c in candidates)
+    searched = [c.cost.seconds for c in candidates if c.space]
+    trials = MOST_TRIALS if budget.trials is None else min(budget.trials, MOST_TRIALS)
+    search = trials * (sum(searched) / len(searched)) if searched else 0.0
+    seconds = max(candidates[0].cost.seconds, min(portfolio + search, budget.seconds))
+    return Cost(seconds=seconds, megabytes=max(c.cost.megabytes for c in candidates))
+
+
+def usable_cores() -> int:
+    """Return the cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,98 @@
+"""What a plan does not try, and why: said, so that nobody has to wonder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+
+from modelyard.brief.brief import Brief
+from modelyard.core.optional import has
+from modelyard.data.dataset import Dataset
+from modelyard.families.fitted import Candidate
+from modelyard.selection.plan import LeftOut
+
+DEEP_ROWS = 10_000_000
+"""Rows of a mixed table under which boosted trees lead networks."""
+ROWS_PER_PARAMETER = 10
+"""Rows for which a model may have one parameter."""
+HIDDEN = (256, 256)
+"""Layers of a small network for tables."""
+TEXT_WORDS = 20
+"""Words of a text column under which a language model has little to read."""
+
+
+def left_out(brief: Brief, data: Dataset, candidates: Sequence[Candidate]) -> tuple[LeftOut, ...]:
+    """Return the kinds of model this table and brief speak against.
+
+    Parameters
+    ----------
+    brief : Brief
+        Its latency limit and the model it names.
+    data : Dataset
+        Rows and text columns.
+    candidates : sequence of Candidate
+        What is in the plan.
+    """
+    names = {str(c.parameters.get("algorithm", c.name.split("-")[0])) for c in candidates}
+    if brief.model != "auto":
+        return (LeftOut("every other kind", f"the brief asks for {brief.model}"),)
+    if data.schema.task == "forecast":
+        found = []
+        if names <= {"seasonal_naive"} and not has("statsforecast"):
+            found.append(LeftOut("AutoETS", 'statsforecast is not installed (pip install "modelyard[forecast]")'))
+        return (*found, LeftOut("neural forecasters", "this version brings none"))
+    found = []
+    if "catboost" not in names and not has("catboost"):
+        found.append(LeftOut("CatBoost", 'it is not installed (pip install "modelyard[catboost]")'))
+    found.append(LeftOut("deep tabular", _deep(data)))
+    return (*found, _language(data), *_neighbours(brief, data))
+
+
+def _deep(data: Dataset) -> str:
+    layers = (max(1, len(data.schema.features)), *HIDDEN, max(1, len(data.schema.classes)))
+    parameters = sum((one + 1) * other for one, other in pairwise(layers))
+    rows = f"{len(data):,} rows"
+    if parameters > len(data) / ROWS_PER_PARAMETER:
+        return (
+            f"{rows}, under 10M, and a small network's {parameters:,} parameters are over rows / {ROWS_PER_PARAMETER}"
+        )
+    return f"{rows}, under 10M" if len(data) < DEEP_ROWS else f"{rows} would feed it, but this version brings none"
+
+
+def _language(data: Dataset) -> LeftOut:
+    texts = [c.name for c in data.schema.features if c.kind == "text"]
+    if not texts:
+        return LeftOut("BERT on text", f"no text column over {TEXT_WORDS} words")
+    head = data.frame.head(2_000)
+    words = {name: head.select(pl.col(name).str.split(" ").list.len().mean()).item() or 0.0 for name in texts}
+    longest = max(words, key=lambda name: words[name])
+    if words[longest] <= TEXT_WORDS:
+        return LeftOut("BERT on text", f"{longest} holds {words[longest]:.0f} words on average, not over {TEXT_WORDS}")
+    return LeftOut(
+        f"BERT on {longest}", f"{words[longest]:.0f} words on average would feed it, but this version brings none"
+    )
+
+
+def _neighbours(brief: Brief, data: Dataset) -> tuple[LeftOut, ...]:
+    """Leave out models that keep their rows where reading them all takes over half the latency limit."""
+    if brief.latency is None:
+        return ()
+    columns = max(1, len(data.schema.features))
+    rows = min(len(data), 20_000_000 // columns)
+    kept, one = np.ones((rows, columns), dtype=np.float32), np.ones(columns, dtype=np.float32)
+    kept @ one
+    began = time.perf_counter()
+    kept @ one
+    milliseconds = (time.perf_counter() - began) * 1e3 * len(data) / rows
+    if milliseconds < brief.latency.milliseconds / 2:
+        return ()
+    return (
+        LeftOut(
+            "nearest neighbours, Gaussian processes",
+            f"one answer reads all {len(data):,} rows, {milliseconds:.1f} ms here, and the limit is {brief.latency}",
+        ),
+    )

@@ -1,0 +1,122 @@
+"""select: from a brief and a table to a plan, with a reason and a cost for everything in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from modelyard.brief.brief import Brief
+from modelyard.brief.doubts import doubts
+from modelyard.brief.settle import settle
+from modelyard.core.errors import BriefError, did_you_mean
+from modelyard.data.dataset import Dataset
+from modelyard.data.profile import profile
+from modelyard.families.family import Family
+from modelyard.families.find import family_for
+from modelyard.families.fitted import Candidate
+from modelyard.selection.cost import run_cost, usable_cores
+from modelyard.selection.left_out import left_out
+from modelyard.selection.plan import Plan
+from modelyard.selection.prices import prices
+
+_GROUPS = {
+    "gbdt": ("lightgbm", "xgboost", "catboost"),
+    "boosted trees": ("lightgbm", "xgboost", "catboost"),
+    "gradient boosting": ("lightgbm", "xgboost", "catboost"),
+    "logistic regression": ("linear",),
+    "linear regression": ("linear",),
+    "ets": ("autoets",),
+}
+
+
+def select(brief: Brief, data: Dataset, *, family: Family | None = None) -> Plan:
+    """Choose what to try, in which order, and say what it will cost. Trains nothing but a short probe.
+
+    Parameters
+    ----------
+    brief : Brief
+        What is asked.
+    data : Dataset
+        The whole table.
+    family : Family, optional
+        Default: the one found for the task.
+
+    Returns
+    -------
+    Plan
+        Candidates best bet first; the brief in it has its task and metric settled.
+
+    Raises
+    ------
+    BriefError
+        If the brief asks for what does not fit the table, or for a model nobody brings.
+    FamilyError
+        If no family fits the task.
+    """
+    schema = data.schema
+    brief = settle(brief, schema.task, schema.classes)
+    family = family or family_for(schema.task)
+    candidates = family.candidates(brief, profile(data), data)
+    if brief.model != "auto":
+        candidates = _named(brief, candidates)
+    cost = run_cost(candidates, brief.budget)
+    cores = usable_cores()
+    groups = data.groups()
+    return Plan(
+        brief=brief,
+        schema=schema,
+        fingerprint=data.fingerprint,
+        rows=len(data),
+        family=family.name,
+        metric=str(brief.metric),
+        candidates=candidates,
+        left_out=left_out(brief, data, candidates),
+        doubts=doubts(
+            brief,
+            task=schema.task,
+            rows=len(data),
+            classes_counts=_class_counts(data),
+            features=len(schema.features),
+            groups=None if groups is None else len(set(groups.tolist())),
+        ),
+        cost=cost,
+        prices=prices(cost.seconds, cores),
+        cores=cores,
+    )
+
+
+def _named(brief: Brief, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    asked = _plain(brief.model)
+    wanted = next((names for group, names in _GROUPS.items() if _plain(group) == asked), (asked,))
+    chosen = tuple(c for c in candidates if _goes_by(c, wanted))
+    if chosen:
+        return tuple(replace(c, reason=f"the brief asks for it; {c.reason}") for c in chosen)
+    known = sorted({c.name.split("-")[0] for c in candidates})
+    raise BriefError(
+        f"No model is called '{brief.model}' for this task.",
+        where=f"{brief.source}: model",
+        allowed=did_you_mean(brief.model, known) or f"auto, {', '.join(known)}.",
+        do="Write one of these, or leave model out.",
+    )
+
+
+def _goes_by(candidate: Candidate, names: Sequence[str]) -> bool:
+    own = {candidate.name, candidate.name.split("-")[0], candidate.title, candidate.parameters.get("algorithm", "")}
+    return bool({_plain(str(name)) for name in own} & set(names))
+
+
+def _plain(text: str) -> str:
+    words = text.lower().replace("-", " ").replace("_", " ").split()
+    kinds = {"model", "classifier", "regressor", "regression", "forecaster"}
+    kept = [w for w in words if w not in kinds] or words
+    return "".join(kept)
+
+
+def _class_counts(data: Dataset) -> dict[str, int]:
+    classes = data.schema.classes
+    if not classes:
+        return {}
+    counts = np.bincount(data.truth().astype(np.int64), minlength=len(classes))
+    return {name: int(n) for name, n in zip(classes, counts, strict=True)}

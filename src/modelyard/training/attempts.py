@@ -1,0 +1,264 @@
+"""Attempts: candidates fitted one at a time, each kept, taken up from disk, or told why not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from modelyard.core.errors import ModelyardError
+from modelyard.core.progress import Progress
+from modelyard.core.seeds import derive_seed
+from modelyard.data.dataset import Floats, Ints, Parts
+from modelyard.families.family import Family
+from modelyard.families.fitted import Blend, Candidate, Curve, Fitted
+from modelyard.metrics.metric import Metric
+from modelyard.metrics.reading import reading
+from modelyard.selection.plan import Plan
+from modelyard.training.clock import Clock
+from modelyard.training.loss import LINKS, Loss
+from modelyard.training.run import Entry
+from modelyard.training.steps import Step, Steps
+from modelyard.training.tracker import Tracker
+
+KEPT = 16
+"""Fitted candidates held in memory for the blend: the best of them."""
+_POINTS = 50
+_GRACE = 0.05
+
+Prune = Callable[[int, float], bool]
+"""Given a fold and the running loss, says whether the rest is not worth its time."""
+
+
+class _Stop(Exception):
+    """Raised through a family's fit to end it."""
+
+
+@dataclass(slots=True, eq=False)
+class Attempts:
+    """Fits candidates and keeps the score.
+
+    Attributes
+    ----------
+    plan, parts, family
+        What is fitted, on which rows (blind), by whom.
+    metric, loss : Metric, Loss
+        What is published, and what is minimised.
+    steps, tracker, progress, clock
+        Where finished work lies, where it is logged, who watches, and the budget.
+    fitted : list of Fitted
+        The best so far, best first, at most `KEPT`.
+    entries : list of Entry
+        One for each attempt, failed ones too.
+    planned : int
+        Fits expected in all, for the progress line.
+    """
+
+    plan: Plan
+    parts: Parts
+    family: Family
+    metric: Metric
+    loss: Loss
+    steps: Steps
+    tracker: Tracker
+    progress: Progress
+    clock: Clock
+    planned: int
+    fitted: list[Fitted] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    _losses: dict[str, float] = field(default_factory=dict)
+    _expected: float = 0.0
+    _taken: float = 0.0
+
+    def seconds(self, candidate: Candidate) -> float:
+        """Return what a candidate's fit should take: the probe's word, corrected by how right it has been so far."""
+        pace = self._taken / self._expected if self._expected > 0 else 1.0
+        return candidate.cost.seconds * min(4.0, max(0.5, pace))
+
+    def affordable(self, candidate: Candidate, share: float = 1.0) -> bool:
+        """Say whether a candidate fits into what is left of a share of the budget, or is done already."""
+        left = self.clock.budget * share - self.clock.spent
+        return self.seconds(candidate) <= left or self.steps.find(candidate) is not None
+
+    def skip(self, candidate: Candidate) -> None:
+        """Note that there was no time for a candidate."""
+        self._note(candidate, 0.0, f"not tried: about {self.seconds(candidate):.0f} s, {self.clock.left:.0f} s left")
+
+    def fit(
+        self,
+        candidate: Candidate,
+        *,
+        prune: Prune | None = None,
+        rounds: tuple[int, ...] | None = None,
+        to_the_end: bool = False,
+    ) -> Step | None:
+        """Fit one candidate, or take it up from disk; None when it failed or ran out of time.
+
+        Parameters
+        ----------
+        candidate : Candidate
+            What to fit.
+        prune : callable, optional
+            Asked after each fold.
+        rounds : tuple of int, optional
+            Replay these iteration counts exactly.
+        to_the_end : bool
+            Whatever the clock says: without one model there is no run.
+
+        Raises
+        ------
+        WorkspaceError
+            If the finished step cannot be written.
+        """
+        step = self.steps.find(candidate, rounds)
+        if step is not None:
+            self.clock.credit(step.seconds)
+            if prune is not None:  # the search must see again what it saw then
+                for fold, loss in step.watched:
+                    prune(fold, loss)
+        else:
+            step = self._fit(candidate, prune, rounds, to_the_end)
+            if step is None:
+                return None
+            self.steps.keep(step, rounds)
+        self._record(step)
+        return step
+
+    def _fit(
+        self, candidate: Candidate, prune: Prune | None, rounds: tuple[int, ...] | None, to_the_end: bool
+    ) -> Step | None:
+        began = time.monotonic()
+        watched: list[tuple[int, float]] = []
+        stopped = ""
+
+        def watch(fold: int, loss: float) -> None:
+            nonlocal stopped
+            watched.append((fold, float(loss)))
+            self._show(f"{candidate.name} fold {len(watched)} of {len(self.parts.split.folds)}")
+            if prune is not None and prune(fold, loss):
+                stopped = "pruned"
+            elif not to_the_end and self._too_slow(time.monotonic() - began, len(watched)):
+                stopped = "stopped: it would not have ended in time"
+            if stopped:
+                raise _Stop
+
+        seed = derive_seed(self.plan.brief.seed, "fit", candidate.name)
+        try:
+            fitted = self.family.fit(candidate, self.parts, seed, watch, rounds)
+            fault = self._fault(fitted)
+        except Exception as error:
+            # A family may wrap what was raised through it; only our own word says why it ended.
+            fault = stopped or _told(error)
+        seconds = time.monotonic() - began
+        if stopped == "pruned":
+            return Step(candidate, None, tuple(watched), seconds)
+        if fault:
+            self._note(candidate, seconds, fault)
+            return None
+        self._expected += candidate.cost.seconds
+        self._taken += seconds
+        return Step(candidate, replace(fitted, seconds=seconds), tuple(watched), seconds)
+
+    def _too_slow(self, spent: float, folds: int) -> bool:
+        """Say whether the folds to come would end well after the budget."""
+        one = spent / folds
+        to_come = len(self.parts.split.folds) - folds + (1 if self.parts.split.forward else 0)
+        return to_come * one > self.clock.left + min(one, _GRACE * self.clock.budget)
+
+    def _fault(self, fitted: Fitted) -> str:
+        outputs = len(self.plan.schema.classes) if LINKS[self.plan.schema.task] == "softmax" else 1
+        wanted = (len(self.parts.development), outputs)
+        if fitted.scores.shape != wanted:
+            return f"failed: out-of-fold scores of shape {fitted.scores.shape}, not {wanted}"
+        return "" if len(scored_rows([fitted])) else "failed: no row got an out-of-fold score"
+
+    def _record(self, step: Step) -> None:
+        candidate = step.candidate
+        if step.fitted is None:
+            self._note(candidate, step.seconds, f"pruned after {len(step.watched)} folds")
+            return
+        rows = scored_rows([step.fitted])
+        raw = step.fitted.scores[rows]
+        score, loss = self.score(raw, rows), self.loss.take(rows)(raw)
+        before = min((self.metric.loss(e.score) for e in self.entries if np.isfinite(e.score)), default=np.nan)
+        self.entries.append(
+            Entry(candidate.name, candidate.title, candidate.parameters, score, 0.0, step.seconds, candidate.reason)
+        )
+        self._losses[candidate.name] = loss
+        self.fitted.append(step.fitted)
+        self.fitted.sort(key=self.rank)
+        del self.fitted[KEPT:]
+        self._show(gain=before - self.metric.loss(score))
+        measured = {
+            f"validation_{self.metric.name}": score,
+            f"validation_{self.loss.name}": loss,
+            "seconds": step.seconds,
+            **_train_loss(step.fitted),
+        }
+        self.tracker.trial(candidate.name, candidate.parameters, measured, curve_series(step.fitted.curves))
+
+    def _note(self, candidate: Candidate, seconds: float, note: str) -> None:
+        self.entries.append(
+            Entry(candidate.name, candidate.title, candidate.parameters, float("nan"), 0.0, seconds, note)
+        )
+        if seconds > 0:
+            self.tracker.trial(candidate.name, candidate.parameters, {"seconds": seconds}, {})
+
+    def rank(self, fitted: Fitted) -> float:
+        """Return the out-of-fold loss of a fitted candidate, less is better."""
+        return self._losses[fitted.candidate.name]
+
+    def score(self, raw: Floats, rows: Ints) -> float:
+        """Return the plan's metric of raw scores of some rows, uncalibrated."""
+        link = LINKS[self.plan.schema.task]
+        answers = Blend((), link, 1.0, (0.0,) * raw.shape[1]).answer(raw)
+        return self.score_answers(answers, rows)
+
+    def score_answers(self, answers: Floats, rows: Ints) -> float:
+        """Return the plan's metric of answers for some rows."""
+        data = self.parts.development.take(rows)
+        return float(self.metric(data.truth(), reading(self.metric, answers), data.weights(), data.extras))
+
+    def _show(self, doing: str = "", gain: float = 0.0) -> None:
+        done = len(self.entries)
+        total = max(self.planned, done)
+        words = [f"{done} of {total} fits"]
+        scores = [e.score for e in self.entries if np.isfinite(e.score)]
+        if scores:
+            best = max(scores) if self.metric.greater_is_better else min(scores)
+            # The gain is told by how much better, whichever way the metric points.
+            better = f" ({gain if self.metric.greater_is_better else -gain:+.2g})" if gain > 0 else ""
+            words.append(f"out-of-fold {self.metric.title} {best:.4g}{better}")
+        left = round(self.clock.left)
+        words += [doing] if doing else []
+        self.progress.step(done, total, f"{', '.join(words)}, {left // 60}:{left % 60:02d} left")
+
+
+def scored_rows(fitted: list[Fitted]) -> Ints:
+    """Return the rows every one of the fitted candidates scored out-of-fold."""
+    known = np.logical_and.reduce([np.isfinite(one.scores).all(axis=1) for one in fitted])
+    return np.flatnonzero(known)
+
+
+def curve_series(curves: tuple[Curve, ...]) -> dict[str, tuple[tuple[int, float], ...]]:
+    """Return learning curves as stepped series, thinned, under the names a tracker shows."""
+    series: dict[str, tuple[tuple[int, float], ...]] = {}
+    for curve in curves:
+        kept = np.unique(np.linspace(0, len(curve.steps) - 1, min(_POINTS, len(curve.steps))).round().astype(int))
+        for name, values in (("train", curve.train), ("validation", curve.validation)):
+            points = tuple((curve.steps[i], values[i]) for i in kept if i < len(values) and np.isfinite(values[i]))
+            if points:
+                series[f"fold_{curve.fold}_{name}_loss"] = points
+    return series
+
+
+def _train_loss(fitted: Fitted) -> Mapping[str, float]:
+    last = [curve.train[-1] for curve in fitted.curves if curve.train and np.isfinite(curve.train[-1])]
+    return {"train_loss": float(np.mean(last))} if last else {}
+
+
+def _told(error: Exception) -> str:
+    what = error.what if isinstance(error, ModelyardError) else f"{type(error).__name__}: {error}"
+    return f"failed: {what.splitlines()[0] if what else type(error).__name__}"

@@ -1,0 +1,163 @@
+"""Recipe: what refits exactly this run's model, as data, as a script, and as a lock of package versions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from modelyard.brief.brief import Brief
+from modelyard.brief.write import brief_text
+from modelyard.core.canonical import canonical_json, pretty_json
+from modelyard.core.errors import TrainingError
+from modelyard.core.files import write_atomic
+from modelyard.families.fitted import Candidate
+from modelyard.selection.plan import Plan
+from modelyard.training.environment import lock
+from modelyard.training.run import Run
+
+FORMAT = 1
+_ASKED = ("task", "model", "metric", "seed", "validation", "forecast")
+_SCRIPT = '''"""Refit the model of run {name}: the same members, rounds, weights and calibration.
+
+Run it in an environment with the versions of requirements.lock:
+
+    python recipe.py [WORKSPACE]
+
+It does what this command does, and compares the bundle with the one beside it:
+
+    modelyard develop brief.yaml --replay recipe.json --workspace .
+"""
+
+import sys
+from pathlib import Path
+
+import modelyard
+from modelyard.training.recipe import read_recipe
+
+here = Path(__file__).resolve().parent
+workspace = Path(sys.argv[1] if len(sys.argv) > 1 else "replayed")
+
+if __name__ == "__main__":
+    brief = modelyard.read_brief(here / "brief.yaml")
+    done = modelyard.develop(brief, workspace=workspace, replay=read_recipe(here / "recipe.json"))
+    print("bundle", done.bundle.hash)
+    if (here / "bundle").is_dir():
+        same = modelyard.load_bundle(here / "bundle").hash == done.bundle.hash
+        print("the same as here" if same else "not the same as here: compare requirements.lock with what is installed")
+'''
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member of a recipe: what to fit, how many rounds each of its fits takes, and its share."""
+
+    candidate: Candidate
+    rounds: tuple[int, ...]
+    weight: float
+
+
+def write_recipe(run: Run, folder: Path) -> Path:
+    """Write ``recipe.json``, ``recipe.py``, ``brief.yaml`` and ``requirements.lock``; return the first.
+
+    The data's path is written as seen from the folder, so that workspace and data can be moved together.
+
+    Raises
+    ------
+    WorkspaceError
+        If the folder cannot be written.
+    """
+    brief = _seen_from(folder, run.plan.brief)
+    recipe = {
+        "format": FORMAT,
+        "brief": brief,
+        "fingerprint": run.plan.fingerprint,
+        "seed": run.plan.brief.seed,
+        "family": run.plan.family,
+        "metric": run.plan.metric,
+        "members": [Member(fitted.candidate, fitted.rounds, weight) for fitted, weight in run.blend.members],
+        "link": run.blend.link,
+        "scale": run.blend.scale,
+        "offset": run.blend.offset,
+        "environment": run.environment,
+    }
+    write_atomic(folder / "recipe.py", _SCRIPT.format(name=run.name))
+    write_atomic(folder / "brief.yaml", brief_text(brief, {}))
+    write_atomic(folder / "requirements.lock", "\n".join(lock()) + "\n")
+    return write_atomic(folder / "recipe.json", pretty_json(recipe))
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Read a recipe; the data's path is taken from the recipe's folder.
+
+    Raises
+    ------
+    TrainingError
+        If it is missing, damaged, or of another format.
+    """
+    try:
+        recipe = msgspec.json.decode(path.read_bytes())
+        if recipe["format"] != FORMAT:
+            raise TrainingError(
+                f"The recipe has format {recipe['format']}.",
+                where=str(path),
+                allowed=f"This version reads format {FORMAT}.",
+                do="Use the version of modelyard its requirements.lock names.",
+            )
+        data = recipe["brief"]["data"]
+        if data["path"] is not None:
+            data["path"] = str((path.absolute().parent / data["path"]).resolve())
+        recipe_members(recipe)
+    except (OSError, KeyError, TypeError, msgspec.MsgspecError) as error:
+        raise TrainingError(
+            "The recipe cannot be read.",
+            where=f"{path}: {error}",
+            do="Name the recipe.json of a finished run.",
+        ) from error
+    return dict(recipe)
+
+
+def recipe_members(recipe: Mapping[str, Any]) -> tuple[Member, ...]:
+    """Return the members of a recipe, typed.
+
+    Raises
+    ------
+    msgspec.ValidationError
+        If one lacks a field.
+    """
+    return msgspec.convert(recipe["members"], tuple[Member, ...])
+
+
+def check_recipe(recipe: Mapping[str, Any], plan: Plan) -> None:
+    """See that a recipe is of this table and this question.
+
+    Raises
+    ------
+    TrainingError
+        If it is not: refitting it here would give another model than it promises.
+    """
+    if recipe["fingerprint"] != plan.fingerprint:
+        raise TrainingError(
+            "The recipe is of another table.",
+            where=f"fingerprint {recipe['fingerprint'][:12]}, and the table's is {plan.fingerprint[:12]}",
+            do="Name the table it was made from, or leave --replay out to train anew.",
+        )
+    theirs, ours = recipe["brief"], msgspec.json.decode(canonical_json(plan.brief))
+    differ = [key for key in _ASKED if theirs[key] != ours[key]]
+    differ += [f"data.{key}" for key in ours["data"] if key != "path" and theirs["data"][key] != ours["data"][key]]
+    if differ:
+        raise TrainingError(
+            f"The recipe was made with another brief: {', '.join(differ)} differ.",
+            do="Replay it with the brief.yaml beside it.",
+        )
+
+
+def _seen_from(folder: Path, brief: Brief) -> Brief:
+    if brief.data.path is None:
+        return replace(brief, source="recipe")
+    path = Path(os.path.relpath(brief.data.path, folder.absolute())).as_posix()
+    return replace(brief, source="recipe", data=replace(brief.data, path=path))

@@ -1,0 +1,133 @@
+"""Search: Optuna's tree-structured Parzen estimator over the ranges of the best candidates, pruned by fold."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from modelyard.core.optional import need
+from modelyard.core.seeds import derive_seed
+from modelyard.families.fitted import Candidate, Cost, Fitted, Range
+from modelyard.selection.cost import MOST_TRIALS
+from modelyard.training.attempts import Attempts
+from modelyard.training.steps import Step
+
+SHARE = 0.88
+"""Share of the budget after which no trial begins that would not end within it; the blend needs the rest."""
+_BASES = 2
+_STARTUP = 6
+_WARMUP_FOLDS = 1
+TRIAL = "-t"
+"""Between a candidate's name and the number of the trial that changed it."""
+
+
+def search(attempts: Attempts) -> int:
+    """Try changes of the best candidates until most of the budget is used; return how many trials were made.
+
+    Each trial's sampler is seeded by the brief's seed and the trial's number, and sees the trials before it: a run that
+    is taken up again asks the same questions and finds its stored answers.
+
+    References
+    ----------
+    Bergstra, Bardenet, Bengio and Kegl (2011). Algorithms for hyper-parameter optimization. NeurIPS.
+    """
+    budget = attempts.plan.brief.budget
+    limit = MOST_TRIALS if budget.trials is None else min(budget.trials, MOST_TRIALS)
+    bases = _bases(attempts)
+    if not bases or limit == 0 or attempts.clock.spent > SHARE * attempts.clock.budget:
+        return 0
+    studies = [_Study(base, attempts) for base in bases]
+    for number in range(limit):
+        study = studies[number % len(studies)]
+        if not study.trial(attempts, number + 1, limit):
+            return number
+    return limit
+
+
+def _bases(attempts: Attempts) -> list[Fitted]:
+    """Return the best candidates that have something to search, one of each algorithm."""
+    found: dict[str, Fitted] = {}
+    for fitted in attempts.fitted:
+        if fitted.candidate.space:
+            found.setdefault(fitted.candidate.title, fitted)
+    return list(found.values())[:_BASES]
+
+
+class _Study:
+    """The trials of one candidate."""
+
+    def __init__(self, base: Fitted, attempts: Attempts) -> None:
+        self._optuna = need("optuna", "train", "The search")
+        self._optuna.logging.set_verbosity(self._optuna.logging.ERROR)
+        self._base = base.candidate
+        self._seconds = [base.seconds]
+        self._ranges = {name: self._distribution(range_) for name, range_ in sorted(self._base.space.items())}
+        pruner = self._optuna.pruners.MedianPruner(n_startup_trials=_STARTUP - 1, n_warmup_steps=_WARMUP_FOLDS)
+        self._study = self._optuna.create_study(direction="minimize", pruner=pruner)
+        start = {name: self._base.parameters.get(name) for name in self._ranges}
+        if all(_holds(self._base.space[name], value) for name, value in start.items()):
+            trial = self._optuna.create_trial(params=start, distributions=self._ranges, value=attempts.rank(base))
+            self._study.add_trial(trial)
+
+    def trial(self, attempts: Attempts, number: int, limit: int) -> bool:
+        """Make one trial; False when there is no time for it."""
+        seed = derive_seed(attempts.plan.brief.seed, "search", self._base.name, number)
+        self._study.sampler = self._optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)
+        asked = self._study.ask(self._ranges)
+        candidate = self._candidate(asked.params, number)
+        if not attempts.affordable(candidate, SHARE):
+            return False
+        expected = float(np.mean(self._seconds))
+        attempts.planned = len(attempts.entries) + min(
+            limit - number + 1, 1 + int(SHARE * attempts.clock.left / max(expected, 1e-3))
+        )
+
+        def prune(fold: int, loss: float) -> bool:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Optuna warns of a fold reported twice
+                asked.report(loss, fold)
+                return bool(asked.should_prune())
+
+        step = attempts.fit(candidate, prune=prune)
+        self._tell(asked, step, attempts)
+        return step is not None or attempts.clock.spent < SHARE * attempts.clock.budget
+
+    def _tell(self, asked: Any, step: Step | None, attempts: Attempts) -> None:
+        states = self._optuna.trial.TrialState
+        if step is None:
+            self._study.tell(asked, state=states.FAIL)
+        elif step.fitted is None:
+            self._study.tell(asked, state=states.PRUNED)
+        else:
+            self._seconds.append(step.seconds)
+            self._study.tell(asked, attempts.rank(step.fitted))
+
+    def _candidate(self, chosen: Mapping[str, Any], number: int) -> Candidate:
+        return replace(
+            self._base,
+            name=f"{self._base.name}{TRIAL}{number}",
+            parameters={**self._base.parameters, **chosen},
+            space={},
+            reason=f"trial {number} of the search around {self._base.name}",
+            cost=Cost(float(np.mean(self._seconds)), self._base.cost.megabytes),
+        )
+
+    def _distribution(self, range_: Range) -> Any:
+        made = self._optuna.distributions
+        if range_.kind == "choice":
+            return made.CategoricalDistribution(range_.choices)
+        if range_.kind == "int":
+            return made.IntDistribution(int(range_.low), int(range_.high), log=range_.log)
+        return made.FloatDistribution(range_.low, range_.high, log=range_.log)
+
+
+def _holds(range_: Range, value: object) -> bool:
+    if range_.kind == "choice":
+        return value in range_.choices
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return range_.low <= value <= range_.high and (range_.kind == "float" or float(value).is_integer())

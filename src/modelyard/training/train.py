@@ -1,0 +1,251 @@
+"""train: fit the plan's candidates, search around the best, blend, calibrate."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelyard.core.errors import TrainingError
+from modelyard.core.progress import Progress, Silent
+from modelyard.data.dataset import Floats, Parts
+from modelyard.families.family import Family
+from modelyard.families.find import family_named
+from modelyard.families.fitted import Blend, Fitted
+from modelyard.metrics.find import metric as find_metric
+from modelyard.selection.plan import Plan
+from modelyard.training.attempts import Attempts, scored_rows
+from modelyard.training.calibration import Calibration, calibrate
+from modelyard.training.clock import Clock
+from modelyard.training.ensemble import greedy_weights
+from modelyard.training.environment import commit, environment
+from modelyard.training.loss import LINKS, Loss
+from modelyard.training.recipe import check_recipe, recipe_members
+from modelyard.training.run import Entry, Run
+from modelyard.training.search import search
+from modelyard.training.steps import Steps
+from modelyard.training.tracker import Nowhere, Tracker
+
+_PORTFOLIO_SHARE = 0.95
+_LETTERS, _BASE32 = "abcdefghjkmnpqrstuvwxyz", "abcdefghjkmnpqrstuvwxyz23456789"
+
+
+def train(
+    plan: Plan,
+    parts: Parts,
+    *,
+    folder: Path | None = None,
+    tracker: Tracker | None = None,
+    progress: Progress | None = None,
+    replay: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    family: Family | None = None,
+) -> Run:
+    """Fit the plan's candidates in order, search around the best, blend them and calibrate the blend.
+
+    The plan's budget is wall clock from this call on. The first candidate always runs; each further one only where the
+    probe says that it fits into what is left, and a fit that turns out slower is stopped after a fold. The tracker's
+    run is left open, for evaluation to add to; it is ended here only when training does not end well.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to try.
+    parts : Parts
+        Rows and folds; the test part is not looked at.
+    folder : path, optional
+        The run's folder. Finished steps are kept in it, and found again when the same run is started once more.
+    tracker : Tracker, optional
+        Where every trial is written down.
+    progress : Progress, optional
+        Who watches.
+    replay : mapping, optional
+        A recipe (see `modelyard.training.recipe`): refit just its members, with its rounds, weights and calibration.
+    name : str, optional
+        The run's name; default a new one.
+    family : Family, optional
+        Default: the plan's.
+
+    Returns
+    -------
+    Run
+        The blend, its out-of-fold answers and score, and the leaderboard.
+
+    Raises
+    ------
+    TrainingError
+        If no candidate could be fitted, or the recipe is of another table or question.
+    WorkspaceError
+        If a finished step cannot be written; those before it are kept.
+    """
+    clock = Clock(plan.brief.budget.seconds)
+    if replay is not None:
+        check_recipe(replay, plan)
+    taken = [p.name.rsplit("-", 1)[-1] for p in folder.parent.glob("*")] if folder is not None else []
+    name = name or run_name(plan, taken)
+    git, surroundings = commit(), environment()
+    tracker = tracker or Nowhere()
+    place = tracker.start(name, _parameters(plan, parts), _tags(plan, git))
+    try:
+        blind = parts.blind()
+        metric = find_metric(plan.metric)
+        steps = Steps(folder, plan, blind)
+        plan = plan if replay is not None else steps.resume(plan)
+        attempts = Attempts(
+            plan, blind, family or family_named(plan.family), metric,
+            Loss.of(plan.schema.task, metric, blind.development),
+            steps, tracker, progress or Silent(), clock, len(plan.candidates),
+        )  # fmt: skip
+        if replay is None:
+            members, weights = _explore(attempts)
+            calibration = None
+        else:
+            members, weights = _replay(attempts, replay)
+            calibration = Calibration(float(replay["scale"]), tuple(float(b) for b in replay["offset"]))
+        run = _run(name, attempts, members, weights, calibration, place, git, surroundings)
+        tracker.metrics({f"validation_{metric.name}": run.score, "training_seconds": run.seconds})
+    except BaseException as error:
+        with contextlib.suppress(Exception):  # the first fault is the one to tell
+            tracker.finish("stopped" if isinstance(error, KeyboardInterrupt) else "failed")
+        raise
+    return run
+
+
+def run_name(plan: Plan, taken: Collection[str] = ()) -> str:
+    """Return a new name, ``{model_type}-{dataset_version}-{date}-{run_id}``.
+
+    Parameters
+    ----------
+    plan : Plan
+        Says the type of model and the version of the data (the first four hex digits of its fingerprint).
+    taken : collection of str
+        Ids in use; the new one is as short as they allow.
+    """
+    kind = plan.candidates[0].name if len(plan.candidates) == 1 else "blend"
+    if plan.brief.model != "auto":
+        kind = "-".join(plan.brief.model.lower().split())
+    return f"{kind}-{plan.fingerprint[:4]}-{datetime.now(UTC):%Y%m%d}-{_new_id(taken)}"
+
+
+def _new_id(taken: Collection[str]) -> str:
+    for length in (2, 3, 4, 8):
+        for _ in range(50):
+            made = secrets.choice(_LETTERS) + "".join(secrets.choice(_BASE32) for _ in range(length - 1))
+            if made not in taken:
+                return made
+    raise TrainingError("No free run id was found.", do="Move old runs out of the workspace.")
+
+
+def _explore(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:
+    """Fit the portfolio, search, and choose the members with their weights."""
+    for candidate in attempts.plan.candidates:
+        first = not attempts.fitted
+        if first or attempts.affordable(candidate, _PORTFOLIO_SHARE):
+            attempts.fit(candidate, to_the_end=first)
+        else:
+            attempts.skip(candidate)
+    if not attempts.fitted:
+        raise TrainingError(
+            "No candidate could be fitted.",
+            where="\n  ".join(f"{entry.name}: {entry.note}" for entry in attempts.entries),
+            do="Correct what the first one says, or name another model in the brief.",
+        )
+    search(attempts)
+    rows = scored_rows(attempts.fitted)
+    if not len(rows):  # candidates that score different rows cannot be weighed against each other
+        return attempts.fitted[:1], np.ones(1)
+    weights = greedy_weights(
+        [one.scores[rows] for one in attempts.fitted], attempts.loss.take(rows), seed=attempts.plan.brief.seed
+    )
+    return attempts.fitted, weights
+
+
+def _replay(attempts: Attempts, recipe: Mapping[str, Any]) -> tuple[Sequence[Fitted], Floats]:
+    """Refit the members of a recipe, in its order."""
+    members = recipe_members(recipe)
+    attempts.planned = len(members)
+    fitted = []
+    for member in members:
+        step = attempts.fit(member.candidate, rounds=member.rounds, to_the_end=True)
+        if step is None or step.fitted is None:
+            raise TrainingError(
+                f"The recipe's member '{member.candidate.name}' could not be fitted.",
+                where=attempts.entries[-1].note,
+                do="Install the package versions of its requirements.lock.",
+            )
+        fitted.append(step.fitted)
+    return fitted, np.array([member.weight for member in members])
+
+
+def _run(
+    name: str,
+    attempts: Attempts,
+    fitted: Sequence[Fitted],
+    weights: Floats,
+    calibration: Calibration | None,
+    place: Mapping[str, str],
+    git: str | None,
+    surroundings: Mapping[str, str],
+) -> Run:
+    members = tuple((one, float(w)) for one, w in zip(fitted, weights, strict=True) if w > 0)
+    members = tuple(sorted(members, key=lambda member: -member[1]))
+    raw = sum((w * one.scores for one, w in members), np.zeros_like(members[0][0].scores))
+    link = LINKS[attempts.plan.schema.task]
+    own, crossed = calibrate(raw, attempts.loss, link, attempts.parts.split.folds)
+    own = calibration or own
+    blend = Blend(members, link, own.scale, own.offset)
+    # Already calibrated, fold by fold: only the link is left to apply.
+    answers = Blend(members, link, 1.0, (0.0,) * raw.shape[1]).answer(crossed)
+    rows = np.flatnonzero(np.isfinite(crossed).all(axis=1))
+    return Run(
+        name=name,
+        id=name.rsplit("-", 1)[-1],
+        plan=attempts.plan,
+        development=attempts.parts.development,
+        blend=blend,
+        answers=answers,
+        leaderboard=_leaderboard(attempts, {one.candidate.name: w for one, w in members}),
+        score=attempts.score_answers(answers[rows], rows),
+        seconds=attempts.clock.spent,
+        environment=surroundings,
+        commit=git,
+        tracking=dict(place),
+    )
+
+
+def _leaderboard(attempts: Attempts, shares: Mapping[str, float]) -> tuple[Entry, ...]:
+    entries = [
+        Entry(e.name, e.title, e.parameters, e.score, shares.get(e.name, 0.0), e.seconds, e.note)
+        for e in attempts.entries
+    ]
+    return tuple(sorted(entries, key=lambda e: math.inf if math.isnan(e.score) else attempts.metric.loss(e.score)))
+
+
+def _parameters(plan: Plan, parts: Parts) -> dict[str, Any]:
+    return {
+        "task": plan.schema.task,
+        "metric": plan.metric,
+        "model": plan.brief.model,
+        "family": plan.family,
+        "rows": len(parts.development),
+        "columns": len(plan.schema.features),
+        "split": parts.split.strategy,
+        "folds": len(parts.split.folds),
+        "budget_seconds": plan.brief.budget.seconds,
+        "candidates": ", ".join(c.name for c in plan.candidates),
+    }
+
+
+def _tags(plan: Plan, git: str | None) -> dict[str, str]:
+    tags = {
+        "use_case": plan.brief.use_case,
+        "data_fingerprint": plan.fingerprint,
+        "seed": str(plan.brief.seed),
+    }
+    return tags if git is None else {**tags, "git_commit": git}

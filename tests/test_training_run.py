@@ -1,0 +1,251 @@
+"""train: what comes out of a plan, the budget, failures, and replays."""
+
+from __future__ import annotations
+
+import string
+import time
+
+import numpy as np
+import pytest
+
+from modelyard.core.errors import TrainingError, WorkspaceError
+from modelyard.core.progress import Silent
+from modelyard.metrics.find import metric as find_metric
+from modelyard.metrics.reading import reading
+from modelyard.training.environment import environment, lock
+from modelyard.training.recipe import read_recipe, write_recipe
+from modelyard.training.store import load_leaderboard, load_run, save_run
+from modelyard.training.train import run_name, train
+from toy_family import Toy, candidate, dataset, parts_of, plan_of
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("strategy", ["random", "time"])
+def test_a_run_holds_what_it_says(task, strategy):
+    data = dataset(task)
+    parts, plan = parts_of(data, strategy=strategy), plan_of(data)
+    run = train(plan, parts, family=Toy())
+    weights = [w for _, w in run.blend.members]
+    assert sum(weights) == pytest.approx(1)
+    assert min(weights) > 0
+    assert run.blend.members[0][0].candidate.name == "squares"  # the data are quadratic
+    assert run.answers.shape == ((270, 3) if task == "multiclass" else (270,))
+    scored = np.isfinite(run.answers.reshape(270, -1)).all(axis=1)
+    assert scored.sum() == (270 if strategy == "random" else sum(len(f.score) for f in parts.split.folds))
+    metric = find_metric(plan.metric)
+    truth = parts.development.truth()[scored]
+    assert run.score == metric(truth, reading(metric, run.answers[scored]))
+    alone = {e.name: e.score for e in run.leaderboard}
+    assert metric.better(run.score, alone["plain"])
+    assert [e.score for e in run.leaderboard] == sorted(alone.values(), key=metric.loss)
+    assert {e.name: e.weight for e in run.leaderboard if e.weight} == {
+        f.candidate.name: w for f, w in run.blend.members
+    }
+
+
+def test_the_test_part_is_not_handed_to_the_family():
+    class Nosy(Toy):
+        def fit(self, candidate, parts, seed, watch=None, rounds=None):
+            assert parts.test is None
+            return super().fit(candidate, parts, seed, watch, rounds)
+
+    data = dataset()
+    assert train(plan_of(data), parts_of(data), family=Nosy()).blend.members
+
+
+def test_same_seed_same_run_and_other_seed_another():
+    data = dataset()
+    parts = parts_of(data)
+    one, same = (train(plan_of(data, trials=4), parts, family=Toy()) for _ in range(2))
+    other = train(plan_of(data, trials=4, seed=1), parts, family=Toy())
+    assert one.answers.tobytes() == same.answers.tobytes()
+    assert (one.blend.scale, one.blend.offset) == (same.blend.scale, same.blend.offset)
+    assert [e.parameters for e in one.leaderboard] == [e.parameters for e in same.leaderboard]
+    assert one.answers.tobytes() != other.answers.tobytes()
+
+
+def test_the_search_makes_as_many_trials_as_asked_and_stays_in_its_ranges():
+    data = dataset()
+    run = train(plan_of(data, trials=7), parts_of(data), family=Toy())
+    trials = [e for e in run.leaderboard if "-t" in e.name]
+    assert len(trials) == 7
+    assert all(0.01 <= e.parameters["rate"] <= 0.5 for e in trials)
+    assert len({e.parameters["rate"] for e in trials}) == 7
+    assert {e.name.split("-t")[0] for e in trials} == {"plain", "squares"}
+
+
+def test_hopeless_trials_are_pruned():
+    # Rates this small never leave the start: after one fold they are behind the median.
+    ranges = candidate("squares", squares=True)
+    data = dataset(rows=400)
+    run = train(plan_of(data, (ranges,), trials=25), parts_of(data, folds=4), family=Toy())
+    pruned = [e for e in run.leaderboard if e.note.startswith("pruned")]
+    assert pruned
+    assert all(np.isnan(e.score) and e.weight == 0 for e in pruned)
+    assert len(run.leaderboard) == 26
+
+
+def test_a_small_budget_is_kept_and_still_gives_a_model():
+    data = dataset()
+    plan = plan_of(data, (candidate("plain", seconds=9.0), candidate("slow", seconds=99.0)), seconds=1.0, trials=None)
+    began = time.monotonic()
+    run = train(plan, parts_of(data), family=Toy(pause=0.1))
+    assert time.monotonic() - began < 1.0 + 0.3
+    assert [f.candidate.name.split("-t")[0] for f, _ in run.blend.members] == ["plain"] * len(run.blend.members)
+    skipped = next(e for e in run.leaderboard if e.name == "slow")
+    assert skipped.note.startswith("not tried")
+    assert np.isnan(skipped.score)
+
+
+def test_a_candidate_slower_than_its_probe_is_stopped_after_a_fold():
+    class Uneven(Toy):
+        def fit(self, candidate, parts, seed, watch=None, rounds=None):
+            self.pause = 0.5 if candidate.name == "squares" else 0.0
+            return super().fit(candidate, parts, seed, watch, rounds)
+
+    data = dataset()
+    began = time.monotonic()
+    run = train(plan_of(data, seconds=0.8), parts_of(data, folds=5), family=Uneven())
+    assert time.monotonic() - began < 0.8 + 0.5
+    assert next(e for e in run.leaderboard if e.name == "squares").note.startswith("stopped")
+
+
+def test_the_first_candidate_runs_whatever_it_takes():
+    data = dataset()
+    run = train(plan_of(data, seconds=0.01), parts_of(data), family=Toy(pause=0.05))
+    assert [f.candidate.name for f, _ in run.blend.members] == ["plain"]
+
+
+def test_most_of_the_budget_is_used_by_the_search():
+    data = dataset()
+    run = train(plan_of(data, seconds=2.0, trials=None), parts_of(data), family=Toy(pause=0.01))
+    assert 1.2 < run.seconds < 2.1
+
+
+def test_one_failure_does_not_lose_the_run():
+    data = dataset()
+    plan = plan_of(data, (candidate("broken", fails=True), candidate("plain")))
+    run = train(plan, parts_of(data), family=Toy())
+    assert [f.candidate.name for f, _ in run.blend.members] == ["plain"]
+    assert run.leaderboard[-1].note == "failed: RuntimeError: the toy broke"
+
+
+def test_all_failing_is_told_with_each_reason():
+    data = dataset()
+    plan = plan_of(data, (candidate("one", fails=True), candidate("two", fails=True)))
+    with pytest.raises(TrainingError, match="one: failed: RuntimeError: the toy broke\n  two: failed"):
+        train(plan, parts_of(data), family=Toy())
+
+
+def test_scores_of_another_shape_are_a_failure():
+    class Odd(Toy):
+        def fit(self, *words, **named):
+            fitted = super().fit(*words, **named)
+            object.__setattr__(fitted, "scores", fitted.scores[:-1])
+            return fitted
+
+    data = dataset()
+    with pytest.raises(TrainingError, match=r"out-of-fold scores of shape \(269, 1\), not \(270, 1\)"):
+        train(plan_of(data), parts_of(data), family=Odd())
+
+
+def test_progress_tells_fits_score_and_time_left():
+    told = []
+
+    class Watched(Silent):
+        def step(self, done, total, note=""):
+            told.append((done, total, note))
+
+    data = dataset()
+    train(plan_of(data, trials=3), parts_of(data), family=Toy(), progress=Watched())
+    assert told[0][2].startswith("0 of 2 fits, plain fold 1 of 3, ")
+    done, total, note = told[-1]
+    assert (done, total) == (5, 5)
+    assert note.startswith("5 of 5 fits, out-of-fold ROC AUC 0.")
+    assert note.endswith(" left")
+    assert any(" (+0." in note for _, _, note in told)
+
+
+def test_run_names():
+    data = dataset(seed=0xA1B2)
+    plan = plan_of(data)
+    kind, version, date, id_ = run_name(plan).split("-")
+    assert (kind, version) == ("blend", "a1b2")
+    assert len(date) == 8
+    assert date.isdigit()
+    assert 2 <= len(id_) <= 4
+    assert run_name(plan_of(data, (candidate("ets"),))).startswith("ets-a1b2-")
+    assert run_name(plan_of(data, model="lightgbm")).startswith("lightgbm-a1b2-")
+    every_short_one = {a + b for a in string.ascii_lowercase for b in string.ascii_lowercase + string.digits}
+    assert len(run_name(plan, every_short_one).rsplit("-", 1)[1]) == 3
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_a_run_read_back_is_the_same(task, tmp_path):
+    data = dataset(task)
+    parts = parts_of(data)
+    plan = plan_of(data, (candidate("plain"), candidate("squares", squares=True), candidate("x", fails=True)), trials=3)
+    run = train(plan, parts, family=Toy(), folder=tmp_path / "r")
+    save_run(run, tmp_path / "r")
+    again = load_run(tmp_path / "r", parts.development)
+    assert again.answers.tobytes() == run.answers.tobytes()
+    assert (again.name, again.id, again.plan, again.score, again.seconds) == (
+        run.name, run.id, run.plan, run.score, run.seconds,
+    )  # fmt: skip
+    assert (again.blend.link, again.blend.scale, again.blend.offset) == (
+        run.blend.link, run.blend.scale, run.blend.offset,
+    )  # fmt: skip
+    for (ours, w), (theirs, v) in zip(run.blend.members, again.blend.members, strict=True):
+        assert (w, ours.texts, ours.rounds, ours.curves) == (v, theirs.texts, theirs.rounds, theirs.curves)
+        assert ours.candidate == theirs.candidate
+        assert Toy().predict(ours, parts.test).tobytes() == Toy().predict(theirs, parts.test).tobytes()
+    board = load_leaderboard(tmp_path / "r")
+    assert [(e.name, e.weight, e.note) for e in board] == [(e.name, e.weight, e.note) for e in run.leaderboard]
+    assert np.isnan(board[-1].score)
+    with pytest.raises(WorkspaceError, match="not the rows"):
+        load_run(tmp_path / "r", parts.test)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_a_replayed_recipe_is_the_same_blend(task, tmp_path):
+    data = dataset(task)
+    parts = parts_of(data)
+    plan = plan_of(data, trials=4)
+    run = train(plan, parts, family=Toy())
+    write_recipe(run, tmp_path)
+    recipe = read_recipe(tmp_path / "recipe.json")
+    again = train(plan, parts, family=Toy(), replay=recipe)
+    assert (again.blend.scale, again.blend.offset) == (run.blend.scale, run.blend.offset)
+    assert again.answers.tobytes() == run.answers.tobytes()
+    assert again.score == run.score
+    assert len(again.leaderboard) == len(run.blend.members)
+    for (ours, w), (theirs, v) in zip(run.blend.members, again.blend.members, strict=True):
+        assert (w, ours.texts, ours.rounds) == (v, theirs.texts, theirs.rounds)
+        assert ours.scores.tobytes() == theirs.scores.tobytes()
+
+
+def test_a_recipe_of_another_table_or_question_is_refused(tmp_path):
+    data = dataset()
+    run = train(plan_of(data), parts_of(data), family=Toy())
+    recipe = read_recipe(write_recipe(run, tmp_path))
+    other = dataset(seed=5)
+    with pytest.raises(TrainingError, match="another table"):
+        train(plan_of(other), parts_of(other), family=Toy(), replay=recipe)
+    with pytest.raises(TrainingError, match="another brief: seed differ"):
+        train(plan_of(data, seed=3), parts_of(data), family=Toy(), replay=recipe)
+
+
+def test_a_damaged_recipe_is_refused(tmp_path):
+    for text in ("{", "{}", '{"format": 1, "brief": {"data": {"path": null}}, "members": [{}]}', '{"format": 99}'):
+        (tmp_path / "recipe.json").write_text(text)
+        with pytest.raises(TrainingError, match="recipe"):
+            read_recipe(tmp_path / "recipe.json")
+    with pytest.raises(TrainingError, match="cannot be read"):
+        read_recipe(tmp_path / "none.json")
+
+
+def test_environment_and_lock_name_exact_versions():
+    assert environment()["numpy"] == np.__version__
+    names = {line.split("==")[0] for line in lock()}
+    assert {"modelyard", "numpy", "polars", "optuna"} <= names
+    assert "pytest" not in names  # what is for development only has no part in a model
