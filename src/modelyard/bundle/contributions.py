@@ -1,0 +1,171 @@
+"""Contributions: how much each column moved each raw score, by the boosters' own TreeSHAP and the linear weights.
+
+References
+----------
+Lundberg, S. M. et al. (2020). From local explanations to global understanding with explainable AI for trees.
+Nature Machine Intelligence 2.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelyard.core.errors import BundleError
+from modelyard.core.optional import need
+
+Floats = NDArray[np.float64]
+PURPOSE = "An explanation"
+
+
+def contributions(
+    folder: Path, facts: Mapping[str, Any], numbers: NDArray[np.float32], strings: NDArray[np.object_]
+) -> tuple[Floats, Floats]:
+    """Return what each column adds to the calibrated raw scores of rows.
+
+    Parameters
+    ----------
+    folder : Path
+        A bundle of a tabular model.
+    facts : mapping
+        The manifest's facts of the export.
+    numbers, strings : arrays of shape [n, p] and [n, q]
+        Rows as the Encoding lays them out.
+
+    Returns
+    -------
+    float64 array of shape [n, k]
+        The base: the raw score of an average row.
+    float64 array of shape [n, k, columns]
+        By output and by feature of the schema; base plus their sum is the raw score before the link.
+
+    Raises
+    ------
+    BundleError
+        If the bundle does not hold what explanations need.
+    MissingExtra
+        If the library of a member is not installed.
+    """
+    recipe = folder / "members" / "explain.json"
+    if not recipe.is_file():
+        raise BundleError("This bundle holds nothing to explain its answers by.", where=str(recipe))
+    known = json.loads(recipe.read_bytes())
+    columns = len(facts["columns"])
+    offset = np.array(known["offset"], dtype=np.float64)
+    graph = _Graph(folder / "model.onnx", numbers, strings)
+    total = np.zeros((len(numbers), len(offset), columns))
+    base = np.tile(offset, (len(numbers), 1))
+    owner = np.array([*known["numbers"], *(c for c in known["strings"] for _ in range(known["width"]))], dtype=np.int64)
+    for booster in known["boosters"]:
+        place = np.array(booster["features"], dtype=np.int64)
+        used = place >= 0
+        features = np.zeros((len(numbers), len(place)), dtype=np.float32)
+        features[:, used] = graph.values("features")[:, place[used]]
+        shap = SHAP[booster["library"]]((folder / booster["file"]).read_text(encoding="utf-8"), features)
+        shap = booster["factor"] * shap.reshape(len(numbers), len(booster["outputs"]), -1)
+        base[:, booster["outputs"]] += shap[:, :, -1]
+        by_column = np.zeros((len(place), columns))
+        by_column[np.flatnonzero(used), owner[place[used]]] = 1.0
+        total[:, booster["outputs"]] += shap[:, :, :-1] @ by_column
+    if known["linear"]:
+        total += graph.linear(known["numbers"], known["strings"], columns)
+    return base, total
+
+
+class _Graph:
+    """The bundle's graph, opened up: the values between its nodes, for some rows."""
+
+    def __init__(self, path: Path, numbers: NDArray[np.float32], strings: NDArray[np.object_]) -> None:
+        onnx = need("onnx", "train", PURPOSE)
+        self._model = onnx.load(str(path))
+        self._array = onnx.numpy_helper.to_array
+        self._inputs = {i.name: {"numbers": numbers, "strings": strings}[i.name] for i in self._model.graph.input}
+        self._names = {name for node in self._model.graph.node for name in node.output}
+        wanted = [n for n in ("features", "centred", "gaps", "by_level") if n in self._names]
+        del self._model.graph.output[:]
+        self._model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted)
+        session = need("onnxruntime", "train", PURPOSE).InferenceSession(
+            self._model.SerializeToString(), providers=["CPUExecutionProvider"]
+        )
+        self._values = dict(zip(wanted, session.run(wanted, self._inputs), strict=True))
+
+    def values(self, name: str) -> NDArray[Any]:
+        """Return what a node gives for the rows."""
+        return np.asarray(self._values[name])
+
+    def constant(self, name: str) -> Floats:
+        """Return a constant of the graph."""
+        found = next(c for c in self._model.graph.initializer if c.name == name)
+        return np.asarray(self._array(found), dtype=np.float64)
+
+    def linear(self, numbers: list[int], strings: list[int], columns: int) -> Floats:
+        """Return what each column adds through the linear members, [n, k, columns]."""
+        terms: list[tuple[Floats, int]] = []
+        if "centred" in self._values:
+            centred = self.values("centred").astype(np.float64)  # [n, models, p]
+            weights = self.constant("weights").reshape(centred.shape[1], centred.shape[2], -1)
+            terms += [(centred[:, :, j] @ weights[:, j], column) for j, column in enumerate(numbers)]
+        if "gaps" in self._values:
+            gaps, weight = self.values("gaps").astype(np.float64), self.constant("gap_weights")
+            terms += [(gaps[:, [j]] * weight[j], column) for j, column in enumerate(numbers)]
+        if "by_level" in self._values:
+            levels = self.values("by_level").astype(np.float64)  # [n, q, k]
+            terms += [(levels[:, j], column) for j, column in enumerate(strings)]
+        total = np.zeros((*terms[0][0].shape, columns))
+        for moved, column in terms:
+            total[:, :, column] += moved
+        return total
+
+
+def _lightgbm(text: str, features: NDArray[np.float32]) -> Floats:
+    return np.asarray(_load_lightgbm(text).predict(features, pred_contrib=True), dtype=np.float64)
+
+
+@lru_cache(maxsize=64)
+def _load_lightgbm(text: str) -> Any:
+    return need("lightgbm", "train", PURPOSE).Booster(model_str=text)
+
+
+def _xgboost(text: str, features: NDArray[np.float32]) -> Floats:
+    rows = need("xgboost", "train", PURPOSE).DMatrix(features)
+    return np.asarray(_load_xgboost(text).predict(rows, pred_contribs=True), dtype=np.float64)
+
+
+@lru_cache(maxsize=64)
+def _load_xgboost(text: str) -> Any:
+    booster = need("xgboost", "train", PURPOSE).Booster({"verbosity": 0})
+    booster.load_model(bytearray(text.encode()))
+    return booster
+
+
+def _catboost(text: str, features: NDArray[np.float32]) -> Floats:
+    rows = need("catboost", "catboost", PURPOSE).Pool(features)
+    quiet = io.StringIO()  # it remarks that the text holds no training parameters
+    values = _load_catboost(text).get_feature_importance(rows, type="ShapValues", log_cout=quiet, log_cerr=quiet)
+    return np.asarray(values, dtype=np.float64)
+
+
+@lru_cache(maxsize=64)
+def _load_catboost(text: str) -> Any:
+    model = need("catboost", "catboost", PURPOSE).CatBoost()
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "model.json"
+        file.write_text(text, encoding="utf-8")
+        model.load_model(str(file), format="json")
+    return model
+
+
+SHAP: Mapping[str, Callable[[str, NDArray[np.float32]], Floats]] = {
+    "lightgbm": _lightgbm,
+    "xgboost": _xgboost,
+    "catboost": _catboost,
+}
+"""TreeSHAP of each library: [n, outputs x (features + 1)], an output's base last."""
