@@ -33,20 +33,19 @@ def brief_text(brief: Brief, comments: Mapping[str, str]) -> str:
         The first line names the JSON Schema, so that editors complete the rest.
     """
     values, defaults = _values(brief), _values(Brief())
+    written = {key for key in KEYS if values[key] != defaults[key]} | {"use_case"}
     lines = [f"# yaml-language-server: $schema={SCHEMA.as_posix()}"]
     section = ""
     for key, meaning in KEYS.items():
         group, _, name = key.rpartition(".")
+        live = not group or any(k.startswith(f"{group}.") for k in written)
         if group != section and group:
-            live = any(k.startswith(f"{group}.") and values[k] != defaults[k] for k in KEYS)
             lines.append(f"{group}:" if live else f"# {group}:")
         section = group
-        written = values[key] != defaults[key]
-        text = f"{name}: {values[key] if written else defaults[key] or _example(key)}"
-        line = ("  " if group else "") + text if written else f"# {'  ' if group else ''}{text}"
-        comment = re.sub(
-            r"\s+", " ", "".join(c if c.isprintable() else " " for c in comments.get(key, meaning))
-        ).strip()
+        text = f"{name}: {values[key] or _example(key)}"
+        indent = "  " if group else ""
+        line = indent + text if key in written else f"{indent}# {text}" if live else f"# {indent}{text}"
+        comment = " ".join("".join(c if c.isprintable() else " " for c in comments.get(key, meaning)).split())
         lines.append(f"{line.ljust(_COMMENT_AT)}  # {comment}" if comment else line)
     return "\n".join(lines) + "\n"
 
