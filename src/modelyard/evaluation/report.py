@@ -55,7 +55,11 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The metric on some of the rows."""
+    """The metric on some of the rows: a level of a category, a range of a number, or missing values.
+
+    ``share`` is of the evaluated rows; `note` says "insufficient data" where there are too few to tell, and the
+    estimate is then NaN.
+    """
 
     column: str
     level: str
@@ -73,6 +77,29 @@ class CalibrationBin:
     observed: float
     low: float
     high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationError:
+    """How far predictions lie from what came true, beyond what chance alone would show.
+
+    Attributes
+    ----------
+    value : float
+        Root mean squared gap over the bins, less what sampling noise adds on average: 0 when there is no more than
+        noise. In units of probability.
+    null : float
+        What 95 % of perfectly calibrated models stay under on rows like these.
+    p_value : float
+        Share of perfectly calibrated models with a gap as large.
+    n : int
+        Rows.
+    """
+
+    value: float
+    null: float
+    p_value: float
     n: int
 
 
@@ -123,7 +150,7 @@ class Report:
     beats_baseline : bool
         Whether the gain over the best baseline is positive at the pessimistic end.
     calibration : tuple of CalibrationBin
-        Empty for numbers.
+        Of the positive class, or of the likeliest class's probability for more than two; empty for numbers.
     confusion : Confusion or None
         For classes.
     slices : tuple of Slice
@@ -132,6 +159,8 @@ class Report:
         Largest first.
     worries : tuple of str
         What a careful reader should know, worst first.
+    calibration_error : CalibrationError or None
+        For classes.
     """
 
     run: str
@@ -150,3 +179,4 @@ class Report:
     slices: tuple[Slice, ...]
     importance: tuple[Importance, ...]
     worries: tuple[str, ...]
+    calibration_error: CalibrationError | None = None

@@ -1,0 +1,136 @@
+"""evaluate: from a run and rows it has not seen to a Report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from modelyard.core.progress import Progress, Silent
+from modelyard.data.dataset import Dataset
+from modelyard.data.finding import Finding
+from modelyard.evaluation.answers import answers, out_of_fold
+from modelyard.evaluation.baselines import baselines, rule_trouble
+from modelyard.evaluation.calibration import calibration
+from modelyard.evaluation.evidence import Evidence, target_metric
+from modelyard.evaluation.importance import importance
+from modelyard.evaluation.report import Confusion, Estimate, Report, TargetResult
+from modelyard.evaluation.slices import slices
+from modelyard.evaluation.threshold import choose_threshold
+from modelyard.evaluation.verdict import beats, met, together
+from modelyard.evaluation.worries import worries
+from modelyard.families.find import family_named
+from modelyard.metrics.find import all_metrics
+from modelyard.metrics.find import metric as find_metric
+from modelyard.metrics.metric import Metric
+from modelyard.metrics.reading import reading
+from modelyard.training.run import Run
+
+_MANY = 20_000  # from here on, figures beside the judged ones get a fifth of the resamples
+
+
+def evaluate(
+    run: Run,
+    rows: Dataset,
+    *,
+    resamples: int = 1000,
+    findings: Sequence[Finding] = (),
+    progress: Progress | None = None,
+) -> Report:
+    """Judge a run.
+
+    Parameters
+    ----------
+    run : Run
+        What training made.
+    rows : Dataset
+        Untouched rows. ``run.development`` itself means out-of-fold: each row is judged by what never saw it.
+    resamples : int
+        Of the bootstrap, for the plan's metric, the targets and the best baseline.
+    findings : sequence of Finding
+        What was seen in the data; drift becomes a worry.
+    progress : Progress, optional
+        Who watches; default nobody.
+
+    Returns
+    -------
+    Report
+        Figures with intervals, comparisons, slices, worries and the verdict.
+
+    Raises
+    ------
+    BriefError
+        If a target names a class the label does not have.
+    """
+    watch = progress or Silent()
+    held_out = rows is not run.development
+    seed = run.plan.brief.seed
+    threshold, chosen_by = choose_threshold(run)
+    judged, answer = (rows, answers(run, rows)) if held_out else out_of_fold(run)
+    evidence = Evidence.of(judged, answer, threshold, seed, resamples)
+    metric = find_metric(run.plan.metric)
+    estimate = evidence.estimate(metric)
+    targets = tuple(
+        TargetResult(t, e, met(t, e))
+        for t in run.plan.brief.target
+        for e in (evidence.estimate(target_metric(t, run.plan.schema.classes)),)
+    )
+    watch.step(1, 4, "baselines")
+    compared = baselines(run, evidence, metric, held_out)
+    best = compared[0] if compared else None
+    watch.step(2, 4, "importance")
+    matters = importance(run, evidence, metric, watch)
+    watch.step(3, 4, "slices")
+    parts = slices(evidence, metric, matters)
+    curve = calibration(evidence)
+    worried = worries(
+        metric,
+        estimate,
+        evidence,
+        targets=targets,
+        baselines=compared,
+        slices=parts,
+        calibration=curve,
+        development=run.score if held_out else None,
+        findings=findings,
+        refits=family_named(run.plan.family).refits,
+    )
+    trouble = rule_trouble(run)
+    return Report(
+        run=run.name,
+        task=run.plan.schema.task,
+        metric=metric.name,
+        on="test" if held_out else "out-of-fold",
+        rows=len(judged),
+        estimate=estimate,
+        others=_others(evidence, metric),
+        targets=targets,
+        target_met=together(targets, best),
+        baselines=compared,
+        beats_baseline=beats(best),
+        calibration=curve[0],
+        confusion=_confusion(evidence, threshold, chosen_by),
+        slices=parts,
+        importance=matters,
+        worries=worried if trouble is None else (*worried, f"Your rule could not be compared: {trouble}"),
+        calibration_error=curve[1],
+    )
+
+
+def _others(evidence: Evidence, metric: Metric) -> tuple[Estimate, ...]:
+    """Return every other metric of the task that these rows define."""
+    task, draws = evidence.rows.schema.task, evidence.resamples
+    if len(evidence.truth) > _MANY:
+        draws = max(200, draws // 5)
+    found = (evidence.estimate(m, resamples=draws) for m in all_metrics() if task in m.tasks and m.name != metric.name)
+    return tuple(e for e in found if not np.isnan(e.value))
+
+
+def _confusion(evidence: Evidence, threshold: float | None, chosen_by: str) -> Confusion | None:
+    classes = evidence.rows.schema.classes
+    if not classes:
+        return None
+    codes = reading(find_metric("accuracy"), evidence.answers, evidence.threshold).astype(np.int64)
+    counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    np.add.at(counts, (evidence.truth.astype(np.int64), codes), 1)
+    return Confusion(classes, tuple(tuple(int(v) for v in row) for row in counts), threshold, chosen_by)
