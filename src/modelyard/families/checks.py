@@ -19,7 +19,7 @@ import polars as pl
 from modelyard.brief.brief import Brief
 from modelyard.core.canonical import canonical_json, from_json
 from modelyard.core.errors import FamilyError
-from modelyard.data.dataset import Dataset, Floats, Parts
+from modelyard.data.dataset import Dataset, Floats, Fold, Parts
 from modelyard.data.profile import Profile, profile
 from modelyard.families.family import Family
 from modelyard.families.fitted import Blend, Candidate, Export, Fitted
@@ -93,7 +93,8 @@ def check_family(
     offered = check_candidates(family, brief, parts, profile(parts.development))
     for candidate in offered:
         if names is None or candidate.name in names:
-            fitted = family.fit(candidate, parts.blind(), 1)
+            # Fitted on a copy: a family that spoils its inputs must do so in the check that looks for it.
+            fitted = family.fit(candidate, _copy(parts.blind()), 1)
             case = Case(family, brief, parts, candidate, fitted, run_export, tolerance)
             for check in CHECKS:
                 check(case)
@@ -278,8 +279,8 @@ def check_export(case: Case) -> None:
 CHECKS: tuple[Callable[[Case], None], ...] = (
     check_inputs_unchanged,
     check_scores,
-    check_no_peeking,
     check_repeatable,
+    check_no_peeking,
     check_watched,
     check_predict,
     check_strange_rows,
@@ -293,6 +294,12 @@ def _unseen(case: Case) -> Dataset:
     if case.parts.test is None or len(case.parts.test) == 0:
         raise FamilyError("The checks need parts with a test part.")
     return case.parts.test
+
+
+def _copy(parts: Parts) -> Parts:
+    folds = tuple(Fold(fold.train.copy(), fold.score.copy()) for fold in parts.split.folds)
+    development = replace(parts.development, frame=parts.development.frame.clone())
+    return replace(parts, development=development, split=replace(parts.split, folds=folds))
 
 
 def _outputs(data: Dataset) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from modelyard.data.dataset import Floats, Ints
@@ -41,17 +39,25 @@ def radii(errors: Floats, steps: Ints, horizon: int, coverage: int) -> Floats:
     ----------
     Vovk, Gammerman & Shafer (2005), "Algorithmic Learning in a Random World".
     """
-    level = coverage / 100
-    wanted = math.ceil(level / (1 - level))
     out = np.full(horizon, np.nan)
     known = np.isfinite(errors)
     errors, steps = errors[known], steps[known]
-    if len(errors) < wanted:
+    if len(errors) < _least(coverage):
         return out
+    # The same errors for every coverage, so that a wider interval holds a narrower one.
+    enough = min(len(errors), max(map(_least, COVERAGES)))
     for h in range(1, horizon + 1):
         away = np.abs(steps - h)
-        reach = np.sort(away)[wanted - 1]
+        reach = np.sort(away)[enough - 1]
         pool = np.sort(errors[away <= reach])
-        rank = math.ceil((len(pool) + 1) * level)
-        out[h - 1] = pool[min(rank, len(pool)) - 1]
+        out[h - 1] = pool[_ceil((len(pool) + 1) * coverage, 100) - 1]
     return np.asarray(np.maximum.accumulate(out), dtype=np.float64)
+
+
+def _least(coverage: int) -> int:
+    """Return how many errors bound a coming one with that coverage: the rank ``(n + 1) * coverage`` must exist."""
+    return _ceil(coverage, 100 - coverage)
+
+
+def _ceil(one: int, other: int) -> int:
+    return -(-one // other)
