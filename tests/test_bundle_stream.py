@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,36 @@ def test_bad_row_is_named_and_nothing_is_left(b: Bundle, tmp_path: Path, monkeyp
         predict_file(b, source, tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text() == "what was here before"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.csv", "out.csv"]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, MemoryError])
+def test_stopped_in_the_middle_nothing_is_left(
+    b: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
+) -> None:
+    monkeypatch.setattr(stream, "BATCH", 64)
+
+    class Stops(Watch):
+        def step(self, done: float, total: float, note: str = "") -> None:
+            if done > 100:
+                raise stop
+
+    with pytest.raises(stop):
+        predict_file(b, write(rows(), tmp_path / "in.parquet"), tmp_path / "out.parquet", progress=Stops())
+    assert [p.name for p in tmp_path.iterdir()] == ["in.parquet"]
+
+
+def test_full_disk_is_said_and_nothing_is_left(b: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, stack: object) -> object:
+        def write_nothing(frame: pl.DataFrame) -> None:
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        return write_nothing
+
+    monkeypatch.setattr(stream, "_csv", full)
+    with pytest.raises(WorkspaceError, match="disk is full"):
+        predict_file(b, write(rows(), tmp_path / "in.parquet"), tmp_path / "out.csv")
+    assert [p.name for p in tmp_path.iterdir()] == ["in.parquet"]
 
 
 @pytest.mark.parametrize("target", ["out.csv", "out.parquet", "out.arrow"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -76,15 +77,19 @@ def _families(facts: Mapping[str, Any]) -> str:
     return ", ".join(dict.fromkeys(filter(None, titles))) or "see model-card.md"
 
 
-def _figures(estimate: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+def _figures(estimate: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for figure in (estimate, *estimate.get("others", ())):
-        if figure.get("value") is not None and figure["value"] == figure["value"]:
-            yield {
-                "type": figure["metric"],
-                "value": f"{figure['value']:.6g}",
-                "slice": f"{estimate['on']}, {figure['n']} rows",
-                "confidenceInterval": {"lowerBound": f"{figure['low']:.6g}", "upperBound": f"{figure['high']:.6g}"},
-            }
+        value, bounds = figure.get("value"), (figure.get("low"), figure.get("high"))
+        if not _known(value):
+            continue
+        found = {"type": figure["metric"], "value": f"{value:.6g}", "slice": f"{estimate['on']}, {figure['n']} rows"}
+        if all(map(_known, bounds)):
+            found["confidenceInterval"] = {"lowerBound": f"{bounds[0]:.6g}", "upperBound": f"{bounds[1]:.6g}"}
+        yield found
+
+
+def _known(value: float | None) -> bool:
+    return value is not None and isfinite(value)
 
 
 def _data(manifest: Manifest) -> dict[str, Any]:

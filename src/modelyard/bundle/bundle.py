@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from modelyard.bundle.manifest import Manifest
 from modelyard.bundle.runtimes.arrays import ArraysRuntime
 from modelyard.bundle.runtimes.runtime import Answers, Row, Runtime
+from modelyard.bundle.verify import check_files
 from modelyard.core.errors import BundleError, Problem, RowError
 from modelyard.data.dataset import Dataset
 from modelyard.data.rows import typed
@@ -21,6 +22,9 @@ from modelyard.data.schema import Schema
 
 _SHOWN = 20
 """Problems one error lists; a request of thousands of bad rows would give an unreadable one."""
+
+_EXPLAINED_BY = ("model.onnx", "members/")
+"""Files an explanation reads."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,7 +168,10 @@ class Bundle:
                 f"The forecast has no interval of coverage {coverage:g}.",
                 allowed=f"Coverages: {', '.join(f'{c / 100:g}' for c in known) or 'none'}.",
             )
-        bounds = self.runtime.interval(self.frame(x), percent).astype(np.float64)
+        runtime = self.runtime
+        bounds = self._ask(
+            x, lambda rows: runtime.interval_of_rows(rows, percent), lambda frame: runtime.interval(frame, percent)
+        ).astype(np.float64)
         return np.asarray(bounds[0]) if isinstance(x, Mapping) else bounds
 
     def explain(self, x: object) -> list[dict[str, float]]:
@@ -199,11 +206,15 @@ class Bundle:
                 allowed="Explanations come with binary, multiclass and regression models.",
                 do="Use interval to see how sure it is.",
             )
+        if "members/explain.json" not in self.manifest.files:
+            raise BundleError("This bundle holds nothing to explain its answers by.", where=str(self.path))
         # Here and not above: explanations alone need it, and servers must start without it.
         from modelyard.bundle.contributions import contributions
 
         frame = self.frame(x)
         names = [column.name for column in self.schema.features]
+        # They are read anew from the folder, which may have changed since it was checked.
+        check_files(self.path, {n: h for n, h in self.manifest.files.items() if n.startswith(_EXPLAINED_BY)})
         _, parts = contributions(self.path, self.manifest.facts, *self.manifest.encoding.frame(frame))
         chosen = (
             np.zeros(len(parts), dtype=np.intp) if parts.shape[1] == 1 else self.runtime.frame(frame).argmax(axis=1)
@@ -235,13 +246,19 @@ class Bundle:
         return typed(table, replace(self.schema, columns=self.schema.features), text=text, first_row=first_row)
 
     def _answers(self, x: object) -> Answers:
-        rows = self._rows(x)
-        if rows is not None:
-            try:
-                return self.runtime.rows(rows)
-            except RowError as error:
-                raise (_of_one_row(error) if isinstance(x, Mapping) else error) from None
-        return self.runtime.frame(self.frame(x))
+        return self._ask(x, self.runtime.rows, self.runtime.frame)
+
+    def _ask(
+        self, x: object, rows: Callable[[Sequence[Row]], Answers], frame: Callable[[pl.DataFrame], Answers]
+    ) -> Answers:
+        """Ask about rows the short way where they come one by one, and the wide way where they are a table."""
+        checked = self._rows(x)
+        if checked is None:
+            return frame(self.frame(x))
+        try:
+            return rows(checked)
+        except RowError as error:
+            raise (_of_one_row(error) if isinstance(x, Mapping) else error) from None
 
     def _rows(self, x: object) -> list[Row] | None:
         """Return the checked rows of a dict or a list of them, and None for a table."""

@@ -146,7 +146,7 @@ def _final(run: Run, parts: Parts, family: Family) -> tuple[Blend, Dataset]:
             family.fit(
                 fitted.candidate,
                 everything,
-                derive_seed(run.plan.brief.seed, fitted.candidate.name),
+                derive_seed(run.plan.brief.seed, "fit", fitted.candidate.name),
                 rounds=fitted.rounds,
             ),
             weight,

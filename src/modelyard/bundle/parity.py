@@ -67,15 +67,16 @@ def check_parity(
     for kind, part in _parts(runtime, rows, thresholds, seed):
         expected = as_answers(trained_answers(family, blend, part), len(rows.schema.classes))
         found = runtime.frame(part.frame)
-        allowed = max(limit, _coarseness(expected))
+        limit = max(limit, _coarseness(expected))
         apart = np.abs(found.astype(np.float64) - expected).max(axis=1, initial=0.0)
         worst = int(np.argmax(np.where(np.isnan(apart), np.inf, apart))) if len(apart) else 0
-        if len(apart) and not apart[worst] <= allowed:
-            raise _different(kind, part, worst, found, expected, allowed)
+        if len(apart) and not apart[worst] <= limit:
+            raise _different(kind, part, worst, found, expected, limit)
         facts[kind] = len(part)
         largest = max(largest, float(apart.max(initial=0.0)))
+    limit = float(f"{limit:.3g}")
     # One digit: the rest differs between processors and says nothing.
-    return {**facts, "largest": float(f"{largest:.0e}"), "limit": float(f"{limit:.3g}")}
+    return {**facts, "largest": min(float(f"{largest:.0e}"), limit), "limit": limit}
 
 
 def _coarseness(answers: Floats) -> float:

@@ -84,10 +84,12 @@ class ArraysRuntime:
         return self._pick(self._arrays["mean"], self._places_of_frame(frame))[:, None]
 
     def interval(self, frame: pl.DataFrame, coverage: int) -> Answers:
-        """Return the bounds ``[n, 2]`` that hold `coverage` per cent of what comes true."""
-        places = self._places_of_frame(frame)
-        bounds = [self._pick(self._arrays[f"{side}_{coverage}"], places) for side in ("low", "high")]
-        return np.stack(bounds, axis=1)
+        """Return the bounds ``[n, 2]`` that hold `coverage` per cent of what comes true, for a typed frame."""
+        return self._bounds(self._places_of_frame(frame), coverage)
+
+    def interval_of_rows(self, rows: Sequence[Row], coverage: int) -> Answers:
+        """Return the bounds ``[n, 2]`` that hold `coverage` per cent of what comes true, for checked rows."""
+        return self._bounds(self._places_of_rows(rows), coverage)
 
     def known(self) -> pl.DataFrame:
         """Return every series and time it can answer, as a typed frame."""
@@ -98,6 +100,9 @@ class ArraysRuntime:
             names = np.repeat(self._arrays["series"].astype(object), times.shape[1])
             columns.insert(0, pl.Series(self._series_column, names, dtype=pl.String))
         return pl.DataFrame(columns)
+
+    def _bounds(self, places: NDArray[np.int64], coverage: int) -> NDArray[np.float64]:
+        return np.stack([self._pick(self._arrays[f"{side}_{coverage}"], places) for side in ("low", "high")], axis=1)
 
     def _pick(self, values: NDArray[Any], places: NDArray[np.int64]) -> NDArray[np.float64]:
         return np.asarray(values[places[:, 0], places[:, 1]], dtype=np.float64)
@@ -137,12 +142,12 @@ class ArraysRuntime:
         )
 
     def _unknown_time(self, row: int, i: int, time: Any) -> Problem:
-        times = self._arrays["times"][i]
+        times, asked = self._arrays["times"][i], _whole(time)
+        first, last, nearest = (int(t) for t in (times[0], times[-1], times[np.abs(times - asked).argmin()]))
         return Problem(
             f"/{row}/{self._time_column}",
-            f"There is no forecast for {self._shown(_whole(time))}.",
-            f"{len(times)} times from {self._shown(int(times[0]))} to {self._shown(int(times[-1]))}, "
-            "as the series itself steps.",
+            f"There is no forecast for {self._shown(asked)}.",
+            f"{len(times)} times, {self._shown(first)} to {self._shown(last)}; the nearest is {self._shown(nearest)}.",
         )
 
     def _shown(self, time: int) -> str:
