@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,7 +139,8 @@ def load_fitted(folder: Path) -> Fitted:
     """
     with _damaged(folder):
         record = from_json((folder / _FITTED).read_bytes(), _FittedRecord)
-        with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+        # From memory: a torn file would be left open.
+        with np.load(io.BytesIO((folder / "arrays.npz").read_bytes()), allow_pickle=False) as arrays:
             held = {name.removeprefix(_ARRAY): arrays[name] for name in arrays.files}
         return Fitted(
             candidate=record.candidate,
@@ -236,7 +238,7 @@ def load_leaderboard(folder: Path) -> tuple[Entry, ...]:
 def _damaged(folder: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, EOFError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.MsgspecError) as error:
         raise WorkspaceError(
             "A stored fit or run cannot be read.",
             where=f"{folder}: {error}",

@@ -6,6 +6,7 @@ import contextlib
 import math
 import secrets
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,9 @@ def train(
         else:
             members, weights = _replay(attempts, replay)
             calibration = Calibration(float(replay["scale"]), tuple(float(b) for b in replay["offset"]))
-        run = _run(name, attempts, members, weights, calibration, place, git, surroundings)
+        run = _run(name, attempts, members, weights, calibration, git, surroundings)
         tracker.metrics({f"validation_{metric.name}": run.score, "training_seconds": run.seconds})
+        run = replace(run, tracking=dict(place))  # a tracker may learn its run's id as late as this
     except BaseException as error:
         with contextlib.suppress(Exception):  # the first fault is the one to tell
             tracker.finish("stopped" if isinstance(error, KeyboardInterrupt) else "failed")
@@ -189,7 +191,6 @@ def _run(
     fitted: Sequence[Fitted],
     weights: Floats,
     calibration: Calibration | None,
-    place: Mapping[str, str],
     git: str | None,
     surroundings: Mapping[str, str],
 ) -> Run:
@@ -215,7 +216,7 @@ def _run(
         seconds=attempts.clock.spent,
         environment=surroundings,
         commit=git,
-        tracking=dict(place),
+        tracking={},
     )
 
 
