@@ -134,7 +134,10 @@ class _Parser:
             match = _TOKEN.match(text, at)
             if match is None or match.lastgroup is None:
                 begin = at + len(text[at:]) - len(text[at:].lstrip())
-                raise self._error(f"'{text[begin]}' cannot stand here", begin)
+                opened = text[begin] in "\"'`"
+                raise self._error(
+                    "the quote is never closed" if opened else f"'{text[begin]}' cannot stand here", begin
+                )
             kind, word = match.lastgroup, match[match.lastgroup]
             if kind == "name" and word.lower() in _KEYWORDS:
                 kind, word = "word", word.lower()

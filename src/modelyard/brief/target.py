@@ -6,7 +6,7 @@
     target     = metric [comparison] value ["on" label]
                | [comparison] value metric ["on" label]
                | metric "of" [comparison] value ["on" label]
-               | metric "on" label comparison value
+               | metric "on" label (comparison | "of") value
     metric     = a name or spelling `modelyard help metrics` lists
     comparison = ">=" | ">" | "<=" | "<" | "at least" | "over" | "at most" | "under" | ...
     value      = number ["%"]
@@ -36,7 +36,7 @@ _LABEL = r"(?:\s+on\s+(?P<label>.+))?"
 _FORMS = tuple(
     re.compile(form, re.IGNORECASE | re.DOTALL)
     for form in (
-        rf"(?P<metric>[^\W\d][^<>=≤≥]*?)\s+on\s+(?P<label>{QUOTED}|[^<>=≤≥]+?)\s*{_SIGN}\s*{_VALUE}",
+        rf"(?P<metric>[^\W\d][^<>=≤≥]*?)\s+on\s+(?P<label>{QUOTED}|[^<>=≤≥]+?)\s*(?:{_SIGN}|=|:|\bof\b)\s*{_VALUE}",
         rf"(?P<metric>[^\W\d].*?)\s*(?:\bof\b\s*)?(?:{_SIGN}|=|:|(?<=\s))\s*{_VALUE}{_LABEL}",
         rf"(?:{_SIGN}\s*)?(?:an?\s+)?{_VALUE}\s*(?P<metric>[^\W\d].*?){_LABEL}",
     )
