@@ -15,7 +15,7 @@ from bundles import LINKS, ROW, Stumps, blend, bundle, table
 from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.examples import plain_rows
 from modelyard.bundle.latency import measure
-from modelyard.bundle.parity import as_answers, trained_answers
+from modelyard.bundle.parity import as_answers
 from modelyard.core.errors import BundleError, DataError, RowError
 
 
@@ -27,7 +27,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
 
 def answers(task: str) -> np.ndarray[Any, Any]:
     data = table(task)
-    return as_answers(trained_answers(Stumps(), blend(task, data), data), len(data.schema.classes))
+    made = blend(task, data)
+    ((fitted, _),) = made.members
+    return as_answers(made.answer(Stumps().predict(fitted, data)), len(data.schema.classes))
 
 
 @pytest.mark.parametrize("task", list(LINKS))

@@ -27,8 +27,8 @@ def b(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) 
     (linear,) = [c for c in candidates if c.name == "linear"]
     fitted = family.fit(linear, parts.blind(), seed=1)
     blend = Blend(((fitted, 1.0),), LINKS[request.param], 1.0, (0.0,) * fitted.scores.shape[1])  # type: ignore[arg-type]
-    run = replace(run, blend=blend)
-    return pack(run, report(run), parts, tmp_path_factory.mktemp("explain") / "bundle", family=family)
+    run = replace(run, blend=blend, plan=replace(run.plan, family="tabular"))
+    return pack(run, report(run), parts, tmp_path_factory.mktemp("explain") / "bundle")
 
 
 def raw(b: Bundle, rows: object) -> np.ndarray:

@@ -21,10 +21,17 @@ from modelyard.bundle.parity import UNSEEN, check_parity, graph_thresholds
 from modelyard.bundle.runtimes.onnx import OnnxRuntime
 from modelyard.core.canonical import file_hash
 from modelyard.core.errors import GateFailed, WorkspaceError
-from modelyard.data.dataset import Dataset
+from modelyard.data.dataset import Dataset, Floats
 from modelyard.encoding.encoding import Encoding
+from modelyard.evaluation.answers import answers
+from modelyard.families.find import BUILT_IN
 
 pytestmark = pytest.mark.filterwarnings("ignore:jsonschema.RefResolver is deprecated:DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def _stumps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BUILT_IN, "stumps", "bundles:Stumps")
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -34,7 +41,7 @@ def files(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize("task", list(LINKS))
 def test_a_run_becomes_a_bundle(tmp_path: Path, task: str) -> None:
     run, parts = trained(task)
-    b = pack(run, report(run), parts, tmp_path / "bundle", family=Stumps(), created="2024-03-09T12:00:00Z")
+    b = pack(run, report(run), parts, tmp_path / "bundle", created="2024-03-09T12:00:00Z")
     assert b.path == tmp_path / "bundle"
     assert b.hash == load_bundle(tmp_path / "bundle.tar.gz").hash
     assert b.manifest.name == "who-leaves"
@@ -54,9 +61,7 @@ def test_two_packs_are_equal_but_for_their_lineage(tmp_path: Path) -> None:
     bundles = []
     for name, moment in (("first", "2024-01-01T00:00:00Z"), ("second", "2025-12-31T23:59:59Z")):
         run, parts = trained("binary", name=name)
-        bundles.append(
-            pack(run, report(run), parts, tmp_path / name / "bundle", family=Stumps(), created=moment, commit=name)
-        )
+        bundles.append(pack(run, report(run), parts, tmp_path / name / "bundle", created=moment, commit=name))
     one, other = bundles
     assert one.hash == other.hash
     different = {n for n, h in files(one.path).items() if files(other.path)[n] != h}
@@ -108,30 +113,30 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("task", list(LINKS))
-def test_thresholds_one_float_too_high_are_found(tmp_path: Path, task: str) -> None:
+def test_thresholds_one_float_too_high_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str) -> None:
     """The fault of rounding a threshold to the nearest float32: no random row shows it, rows at thresholds do."""
     run, parts = trained(task)
+    monkeypatch.setitem(BUILT_IN, "stumps", "bundles:Nudged")
     with pytest.raises(GateFailed, match="does not answer as the trained one") as caught:
-        pack(run, report(run), parts, tmp_path / "bundle", family=Stumps(nudge=True))
+        pack(run, report(run), parts, tmp_path / "bundle")
     assert "threshold" in caught.value.what or "real row" in caught.value.what
     assert not (tmp_path / "bundle").exists()
 
 
-def test_rows_that_parity_is_checked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_parity_is_checked_on() -> None:
     run, parts = trained("multiclass", rows=200)
     seen: list[pl.DataFrame] = []
 
-    class Spy(Stumps):
-        def predict(self, fitted: object, rows: Dataset) -> object:
-            seen.append(rows.frame)
-            return super().predict(fitted, rows)  # type: ignore[arg-type]
+    def spy(rows: Dataset) -> Floats:
+        seen.append(rows.frame)
+        return answers(run, rows)
 
     export = Stumps().export(run.blend, parts.development)
     encoding = Encoding.of(parts.development.schema)
     points = graph_thresholds(export.files["model.onnx"], encoding)
     assert set(points) == {"age", "income", "member"}
     runtime = OnnxRuntime(export.files["model.onnx"], encoding, 3)
-    check_parity(runtime, Spy(), run.blend, parts.test, 1.0, points, seed=0)
+    check_parity(runtime, spy, parts.test, 1.0, points, seed=0)
     real, at, gaps = seen
     assert real.equals(parts.test.frame)
     for name in ("age", "income"):
@@ -144,7 +149,7 @@ def test_rows_that_parity_is_checked_on(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_without_a_test_part_parity_is_checked_on_development(tmp_path: Path) -> None:
     run, parts = trained("binary")
-    b = pack(run, report(run), replace(parts, test=None), tmp_path / "bundle", family=Stumps())
+    b = pack(run, report(run), replace(parts, test=None), tmp_path / "bundle")
     assert b.manifest.facts["parity"]["rows"] == len(parts.development)
 
 
@@ -158,7 +163,6 @@ def test_a_model_that_answers_nan_is_not_packed(tmp_path: Path) -> None:
             report(run),
             parts,
             tmp_path / "bundle",
-            family=Stumps(),
         )
 
 
@@ -168,7 +172,7 @@ def test_large_values_are_compared_in_what_float32_can_hold(tmp_path: Path) -> N
     ((fitted, _),) = shifted.blend.members
     far = replace(fitted, arrays={**fitted.arrays, "cities": fitted.arrays["cities"] + np.float32(3e8)})
     moved = replace(shifted, blend=replace(shifted.blend, members=((far, 1.0),)))
-    assert pack(moved, report(run), parts, tmp_path / "b", family=Stumps()).predict(ROW) > 2.9e8
+    assert pack(moved, report(run), parts, tmp_path / "b").predict(ROW) > 2.9e8
 
 
 @pytest.mark.parametrize("task", [*LINKS, "forecast"])
@@ -192,7 +196,7 @@ def test_bill_of_materials_is_valid(tmp_path: Path, task: str) -> None:
 
 def test_bill_of_materials_of_a_packed_run_holds_its_figures(tmp_path: Path) -> None:
     run, parts = trained("binary")
-    b = pack(run, report(run), parts, tmp_path / "bundle", family=Stumps())
+    b = pack(run, report(run), parts, tmp_path / "bundle")
     text = (b.path / "bom.cdx.json").read_text()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     (first, second) = json.loads(text)["metadata"]["component"]["modelCard"]["quantitativeAnalysis"][
@@ -221,7 +225,7 @@ def test_reference_profile_holds_predictions_of_scored_rows_alone(tmp_path: Path
     run, parts = trained("binary")
     answers = run.answers.copy()
     answers[:40] = np.nan
-    b = pack(replace(run, answers=answers), report(run), parts, tmp_path / "bundle", family=Stumps())
+    b = pack(replace(run, answers=answers), report(run), parts, tmp_path / "bundle")
     profile = json.loads((b.path / "profile.json").read_bytes())
     prediction = next(c for c in profile["columns"] if c["name"] == "prediction")
     assert prediction["missing"] == 0
@@ -230,7 +234,7 @@ def test_reference_profile_holds_predictions_of_scored_rows_alone(tmp_path: Path
 
 def test_example_rows_never_hold_the_label(tmp_path: Path) -> None:
     run, parts = trained("multiclass")
-    b = pack(run, report(run), parts, tmp_path / "bundle", family=Stumps())
+    b = pack(run, report(run), parts, tmp_path / "bundle")
     assert "plan" not in (b.path / "examples.json").read_text()
     real = table("multiclass").frame
     first = json.loads((b.path / "examples.json").read_bytes())[0]

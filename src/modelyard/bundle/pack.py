@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ from modelyard.core.canonical import to_plain
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Dataset, Parts
 from modelyard.data.finding import Finding
-from modelyard.data.profile import Profile, profile
+from modelyard.data.profile import profile
 from modelyard.data.schema import Schema
 from modelyard.encoding.encoding import Encoding
+from modelyard.evaluation.answers import answers, out_of_fold
 from modelyard.evaluation.card import model_card
 from modelyard.evaluation.report import Estimate, Report
 from modelyard.families.family import Family
@@ -45,7 +47,6 @@ def pack(
     commit: str | None = None,
     created: str | None = None,
     findings: Sequence[Finding] = (),
-    family: Family | None = None,
 ) -> Bundle:
     """Pack a run: export, parity gate, manifest, model card, bill of materials, archive.
 
@@ -65,8 +66,6 @@ def pack(
         Moment for the lineage, UTC, ISO 8601; default now.
     findings : sequence of Finding
         What was seen in the data, for the model card.
-    family : Family, optional
-        Default: the one the plan names.
 
     Returns
     -------
@@ -80,15 +79,19 @@ def pack(
     WorkspaceError
         If the folder cannot be written.
     """
-    family = family or family_named(run.plan.family)
+    family = family_named(run.plan.family)
     blend, learnt = _final(run, parts, family)
     schema = parts.development.schema
     encoding = Encoding.of(schema)
     export = family.export(blend, learnt)
     runtime = _runtime(export, schema, encoding)
-    rows = parts.development if parts.test is None else parts.test
     parity = check_parity(
-        runtime, family, blend, rows, _deviation(parts.development), _thresholds(export, encoding), run.plan.brief.seed
+        runtime,
+        partial(answers, replace(run, blend=blend)),
+        parts.development if parts.test is None else parts.test,
+        _deviation(parts.development),
+        _thresholds(export, encoding),
+        run.plan.brief.seed,
     )
     draft = Manifest(
         format=FORMAT,
@@ -114,7 +117,8 @@ def pack(
         folder,
         draft,
         export,
-        profile=_reference(run),
+        # What live traffic is to look like: rows as answered by folds that had not seen them.
+        profile=profile(*out_of_fold(run)),
         card=model_card(report, run.plan, (*parts.development.notes, *findings)),
         examples=plain_rows(spread(shown), schema),
     )
@@ -125,12 +129,6 @@ def file_name(use_case: str) -> str:
     """Return a use case as a name for files, releases and Kubernetes objects: lower case, digits, hyphens."""
     words = re.sub(r"[^a-z0-9]+", "-", use_case.lower())[:50].strip("-")
     return words or "model"
-
-
-def _reference(run: Run) -> Profile:
-    """Profile the rows that were scored by models that had not seen them: what live traffic is to look like."""
-    scored = np.flatnonzero(np.isfinite(run.answers.reshape(len(run.answers), -1)).all(axis=1))
-    return profile(run.development.take(scored), run.answers[scored])
 
 
 def _final(run: Run, parts: Parts, family: Family) -> tuple[Blend, Dataset]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +17,6 @@ from modelyard.core.optional import need
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Dataset, Floats
 from modelyard.encoding.encoding import Encoding
-from modelyard.families.family import Family
-from modelyard.families.fitted import Blend
 
 LIMIT = 1e-5
 """Largest difference allowed: of a probability, or of the label's standard deviation."""
@@ -26,13 +24,14 @@ UNSEEN = "\u2205 never seen"
 _SAMPLE = 256
 """Real rows that boundary and missing rows are made from."""
 
+Trained = Callable[[Dataset], Floats]
 Thresholds = Mapping[str, NDArray[np.float32]]
 
 
 def check_parity(
-    runtime: Runtime, family: Family, blend: Blend, rows: Dataset, deviation: float, thresholds: Thresholds, seed: int
+    runtime: Runtime, trained: Trained, rows: Dataset, deviation: float, thresholds: Thresholds, seed: int
 ) -> dict[str, Any]:
-    """Compare packed answers with those of the fitted members.
+    """Compare packed answers with those of the trained model.
 
     Compared are all the rows given, rows whose numbers stand exactly at a split's threshold or one float32 beside
     it, and rows with missing values and categories never seen. A forecast is compared on everything it can answer.
@@ -41,8 +40,8 @@ def check_parity(
     ----------
     runtime : Runtime
         The packed model.
-    family, blend : Family, Blend
-        The trained one.
+    trained : callable
+        The trained one: from rows to answers, shaped as `Blend.answer` returns them.
     rows : Dataset
         Real rows: the test part, or the development part where there is none.
     deviation : float
@@ -65,7 +64,7 @@ def check_parity(
     facts: dict[str, Any] = {"rows": 0, "at_thresholds": 0, "missing": 0}
     largest, limit = 0.0, LIMIT * deviation
     for kind, part in _parts(runtime, rows, thresholds, seed):
-        expected = as_answers(trained_answers(family, blend, part), len(rows.schema.classes))
+        expected = as_answers(trained(part), len(rows.schema.classes))
         found = runtime.frame(part.frame)
         limit = max(limit, _coarseness(expected))
         apart = np.abs(found.astype(np.float64) - expected).max(axis=1, initial=0.0)
@@ -82,12 +81,6 @@ def check_parity(
 def _coarseness(answers: Floats) -> float:
     """Return a few steps of float32 at the largest answer: a graph's 1,000,000 cannot be nearer than that."""
     return 4.0 * float(np.spacing(np.float32(np.abs(answers).max(initial=0.0))))
-
-
-def trained_answers(family: Family, blend: Blend, rows: Dataset) -> Floats:
-    """Return the blend's answers for rows it has not seen, shaped as `Blend.answer` returns them."""
-    raw = [weight * family.predict(fitted, rows) for fitted, weight in blend.members]
-    return blend.answer(np.sum(raw, axis=0))
 
 
 def as_answers(answers: Floats, classes: int) -> Floats:
