@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import tempfile
 import time
 import zlib
 from collections.abc import Iterator
@@ -85,7 +86,9 @@ class PredictionLog:
         self._length = 0
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._begin()
+            # Asked now: a server that cannot write its log should say so before it answers anybody.
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
         except OSError as error:
             raise ServingError(
                 "The prediction log cannot be written.",

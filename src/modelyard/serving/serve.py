@@ -5,25 +5,20 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import shutil
 import signal
 import socket
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
-import msgspec
 import uvicorn
 
 from modelyard.bundle.load import load_bundle
 from modelyard.core.errors import ServingError
 from modelyard.serving.app import BODY_LIMIT, App
 from modelyard.serving.log import PredictionLog
-from modelyard.serving.metrics import MULTIPROCESS
+from modelyard.serving.workers import supervise
 
-_SETTINGS = "MODELYARD_SERVE"
 _FINISH_SECONDS = 30
 """Requests in flight may take this long once the server was told to stop."""
 
@@ -67,20 +62,31 @@ def serve(
     """
     if workers < 1:
         raise ServingError(f"A server cannot have {workers} workers.", allowed="1 or more.")
-    app: App | str
-    if workers == 1:
-        app = _app(bundle_path, log, body_limit)
-    else:
-        load_bundle(bundle_path)  # a damaged bundle is told here, once, and not by every worker
-        app = "modelyard.serving.serve:worker"
+    # With several workers it is loaded here too, so that what is wrong with it is told once.
+    app = _app(bundle_path, log, body_limit)
     listener = _listen(host, port)
     if started is not None:
         shown = f"[{host}]" if ":" in host else host
         started(f"http://{shown}:{listener.getsockname()[1]}")
+    try:
+        if workers == 1:
+            _run(app, listener, drain)
+        else:
+            supervise(workers, _work, (str(bundle_path), log, body_limit, listener, drain))
+    except KeyboardInterrupt:
+        return
+    finally:
+        listener.close()
+
+
+def _work(path: str, log: Path | None, body_limit: int, listener: socket.socket, drain: float) -> None:
+    """Be one of several workers, in a process of its own."""
+    _run(_app(path, log, body_limit), listener, drain)
+
+
+def _run(app: App, listener: socket.socket, drain: float) -> None:
     config = uvicorn.Config(
         app,
-        factory=workers > 1,
-        workers=workers,
         loop="uvloop" if os.name != "nt" else "auto",
         http="httptools",
         ws="none",
@@ -93,23 +99,7 @@ def serve(
         timeout_keep_alive=75,
         timeout_graceful_shutdown=_FINISH_SECONDS,
     )
-    server = _Server(config, drain)
-    try:
-        if workers == 1:
-            server.run(sockets=[listener])
-        else:
-            _supervise(config, server, listener, {"path": str(bundle_path), "log": log, "body_limit": body_limit})
-    except KeyboardInterrupt:
-        return
-    finally:
-        listener.close()
-
-
-def worker() -> App:
-    """Return the application of one worker process, as the parent's environment describes it."""
-    settings = msgspec.json.decode(os.environ[_SETTINGS])
-    log = settings["log"]
-    return _app(settings["path"], None if log is None else Path(log), settings["body_limit"])
+    _Server(config, drain).run(sockets=[listener])
 
 
 def _app(path: str | Path, log: Path | None, body_limit: int) -> App:
@@ -133,20 +123,6 @@ def _listen(host: str, port: int) -> socket.socket:
             do="Choose another with --port, or stop what uses it." if taken else "Choose another --host or --port.",
         ) from error
     return listener
-
-
-def _supervise(config: uvicorn.Config, server: _Server, listener: socket.socket, settings: dict[str, Any]) -> None:
-    from uvicorn.supervisors import Multiprocess
-
-    # Workers share one set of counters through files: a scrape that meets any of them sees all.
-    counters = tempfile.mkdtemp(prefix="modelyard-metrics-")
-    os.environ[MULTIPROCESS] = counters
-    os.environ[_SETTINGS] = msgspec.json.encode({**settings, "log": settings["log"] and str(settings["log"])}).decode()
-    try:
-        Multiprocess(config, target=server.run, sockets=[listener]).run()
-    finally:
-        del os.environ[MULTIPROCESS], os.environ[_SETTINGS]
-        shutil.rmtree(counters, ignore_errors=True)
 
 
 class _Server(uvicorn.Server):  # type: ignore[misc]

@@ -1,0 +1,74 @@
+"""The container image: a Dockerfile whose build folder holds the bundle, and the versions it was tested with."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.metadata import PackageNotFoundError, requires, version
+
+from modelyard.bundle.bundle import Bundle
+
+BUNDLE = "/srv/bundle"
+LOG = "/var/lib/modelyard/predictions"
+PORT = 8000
+USER = 10001
+_PYTHONS = ("3.11", "3.12", "3.13")
+
+
+def dockerfile(bundle: Bundle) -> str:
+    """Return the Dockerfile of a bundle: slim, without a shell to log in to, not root, with a health check."""
+    manifest = bundle.manifest
+    command = ["modelyard", "serve", BUNDLE, "--host", "0.0.0.0", "--port", str(PORT), "--log", LOG]  # noqa: S104
+    probe = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{PORT}/health/ready', timeout=2)"
+    return f"""\
+# {manifest.name}: bundle {bundle.hash[:12]} of run {manifest.lineage.run}.
+FROM python:{_python(bundle)}-slim
+
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+
+RUN useradd --uid {USER} --user-group --no-create-home --shell /usr/sbin/nologin modelyard \\
+ && mkdir -p {LOG} \\
+ && chown -R {USER}:{USER} {LOG.rsplit("/", 1)[0]}
+
+# The versions this bundle's answers were checked with.
+COPY constraints.txt /srv/constraints.txt
+RUN pip install --no-cache-dir modelyard=={version("modelyard")} --constraint /srv/constraints.txt
+
+COPY bundle {BUNDLE}
+
+USER {USER}
+EXPOSE {PORT}
+VOLUME ["{LOG}"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD {json.dumps(["python", "-c", probe])}
+ENTRYPOINT {json.dumps(command)}
+"""
+
+
+def dockerignore() -> str:
+    """Return what the build leaves out: everything but the bundle and the versions."""
+    return "*\n!bundle\n!constraints.txt\n"
+
+
+def constraints() -> str:
+    """Return the installed versions of the packages that serving needs, in the form pip reads."""
+    pinned = []
+    for requirement in requires("modelyard") or []:
+        if "extra ==" in requirement:
+            continue
+        name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+        try:
+            pinned.append(f"{name}=={version(name)}")
+        except PackageNotFoundError:
+            continue  # not for this platform
+    return "\n".join(sorted(pinned, key=str.lower)) + "\n"
+
+
+def image_name(bundle: Bundle) -> str:
+    """Return the image's name where the user gives none: the model, tagged with its bundle."""
+    return f"{bundle.manifest.name}:{bundle.hash[:12]}"
+
+
+def _python(bundle: Bundle) -> str:
+    """Return the Python the model was trained on, or the newest that is supported."""
+    trained = ".".join(bundle.manifest.lineage.environment.get("python", "").split(".")[:2])
+    return trained if trained in _PYTHONS else _PYTHONS[-1]

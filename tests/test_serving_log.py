@@ -1,0 +1,98 @@
+"""The prediction log: whole records come back whatever happened to the file's end."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelyard.core.errors import ServingError, WorkspaceError
+from modelyard.serving.log import SUFFIX, PredictionLog, Record, read_log, recover
+
+VALUES = st.one_of(st.none(), st.booleans(), st.integers(-(2**40), 2**40), st.floats(allow_nan=False), st.text())
+RECORDS = st.builds(
+    Record,
+    id=st.text(min_size=1, max_size=20),
+    at=st.floats(0, 1e10),
+    model=st.text(max_size=10),
+    bundle=st.text(max_size=10),
+    rows=st.lists(st.dictionaries(st.text(max_size=8), VALUES, max_size=4), max_size=3),
+    answers=st.lists(st.dictionaries(st.text(max_size=8), VALUES, max_size=3), max_size=3),
+    milliseconds=st.floats(0, 1e6),
+)
+
+
+def record(number: int) -> Record:
+    return Record(f"r{number}", 1e9 + number, "m", "b", [{"x": number}], [{"prediction": number}], 0.5)
+
+
+def written(folder, records) -> bytes:
+    log = PredictionLog(folder)
+    assert all(log.append(r) for r in records)
+    log.close()
+    return b"".join(path.read_bytes() for path in sorted(folder.glob(f"*{SUFFIX}")))
+
+
+@given(records=st.lists(RECORDS, max_size=5))
+def test_what_is_written_is_read(tmp_path_factory, records):
+    folder = tmp_path_factory.mktemp("log")
+    written(folder, records)
+    assert list(read_log(folder)) == records
+
+
+@given(data=st.data())
+def test_a_torn_tail_costs_only_the_torn_record(tmp_path_factory, data):
+    records = [record(i) for i in range(4)]
+    content = written(tmp_path_factory.mktemp("log"), records)
+    cut = data.draw(st.integers(0, len(content)))
+    found = list(recover(content[:cut]))
+    assert found == records[: len(found)]
+    assert len(found) >= cut * 4 // len(content) - 1
+    # What is appended after the tear is found again.
+    assert list(recover(content[:cut] + content))[-4:] == records
+
+
+@given(at=st.integers(0, 10_000), flip=st.integers(1, 255))
+def test_a_damaged_byte_never_gives_a_false_record(tmp_path_factory, at, flip):
+    records = [record(i) for i in range(4)]
+    content = bytearray(written(tmp_path_factory.mktemp("log"), records))
+    content[at % len(content)] ^= flip
+    found = list(recover(bytes(content)))
+    assert len(found) == 3
+    assert all(r in records for r in found)
+
+
+def test_files_are_begun_anew_and_read_in_order(tmp_path):
+    log = PredictionLog(tmp_path, file_bytes=200)
+    for i in range(20):
+        assert log.append(record(i))
+    log.close()
+    assert len(list(tmp_path.glob(f"*{SUFFIX}"))) > 5
+    assert [r.id for r in read_log(tmp_path)] == [f"r{i}" for i in range(20)]
+
+
+def test_a_full_disk_drops_the_record_and_keeps_the_file_whole(tmp_path, monkeypatch):
+    log = PredictionLog(tmp_path)
+    assert log.append(record(0))
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda file, content: real(file, content[:7]))  # what a full disk does first
+    assert not log.append(record(1))
+    monkeypatch.undo()
+    assert log.append(record(2))
+    log.close()
+    (path,) = tmp_path.glob(f"*{SUFFIX}")
+    assert [r.id for r in recover(path.read_bytes())] == ["r0", "r2"]
+    assert path.stat().st_size == len(written(tmp_path / "other", [record(0), record(2)]))
+
+
+def test_a_log_that_cannot_be_written_is_said_at_once(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ServingError, match="cannot be written"):
+        PredictionLog(tmp_path / "file" / "log")
+
+
+def test_no_log(tmp_path):
+    with pytest.raises(WorkspaceError, match="no prediction log"):
+        list(read_log(tmp_path / "none"))

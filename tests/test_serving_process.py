@@ -1,0 +1,202 @@
+"""Real server processes: what is promised holds when they are killed, stopped, squeezed and shared."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bundles import ROW, make
+from modelyard.bundle.load import load_bundle
+from modelyard.core.errors import BundleError, ServingError
+from modelyard.serving.capacity import capacity
+from modelyard.serving.log import read_log
+from modelyard.serving.serve import serve
+
+PROGRAM = """
+import json, resource, sys
+from pathlib import Path
+from modelyard.serving.serve import serve
+if __name__ == "__main__":
+    path, log, workers, drain, most = json.loads(sys.argv[1])
+    if most:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    serve(path, port=0, log=log and Path(log), workers=workers, drain=drain, started=lambda a: print(a, flush=True))
+"""
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("served") / "bundle")
+
+
+@contextmanager
+def server(folder: Path, packed: Path, *, log: Path | None = None, workers: int = 1, drain: float = 0.0, most: int = 0):
+    """Start a server on a free port; yield its process and where it listens."""
+    script = folder / "start.py"
+    script.write_text(PROGRAM)
+    words = json.dumps([str(packed), log and str(log), workers, drain, most])
+    process = subprocess.Popen([sys.executable, script, words], stdout=subprocess.PIPE, text=True)
+    try:
+        host, _, port = process.stdout.readline().strip().removeprefix("http://").partition(":")
+        yield process, (host, int(port))
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ask(address, body=ROW, path="/v1/predict") -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(*address, timeout=30)
+    try:
+        if body is None:
+            connection.request("GET", path)
+        else:
+            connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def test_kill_9_loses_no_acknowledged_prediction(tmp_path, packed):
+    acknowledged: list[str] = []
+
+    def call(address) -> None:
+        connection = http.client.HTTPConnection(*address, timeout=30)
+        try:
+            while True:
+                connection.request("POST", "/v1/predict", json.dumps(ROW), {"Content-Type": "application/json"})
+                acknowledged.append(json.loads(connection.getresponse().read())["id"])
+        except (OSError, http.client.HTTPException, ValueError):
+            return
+        finally:
+            connection.close()
+
+    with server(tmp_path, packed, log=tmp_path / "log") as (process, address):
+        assert ask(address, None, "/health/ready")[0] == 200
+        callers = [threading.Thread(target=call, args=(address,)) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        while len(acknowledged) < 200:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for caller in callers:
+            caller.join()
+    held = {record.id for record in read_log(tmp_path / "log")}
+    assert len(acknowledged) >= 200
+    assert set(acknowledged) <= held
+    assert len(held) <= len(acknowledged) + len(callers)
+
+
+def test_sigterm_turns_ready_off_first_and_finishes_what_is_in_flight(tmp_path, packed):
+    with server(tmp_path, packed, log=tmp_path / "log", drain=1.0) as (process, address):
+        assert ask(address, None, "/health/ready")[0] == 200
+        # A request whose body is not there yet.
+        slow = socket.create_connection(address)
+        body = json.dumps(ROW).encode()
+        head = [
+            "POST /v1/predict HTTP/1.1",
+            "Host: m",
+            "Content-Type: application/json",
+            f"Content-Length: {len(body)}",
+        ]
+        slow.sendall("\r\n".join([*head, "", ""]).encode() + body[:5])
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert ask(address, None, "/health/ready")[0] == 503
+        assert ask(address, None, "/health/live")[0] == 200
+        assert ask(address)[0] == 200
+        time.sleep(1.2)
+        with pytest.raises(OSError):  # noqa: PT011  # any refusal
+            ask(address)
+        slow.sendall(body[5:])
+        assert slow.recv(100).startswith(b"HTTP/1.1 200")
+        slow.close()
+        assert process.wait(timeout=20) == 0
+    assert len(list(read_log(tmp_path / "log"))) == 2
+
+
+def test_a_full_disk_drops_records_and_predictions_go_on(tmp_path, packed):
+    with server(tmp_path, packed, log=tmp_path / "log", most=2_000) as (_, address):
+        answers = [ask(address) for _ in range(20)]
+        metrics = ask(address, None, "/metrics")[1].decode()
+    assert {status for status, _ in answers} == {200}
+    held = list(read_log(tmp_path / "log"))
+    assert 0 < len(held) < 20
+    dropped = next(line for line in metrics.splitlines() if line.startswith("modelyard_prediction_log_failures_total"))
+    assert float(dropped.rsplit(" ", 1)[1]) == 20 - len(held)
+
+
+def test_workers_share_the_address_and_the_counters(tmp_path, packed):
+    with server(tmp_path, packed, log=tmp_path / "log", workers=2) as (process, address):
+        for _ in range(40):
+            assert ask(address)[0] == 200
+        metrics = ask(address, None, "/metrics")[1].decode()
+        counted = next(line for line in metrics.splitlines() if line.startswith("modelyard_predictions_total"))
+        assert float(counted.rsplit(" ", 1)[1]) == 40
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+    assert len(list(read_log(tmp_path / "log"))) == 40
+    assert psutil.Process().children(recursive=True) == []
+
+
+def test_workers_end_with_a_killed_parent(tmp_path, packed):
+    with server(tmp_path, packed, workers=2) as (process, address):
+        assert ask(address)[0] == 200
+        workers = [p for p in psutil.Process(process.pid).children() if "resource_tracker" not in str(p.cmdline())]
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        _, alive = psutil.wait_procs(workers, timeout=20)
+    assert len(workers) == 2
+    assert alive == []
+
+
+def test_memory_asked_for_holds_a_real_server(tmp_path, packed):
+    with server(tmp_path, packed, log=tmp_path / "log") as (process, address):
+        for _ in range(50):
+            ask(address)
+        resident = psutil.Process(process.pid).memory_info().rss / 2**20
+    assert resident < capacity(load_bundle(packed), 100.0).mebibytes
+
+
+def test_a_port_in_use_and_a_damaged_bundle_are_said_before_anything_runs(tmp_path, packed):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(ServingError, match="is in use") as raised:
+            serve(packed, port=taken.getsockname()[1])
+    assert "--port" in raised.value.do
+    with pytest.raises(ServingError, match="cannot listen"):
+        serve(packed, host="203.0.113.1", port=0)
+    with pytest.raises(BundleError):
+        serve(tmp_path / "none")
+    with pytest.raises(ServingError, match="0 workers"):
+        serve(packed, workers=0)
+
+
+def test_the_server_loads_nothing_that_trains(packed):
+    code = (
+        "import sys, json\n"
+        "from modelyard.serving.serve import _app\n"
+        "import asyncio\n"
+        f"app = _app({str(packed)!r}, None, 1000)\n"
+        "app.warm()\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in json.loads(done.stdout)}
+    stages = {name.split(".")[1] for name in json.loads(done.stdout) if name.startswith("modelyard.")}
+    assert loaded.isdisjoint({"torch", "sklearn", "pandas", "mlflow", "scipy", "lightgbm", "xgboost", "onnx", "optuna"})
+    assert stages.isdisjoint({"families", "selection", "training", "evaluation", "flow", "cli"})
