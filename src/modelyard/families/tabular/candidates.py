@@ -69,7 +69,7 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
     found = []
     straight = 0.0
     if not named or LINEAR in named:
-        straight = probe.linear_seconds(table.learnt) * table.fits
+        straight = probe.linear_seconds(table.learnt) * table.waves
         found.append(_linear(table, data, straight, probe.columns))
     paces = {kind.name: probe.pace(kind.parameters(table)) for kind in kinds}
     for offer in _within(brief, table, kinds, paces, straight):
@@ -122,16 +122,16 @@ def _offer(
     if brief.latency is not None:
         trees = LATENCY_SHARE * brief.latency.milliseconds * 1e3 / TREE_MICROSECONDS / among
         within = f"the forest stays within {LATENCY_SHARE:.0%} of {brief.latency}"
-        caps[within] = int(trees / table.fits / table.outputs)
+        caps[within] = int(trees / table.models / table.outputs)
     if limit is not None:
-        one = max(pace.seconds(table.learnt, 1) * table.fits * LIKELY, 1e-9)
+        one = max(pace.seconds(table.learnt, 1) * table.waves * LIKELY, 1e-9)
         caps["all the budget pays for"] = int(limit / one)
     cap = min(caps, key=lambda name: caps[name])
     rounds = max(FEWEST_ROUNDS, caps[cap])
     once = pace.seconds(table.learnt, LIKELY * rounds)
     guard = max(3, round(SLACK * once + 0.5))
     parameters |= {"learning_rate": rate, "rounds": rounds, "seconds": guard}
-    return Offer(kind, parameters, once * table.fits, cap)
+    return Offer(kind, parameters, once * table.waves, cap)
 
 
 def _linear(table: Table, data: Dataset, seconds: float, columns: int) -> Candidate:

@@ -112,12 +112,12 @@ def _model(text: str) -> Any:
 
 def _pool(sample: Sample, outputs: int) -> Any:
     start = sample.start if outputs > 1 else sample.start[:, 0]
-    return _package().Pool(sample.x, sample.y, weight=sample.weight, baseline=start)
+    return _package().Pool(sample.x, sample.y, weight=sample.weight, baseline=start, thread_count=THREADS)
 
 
 def _tree(tree: Mapping[str, Any], columns: Mapping[int, tuple[int, bool]], outputs: int) -> Tree:
     """Unfold a symmetric tree: bit i of a leaf's number says whether ``x > border`` of split i."""
-    splits = tree["splits"][::-1]
+    splits = (tree["splits"] or [])[::-1]  # null in a tree that found nothing to split on
     if any(s["split_type"] != "FloatFeature" for s in splits):
         raise FamilyError("A CatBoost tree splits on something that is not a number.")
     depth = len(splits)

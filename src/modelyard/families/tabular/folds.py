@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelyard.core.seeds import derive_seed
-from modelyard.data.dataset import Dataset, Floats, Ints, Parts
+from modelyard.data.dataset import Dataset, Floats, Fold, Ints, Parts
 from modelyard.data.inner import inner
 from modelyard.families.family import Watch
 from modelyard.families.fitted import Candidate, Curve, Fitted
 from modelyard.families.tabular import linear
 from modelyard.families.tabular.booster import Request, Sample, library
+from modelyard.families.tabular.cores import one_blas_thread, usable_cores
 from modelyard.families.tabular.inputs import Inputs, find_levels, read_inputs
 from modelyard.families.tabular.labels import Labels, balance, mean_loss, read_labels
 from modelyard.families.tabular.models import Model, dump_model
@@ -41,6 +44,7 @@ class Learning:
     classes: int
     forward: bool
     seed: int
+    halted: Event = field(default_factory=Event)
 
     @property
     def algorithm(self) -> str:
@@ -74,20 +78,20 @@ def fit_folds(
     models: list[Model] = []
     counts: list[int] = []
     curves: list[Curve] = []
-    for number, fold in enumerate(parts.split.folds):
-        model, count, curve = _fit_one(learning, fold.train, number, None if rounds is None else rounds[number])
-        scores[fold.score] = model.raw(learning.inputs.take(fold.score))
-        models.append(model)
-        counts.append(count)
-        curves += curve
-        if watch is not None:
-            seen = np.flatnonzero(~np.isnan(scores[:, 0]))
-            watch(number, mean_loss(scores[seen], learning.truth[seen], learning.weights[seen]))
-    if parts.split.forward or not parts.split.folds:
-        count = _final_rounds(learning, counts) if rounds is None else rounds[len(counts)]
-        model, count, _ = _fit_one(learning, np.arange(len(data)), len(counts), count, whole=True)
-        models = [model]
-        counts.append(count)
+    with one_blas_thread():
+        for number, (model, count, curve, raw) in enumerate(_side_by_side(learning, parts.split.folds, rounds)):
+            scores[parts.split.folds[number].score] = raw
+            models.append(model)
+            counts.append(count)
+            curves += curve
+            if watch is not None:
+                seen = np.flatnonzero(~np.isnan(scores[:, 0]))
+                watch(number, mean_loss(scores[seen], learning.truth[seen], learning.weights[seen]))
+        if parts.split.forward or not parts.split.folds:
+            count = _final_rounds(learning, counts) if rounds is None else rounds[len(counts)]
+            model, count, _ = _fit_one(learning, np.arange(len(data)), len(counts), count, whole=True)
+            models = [model]
+            counts.append(count)
     arrays: dict[str, NDArray[Any]] = {}
     texts: dict[str, str] = {}
     records = [dump_model(model, f"fold{i}", arrays, texts) for i, model in enumerate(models)]
@@ -98,6 +102,27 @@ def fit_folds(
         "models": records,
     }
     return Fitted(candidate, facts, arrays, texts, scores, tuple(counts), time.monotonic() - begun, tuple(curves))
+
+
+def _side_by_side(
+    learning: Learning, folds: Sequence[Fold], rounds: tuple[int, ...] | None
+) -> Iterator[tuple[Model, int, list[Curve], Floats]]:
+    """Fit folds on as many cores as there are, and give them back in order; each is fitted by one thread."""
+
+    def one(number: int) -> tuple[Model, int, list[Curve], Floats]:
+        known = None if rounds is None else rounds[number]
+        model, count, curve = _fit_one(learning, folds[number].train, number, known)
+        return model, count, curve, model.raw(learning.inputs.take(folds[number].score))
+
+    with ThreadPoolExecutor(max(1, min(usable_cores(), len(folds)))) as pool:
+        waiting = [pool.submit(one, number) for number in range(len(folds))]
+        try:
+            for future in waiting:
+                yield future.result()
+        finally:
+            unwanted = [future for future in waiting if not future.cancel() and not future.done()]
+            if unwanted:
+                learning.halted.set()
 
 
 def _final_rounds(learning: Learning, counts: list[int]) -> int:
@@ -201,6 +226,7 @@ def _fit_booster(
         rounds,
         derive_seed(learning.seed, learning.candidate.name, number),
         time.monotonic() + float(parameters["seconds"]),
+        learning.halted,
     )
     boosted = library(learning.algorithm).train(request)
     curves = [_curve(number, labels, boosted.train, boosted.validation)] if held is not None else []

@@ -102,7 +102,7 @@ def _dataset(sample: Sample, outputs: int, reference: Any = None) -> Any:
         init_score=start,
         reference=reference,
         free_raw_data=False,
-        params={"verbosity": -1, "feature_pre_filter": False},
+        params={"verbosity": -1, "feature_pre_filter": False, "num_threads": THREADS},
     )
 
 

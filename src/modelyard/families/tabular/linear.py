@@ -242,7 +242,5 @@ def _solve(
     minimise = need("scipy.optimize", "train", "A linear candidate").minimize
     first = np.zeros(shape) if warm is None else warm
     options = {"maxiter": 100, "gtol": 1e-5, "ftol": 1e-7}
-    # One thread: the products are small, and waiting for a second one costs more than it brings.
-    with need("threadpoolctl", "train", "A linear candidate").threadpool_limits(1, "blas"):
-        found = minimise(objective, first.ravel(), jac=True, method="L-BFGS-B", options=options)
+    found = minimise(objective, first.ravel(), jac=True, method="L-BFGS-B", options=options)
     return np.asarray(found.x, dtype=np.float64).reshape(shape)

@@ -14,6 +14,7 @@ from modelyard.data.dataset import Dataset
 from modelyard.data.profile import Profile
 from modelyard.encoding.encoding import Encoding
 from modelyard.families.fitted import Range
+from modelyard.families.tabular.cores import usable_cores
 
 ROWS_PER_PARAMETER = 10
 """A model may have one parameter for so many rows."""
@@ -31,8 +32,8 @@ class Table:
         binary, multiclass or regression.
     rows, learnt : int
         Rows of the development part; rows one fold's booster learns from.
-    fits : int
-        Fits of one candidate.
+    models, waves : int
+        Models of one candidate that answer together, and how often the cores go round to fit all its folds.
     numbers, categories : int
         Columns of each matrix of the encoding.
     missing : float
@@ -46,7 +47,8 @@ class Table:
     task: str
     rows: int
     learnt: int
-    fits: int
+    models: int
+    waves: int
     numbers: int
     categories: int
     missing: float
@@ -126,11 +128,13 @@ def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:
     share = (0.5 if forward else (folds - 1) / folds) * 0.88
     cells = profile.rows * max(1, len(profile.columns))
     rarest = float(np.bincount(data.truth().astype(np.int64), minlength=classes).min() / len(data)) if classes else 1.0
+    refit = 2 if forward else 0  # a refit on every row costs about two folds of half the rows
     return Table(
         data.schema.task,
         rows,
         max(1, round(rows * share)),
-        folds + (2 if forward else 0),  # the refit on every row costs about two folds of half the rows
+        1 if forward else folds,
+        math.ceil(folds / usable_cores()) + refit,
         len(encoding.numbers),
         len(encoding.strings),
         sum(c.missing for c in profile.columns) / max(cells, 1),

@@ -73,8 +73,7 @@ class Probe:
         large = len(self._sample.y)
         small = max(large // 4, min(large, 50))
         self._time(parameters, small, 1)  # the first booster of a process also starts threads
-        slow = max(self._time(parameters, large, ROUNDS) - self._time(parameters, large, 1), 1e-5) / (ROUNDS - 1)
-        fast = max(self._time(parameters, small, ROUNDS) - self._time(parameters, small, 1), 1e-5) / (ROUNDS - 1)
+        slow, fast = (self._round(parameters, rows) for rows in (large, small))
         per_row = max(slow - fast, 0.0) / max(large - small, 1)
         return Pace(max(slow - per_row * large, 1e-5), per_row)
 
@@ -89,6 +88,11 @@ class Probe:
             matrix.T @ np.tanh(matrix @ weights)
         per_value = (time.perf_counter() - began) / 5 / max(matrix.size, 1)
         return float(0.02 + PASSES * values * per_value)
+
+    def _round(self, parameters: Mapping[str, Any], rows: int) -> float:
+        """Return the seconds of one round: the quicker of two tries, since others may be using the machine."""
+        many, one = (min(self._time(parameters, rows, n) for _ in range(2)) for n in (ROUNDS, 1))
+        return max(many - one, 1e-5) / (ROUNDS - 1)
 
     def _time(self, parameters: Mapping[str, Any], rows: int, rounds: int) -> float:
         s = self._sample
