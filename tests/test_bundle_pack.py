@@ -147,6 +147,17 @@ def test_rows_that_parity_is_checked_on() -> None:
     assert all(gaps[c.name].null_count() for c in parts.test.schema.features)
 
 
+@pytest.mark.parametrize("edge", [-np.finfo(np.float32).max, np.finfo(np.float32).max, np.inf])
+def test_splits_that_ask_for_missing_values_make_no_infinite_rows(tmp_path: Path, edge: float) -> None:
+    run, parts = trained("binary")
+    ((fitted, _),) = run.blend.members
+    thresholds = np.full_like(fitted.arrays["thresholds"], edge)
+    asks = replace(fitted, arrays={**fitted.arrays, "thresholds": thresholds})
+    moved = replace(run, blend=replace(run.blend, members=((asks, 1.0),)))
+    b = pack(moved, report(run), parts, tmp_path / "bundle")
+    assert b.manifest.facts["parity"]["at_thresholds"] == 0
+
+
 def test_without_a_test_part_parity_is_checked_on_development(tmp_path: Path) -> None:
     run, parts = trained("binary")
     b = pack(run, report(run), replace(parts, test=None), tmp_path / "bundle")

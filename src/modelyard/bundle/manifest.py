@@ -4,7 +4,7 @@ The format number
 -----------------
 ``FORMAT`` counts up by one whenever a reader of the number before could misread a new bundle: a file renamed, a
 field with another meaning, an input or output of the graph changed. Adding an optional field does not count up.
-Whoever counts up adds a reader for the old number to ``bundle/load.py``, a bundle of the old number to the tests, and
+Whoever counts up adds a reader for the old number to ``bundle/verify.py``, a bundle of the old number to the tests, and
 a line to the CHANGELOG. A bundle with a higher number than the reader's is refused by name.
 """
 

@@ -108,7 +108,9 @@ def graph_thresholds(graph: bytes, encoding: Encoding) -> Thresholds:
             if column.part == "value":
                 found.setdefault(column.column, []).append(value[splits & (feature == place)])
     points = {name: np.unique(np.concatenate(values)) for name, values in found.items()}
-    return {name: values for name, values in points.items() if len(values)}
+    # A split at the end of float32 asks whether a value is missing; no number stands beside it.
+    inside = {name: values[np.abs(values) < np.finfo(np.float32).max] for name, values in points.items()}
+    return {name: values for name, values in inside.items() if len(values)}
 
 
 def _parts(runtime: Runtime, rows: Dataset, thresholds: Thresholds, seed: int) -> Iterator[tuple[str, Dataset]]:
