@@ -67,7 +67,10 @@ class Dataset:
         if not self.schema.classes:
             return series.cast(pl.Float64).to_numpy().astype(np.float64)
         code = {name: i for i, name in enumerate(self.schema.classes)}
-        return np.array([code[v] for v in series.to_list()], dtype=np.int64)
+        try:
+            return np.array([code[v] for v in series.to_list()], dtype=np.int64)
+        except KeyError as error:
+            raise ValueError(f"'{label.name}' holds a class the schema does not know: {error}") from None
 
     def weights(self) -> Floats | None:
         """Return sample weights of shape [n_rows], or None when the brief names no weight column."""

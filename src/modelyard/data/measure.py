@@ -22,30 +22,28 @@ def measure(frame: pl.DataFrame, columns: Sequence[Column]) -> tuple[Column, ...
     columns : sequence of Column
         Their kinds and roles; what was measured before is measured anew.
     """
-    rows = max(frame.height, 1)
-    names = [c.name for c in columns]
-    nulls = frame.select(pl.col(names).null_count()).row(0)
-    distinct = frame.select(pl.col(names).drop_nulls().n_unique()).row(0)
-    ranged = [c.name for c in columns if c.kind in ("number", "date") and frame.schema[c.name] != pl.String]
-    spots = frame.lazy().select(
-        pl.col(n).dt.epoch("us").cast(pl.Float64) / 1e6 if frame.schema[n].is_temporal() else pl.col(n) for n in ranged
-    )
-    low = dict(zip(ranged, spots.select(pl.all().min()).collect().row(0), strict=True)) if ranged else {}
-    high = dict(zip(ranged, spots.select(pl.all().max()).collect().row(0), strict=True)) if ranged else {}
-    return tuple(
-        replace(
-            column,
-            missing=nulls[i] / rows,
-            distinct=int(distinct[i]),
-            low=low.get(column.name),
-            high=high.get(column.name),
-            levels=_levels(frame[column.name]) if column.kind in ("category", "boolean") else (),
-        )
-        for i, column in enumerate(columns)
+    # Series by series: a table may have thousands of columns, and asking the frame for its schema costs them all.
+    held = {series.name: series for series in frame.iter_columns()}
+    return tuple(_measured(held[column.name], column) for column in columns)
+
+
+def _measured(series: pl.Series, column: Column) -> Column:
+    values = series.drop_nulls()
+    low = high = None
+    if column.kind in ("number", "date") and series.dtype != pl.String and values.len():
+        spots = values.dt.epoch("us").cast(pl.Float64) / 1e6 if series.dtype.is_temporal() else values
+        low, high = float(spots.min()), float(spots.max())  # type: ignore[arg-type]
+    return replace(
+        column,
+        missing=series.null_count() / max(series.len(), 1),
+        distinct=values.n_unique(),
+        low=low,
+        high=high,
+        levels=_levels(values) if column.kind in ("category", "boolean") else (),
     )
 
 
 def _levels(series: pl.Series) -> tuple[str, ...]:
-    counts = series.drop_nulls().rename("level").value_counts(name="rows")
+    counts = series.rename("level").value_counts(name="rows")
     ordered = counts.sort(["rows", "level"], descending=[True, False]).head(MOST_LEVELS)
     return tuple(str(v) for v in ordered["level"].to_list())

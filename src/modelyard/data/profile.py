@@ -98,14 +98,11 @@ def profile(data: Dataset, answers: Floats | None = None, like: Profile | None =
     """
     held = {} if like is None else {c.name: c for c in like.columns}
     columns = []
+    present = {series.name: series for series in data.frame.iter_columns()}
     for column in data.schema.features:
-        if (
-            column.role == "time"
-            or column.name not in data.frame.columns
-            or (like is not None and column.name not in held)
-        ):
+        if column.role == "time" or column.name not in present or (like is not None and column.name not in held):
             continue
-        columns.append(_column(data.frame[column.name], column.name, column.kind, held.get(column.name)))
+        columns.append(_column(present[column.name], column.name, column.kind, held.get(column.name)))
     if answers is not None and (like is None or PREDICTION in held):
         columns.append(_column(_said(answers, data), PREDICTION, _said_kind(answers), held.get(PREDICTION)))
     return Profile(len(data), tuple(columns))

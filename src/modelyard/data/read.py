@@ -89,7 +89,6 @@ def read_batches(path: str | Path, schema: Schema, rows: int = 100_000) -> Itera
 
 def _settled(frame: pl.DataFrame, brief: Brief, name: str, notes: list[Finding]) -> Dataset:
     data = brief.data
-    frame = _labelled(frame, data.label, notes)
     roles = {c: _role(c, brief) for c in frame.columns}
     columns: list[Column] = []
     series: list[pl.Series] = []
@@ -101,6 +100,8 @@ def _settled(frame: pl.DataFrame, brief: Brief, name: str, notes: list[Finding])
         columns.append(column)
         series.append(plain if column.role == "label" else convert(plain, column))
     table = pl.DataFrame(series)
+    # Every value has been looked at before rows are left out, so that an error counts rows as the file does.
+    table = _labelled(table, data.label, notes)
     if data.time is not None:
         table = _timed(table, data.time, notes)
     if data.weight is not None:
@@ -152,6 +153,8 @@ def _labelled(frame: pl.DataFrame, label: str | None, notes: list[Finding]) -> p
     """Leave out rows without a label; refuse a label that is mostly missing."""
     if label is None:
         return frame
+    if frame[label].dtype == pl.Float64:
+        convert(frame[label], Column(label, "number", "label", "float"))  # refuses infinite values
     missing = frame[label].null_count()
     if missing > _MOST_UNLABELLED * frame.height:
         raise DataError(

@@ -40,7 +40,8 @@ def typed(table: Table, schema: Schema, *, text: bool = False, first_row: int = 
         If a feature is absent, or a value is not of its type.
     """
     frame = from_memory(table)
-    absent = [c.name for c in schema.features if c.name not in frame.columns]
+    present = set(frame.columns)
+    absent = [c.name for c in schema.features if c.name not in present]
     if absent:
         listed = ", ".join(f"'{n}'" for n in absent[:5]) + (", ..." if len(absent) > 5 else "")
         raise DataError(
@@ -48,20 +49,31 @@ def typed(table: Table, schema: Schema, *, text: bool = False, first_row: int = 
             allowed=f"The model needs {len(schema.features)} columns.",
             do="Add what is absent.",
         )
-    wanted = [c for c in schema.columns if c.name in frame.columns]
+    wanted = [c for c in schema.columns if c.name in present]
     if not text:
         frame = natural(frame.select([c.name for c in wanted]), text=False)[0]
-    return pl.DataFrame(
-        [
-            label_text(frame[c.name], c) if _is_class(c, schema) else convert(frame[c.name], c, first_row)
-            for c in wanted
-            if c.name in frame.columns
-        ]
-    )
+    held = {series.name: series for series in frame.iter_columns()}
+    columns = [
+        _label(held[c.name], c, schema) if c.role == "label" else convert(held[c.name], c, first_row)
+        for c in wanted
+        if c.name in held
+    ]
+    return pl.DataFrame(columns)
 
 
-def _is_class(column: Column, schema: Schema) -> bool:
-    return column.role == "label" and bool(schema.classes)
+def _label(series: pl.Series, column: Column, schema: Schema) -> pl.Series:
+    if not schema.classes:
+        return convert(series, column)
+    texts = as_text(series, column)
+    strange = texts.filter(~texts.is_in(schema.classes)).drop_nulls()
+    if strange.len():
+        raise DataError(
+            f"The label '{column.name}' holds '{strange[0]}', a class the model does not know.",
+            where=f"column '{column.name}'",
+            allowed=f"Its classes: {', '.join(schema.classes)}.",
+            do="Leave those rows out, or train again with them.",
+        )
+    return texts
 
 
 def convert(series: pl.Series, column: Column, first_row: int = 1) -> pl.Series:
@@ -80,11 +92,6 @@ def convert(series: pl.Series, column: Column, first_row: int = 1) -> pl.Series:
         return _booleans(series, first_row)
     if column.kind == "date":
         return _dates(series, first_row)
-    return as_text(series, column)
-
-
-def label_text(series: pl.Series, column: Column) -> pl.Series:
-    """Return class labels as text: what ``str()`` makes of the value the table held."""
     return as_text(series, column)
 
 

@@ -163,8 +163,6 @@ def from_memory(table: Table, where: str = "the table in memory") -> pl.DataFram
     if arrow is not None and isinstance(table, arrow.Table):
         _unique(table.column_names, where)
         return pl.DataFrame(pl.from_arrow(table))
-    if isinstance(table, dict) and all(isinstance(v, pl.Series) or hasattr(v, "__len__") for v in table.values()):
-        return pl.DataFrame(table)
     raise DataError(
         f"A table was expected, not {type(table).__name__}.",
         where=where,

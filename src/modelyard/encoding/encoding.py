@@ -86,15 +86,16 @@ class Encoding:
         (float32 array, object array)
             ``[n, len(numbers)]`` with NaN for missing, and ``[n, len(strings)]`` of str with `MISSING` for missing.
         """
+        held = {series.name: series for series in frame.iter_columns()}
         numbers = np.empty((frame.height, len(self.numbers)), dtype=np.float64)
         for i, wanted in enumerate(self.numbers):
-            series = frame[wanted.column]
+            series = held[wanted.column]
             numbers[:, i] = (
                 (series if wanted.part == "value" else _part(series, wanted.part)).cast(pl.Float64).to_numpy()
             )
         strings = np.empty((frame.height, len(self.strings)), dtype=np.object_)
         for i, name in enumerate(self.strings):
-            strings[:, i] = frame[name].fill_null(MISSING).to_numpy()
+            strings[:, i] = held[name].fill_null(MISSING).to_numpy()
         return _float32(numbers), strings
 
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[NDArray[np.float32], NDArray[np.object_]]:
@@ -112,7 +113,11 @@ class Encoding:
         """
         # numpy reads None as NaN, and true and false as 1 and 0.
         numbers = np.array(
-            [[_value(row.get(w.column), w.part) for w in self.numbers] for row in rows], dtype=np.float64
+            [
+                [row.get(w.column) if w.part == "value" else _part_of(row.get(w.column), w.part) for w in self.numbers]
+                for row in rows
+            ],
+            dtype=np.float64,
         ).reshape(len(rows), len(self.numbers))
         strings = np.empty((len(rows), len(self.strings)), dtype=np.object_)
         for i, row in enumerate(rows):
@@ -137,9 +142,9 @@ def _part(moments: pl.Series, part: Part) -> pl.Series:
     }[part]()
 
 
-def _value(value: Any, part: Part) -> Any:
-    if part == "value" or value is None:
-        return value
+def _part_of(value: datetime | None, part: Part) -> float | None:
+    if value is None:
+        return None
     if part == "days":
         return ((value - _EPOCH) // _MICROSECOND) / _DAY
-    return value.isoweekday() if part == "weekday" else getattr(value, part)
+    return float(value.isoweekday() if part == "weekday" else getattr(value, part))
