@@ -26,7 +26,8 @@ def command(bundle: str, rows: Path, workspace: Path, as_json: bool) -> None:
     """
     from modelyard.bundle.load import load_bundle
     from modelyard.core.canonical import to_plain
-    from modelyard.flow.evaluate import EXIT_CODES, evaluate_file, evaluation_lines
+    from modelyard.flow.develop import EXIT_CODES
+    from modelyard.flow.evaluate import evaluate_file, evaluation_lines
     from modelyard.flow.refs import find_bundle
 
     result = evaluate_file(load_bundle(find_bundle(bundle, workspace)), rows)
@@ -35,4 +36,5 @@ def command(bundle: str, rows: Path, workspace: Path, as_json: bool) -> None:
     else:
         for line in evaluation_lines(result):
             click.echo(line)
-    raise SystemExit(EXIT_CODES[result.target_met])
+    if result.targets:
+        raise SystemExit(EXIT_CODES[result.target_met])

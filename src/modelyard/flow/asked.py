@@ -26,8 +26,8 @@ def asked(
         If the brief cannot be read, or names neither data nor label and nobody else does.
     """
     brief = read_brief(source)
-    changes = {"path": None if data is None else str(data.absolute()), "label": label}
-    table = replace(brief.data, **{k: v for k, v in changes.items() if v is not None})
+    path = brief.data.path if data is None else str(data.absolute())
+    table = replace(brief.data, path=path, label=label or brief.data.label)
     if table.path is None or table.label is None:
         missing = "data.path" if table.path is None else "data.label"
         option = "--data FILE" if table.path is None else "--label COLUMN"

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modelyard.brief.brief import Brief
+from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.load import load_bundle
 from modelyard.core.canonical import to_plain
 from modelyard.core.errors import ModelyardError, WorkspaceError
@@ -84,13 +86,12 @@ def test_rows(brief: Brief) -> Parts:
     return parts
 
 
-def bundle_answers(yard: Workspace, record: Record, rows: Dataset) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return what a run's bundle answers, shaped as `Blend.answer` shapes it."""
-    bundle = load_bundle(yard.folder(record) / "bundle")
-    if bundle.schema.task == "binary":
-        return np.asarray(bundle.predict_proba(rows.frame), dtype=np.float64)[:, 1]
-    answer = bundle.predict_proba(rows.frame) if bundle.schema.classes else bundle.predict(rows.frame)
-    return np.asarray(answer, dtype=np.float64)
+def bundle_answers(bundle: Bundle, rows: Dataset) -> NDArray[np.float64]:
+    """Return what a bundle answers, shaped as `Blend.answer` shapes it."""
+    if not bundle.schema.classes:
+        return np.asarray(bundle.predict(rows.frame), dtype=np.float64)
+    answers = bundle.predict_proba(rows.frame)
+    return answers[:, 1] if bundle.schema.task == "binary" else answers
 
 
 def _gain(
@@ -114,7 +115,8 @@ def _gain(
     if rows is None or rows.fingerprint != recipes[0]["fingerprint"]:
         return None, "the data has changed since"
     metric = find_metric(records[0].metric)
-    answers = [reading(metric, bundle_answers(yard, r, rows)) for r in records]
+    bundles = [load_bundle(yard.folder(r) / "bundle") for r in records]
+    answers = [reading(metric, bundle_answers(b, rows), b.threshold or 0.5) for b in bundles]
     result = paired(
         metric, rows.truth(), answers[0], answers[1],
         weights=rows.weights(), groups=rows.groups(), context=rows.extras, seed=brief.seed,

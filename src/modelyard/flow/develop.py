@@ -85,7 +85,7 @@ def prepare(brief: Brief, data: object = None) -> tuple[Dataset, Parts, tuple[Fi
     (Dataset, Parts, tuple of Finding)
         The whole table, its parts, and what was seen in it, worst first.
     """
-    table = data if isinstance(data, Dataset) else read_data(data, brief)  # type: ignore[arg-type]
+    table = data if isinstance(data, Dataset) else read_data(data, brief)
     parts = split(table, brief)
     return table, parts, look_for_findings(parts, brief)
 
@@ -208,13 +208,14 @@ def _work(
         save_run(run, folder)
         write_recipe(run, folder)
         watch.stage("evaluate")
-        report = evaluate(run, parts.test if parts.test is not None else parts.development)
+        report = evaluate(run, run.development if parts.test is None else parts.test, findings=findings, progress=watch)
         save_report(report, folder / "report.json")
         watch.stage("pack")
-        bundle = pack(run, report, parts, folder / "bundle", commit=run.commit, created=record.created)
-        latency = measure(bundle, parts.development.take(parts.split.folds[0].score[:200]))
+        bundle = pack(run, report, parts, folder / "bundle", created=record.created, findings=findings)
+        timing = measure(bundle, parts.development)
+        write_atomic(folder / "latency.json", pretty_json(timing))
         watch.stage("documents")
-        deliverables = write_documents(yard, folder, run, report, bundle, parts, findings, latency, commands)
+        deliverables = write_documents(yard, folder, run, report, bundle, parts, findings, timing, commands)
         tracker.metrics(_figures(report))
         tracker.files(folder)
     except BaseException:

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.core.errors import DataError
 from modelyard.data.dataset import Dataset
 from modelyard.data.read import read_batches
+from modelyard.evaluation.evidence import Evidence, target_metric
 from modelyard.evaluation.report import Answer, Estimate, TargetResult
-from modelyard.evaluation.verdict import all_targets, decide
-from modelyard.flow.develop import EXIT_CODES
+from modelyard.evaluation.verdict import met, together
+from modelyard.flow.compare import bundle_answers
 from modelyard.metrics.find import all_metrics
 from modelyard.metrics.find import metric as find_metric
-from modelyard.metrics.intervals import bootstrap
-from modelyard.metrics.metric import Metric
-from modelyard.metrics.one_class import metric_for
-from modelyard.metrics.reading import reading
 
-__all__ = ["EXIT_CODES", "Measured", "evaluate_file", "evaluation_lines"]
+RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +59,17 @@ def evaluate_file(bundle: Bundle, path: Path) -> Measured:
                 where=f"{path}, column {label.name}",
                 allowed=", ".join(bundle.schema.classes),
             )
-    answers = _answers(bundle, rows)
-    brief = bundle.manifest.brief
-    task = bundle.schema.task
-    names = [m for m in all_metrics() if task in m.tasks and m.name != "mase"]
+    evidence = Evidence.of(rows, bundle_answers(bundle, rows), bundle.threshold, bundle.manifest.brief.seed, RESAMPLES)
+    # MASE needs the errors of a naive forecast before these rows, which a bundle does not carry.
+    metrics = [m for m in all_metrics() if bundle.schema.task in m.tasks and m.name != "mase"]
+    metrics.sort(key=lambda m: m.name != bundle.manifest.brief.metric)
     targets = tuple(
-        decide(t, _estimate(metric_for(t, bundle.schema.classes), rows, answers, bundle))
-        for t in brief.target
-        if t.metric != "mase"
+        TargetResult(target, estimate, met(target, estimate))
+        for target in bundle.manifest.brief.target
+        if target.metric != "mase"
+        for estimate in (evidence.estimate(target_metric(target, bundle.schema.classes)),)
     )
-    asked = brief.metric or names[0].name
-    names.sort(key=lambda m: m.name != asked)
-    estimates = tuple(_estimate(m, rows, answers, bundle) for m in names)
-    return Measured(len(rows), estimates, targets, all_targets(targets) if targets else "inconclusive")
+    return Measured(len(rows), tuple(evidence.estimate(m) for m in metrics), targets, together(targets, None))
 
 
 def evaluation_lines(result: Measured) -> list[str]:
@@ -90,20 +82,3 @@ def evaluation_lines(result: Measured) -> list[str]:
             f"Target {t.target}: {t.met}, {t.estimate.value:.4g} [{t.estimate.low:.4g}, {t.estimate.high:.4g}]"
         )
     return lines
-
-
-def _answers(bundle: Bundle, rows: Dataset) -> NDArray[np.float64]:
-    """Return answers shaped as `Blend.answer` shapes them."""
-    if not bundle.schema.classes:
-        return np.asarray(bundle.predict(rows.frame), dtype=np.float64)
-    p = bundle.predict_proba(rows.frame)
-    return p[:, 1] if bundle.schema.task == "binary" else p
-
-
-def _estimate(metric: Metric, rows: Dataset, answers: NDArray[np.float64], bundle: Bundle) -> Estimate:
-    prediction = reading(metric, answers, threshold=bundle.threshold if bundle.threshold is not None else 0.5)
-    truth: Any = rows.truth()
-    found = bootstrap(metric, truth, prediction, weights=rows.weights(), groups=rows.groups())
-    return Estimate(
-        metric.name, found.value, found.low, found.high, len(rows), found.level, found.resamples, found.unit
-    )

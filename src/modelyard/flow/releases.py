@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from modelyard.metrics.intervals import paired
 from modelyard.metrics.reading import reading
 from modelyard.registry.gates import better_than_production
 from modelyard.registry.mirror import reflect
-from modelyard.registry.register import register
+from modelyard.registry.register import register, whoever
 from modelyard.registry.release import Event, Gate, Release, Stage
 from modelyard.registry.store import Registry
 
@@ -59,7 +58,7 @@ def register_run(yard: Workspace, word: str, by: str | None = None) -> Moved:
         registry=registry,
         latency=load_timing(folder),
         findings=load_findings(folder),
-        by=by or user(),
+        by=by or whoever(),
     )
     return Moved(release, _last_gates(registry, release), _mirror(yard, release))
 
@@ -89,7 +88,7 @@ def promote_release(
         release.name,
         release.version,
         to,
-        by=by or user(),
+        by=by or whoever(),
         gates=(_against_production(yard, release, rival),),
         approved_by=approved_by,
         why=why,
@@ -106,7 +105,7 @@ def roll_back(yard: Workspace, name: str, *, by: str | None = None, why: str = "
     RegistryError
         If there is none to go back to.
     """
-    release = Registry(yard.registry).rollback(name, by=by or user(), why=why)
+    release = Registry(yard.registry).rollback(name, by=by or whoever(), why=why)
     return Moved(release, (), _mirror(yard, release))
 
 
@@ -129,14 +128,6 @@ def load_timing(folder: Path) -> Timing | None:
 def load_findings(folder: Path) -> tuple[Finding, ...]:
     """Return what a run saw in its data."""
     return from_json((folder / "findings.json").read_bytes(), tuple[Finding, ...])
-
-
-def user() -> str:
-    """Return who is at this machine, for the history."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
 
 
 def _mirror(yard: Workspace, release: Release) -> str:
@@ -167,7 +158,8 @@ def _against_production(yard: Workspace, release: Release, rival: Release | None
                 rival, None, missing="it was split otherwise and may have learnt from the rows"
             )
         metric = find_metric(one.metric)
-        answers = [reading(metric, bundle_answers(yard, r, rows)) for r in (one, other)]
+        bundles = [load_bundle(yard.folder(r) / "bundle") for r in (one, other)]
+        answers = [reading(metric, bundle_answers(b, rows), b.threshold or 0.5) for b in bundles]
         gain = paired(
             metric, rows.truth(), answers[0], answers[1],
             weights=rows.weights(), groups=rows.groups(), context=rows.extras, seed=brief.seed,
