@@ -1,0 +1,267 @@
+"""Deliverable 2: the training document."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from modelyard.core.charts import Series, lines
+from modelyard.core.markup import (
+    Block,
+    Code,
+    Details,
+    Document,
+    Facts,
+    Figure,
+    Heading,
+    Note,
+    Table,
+    Text,
+    literal,
+)
+from modelyard.data.dataset import Parts
+from modelyard.families.fitted import Fitted
+from modelyard.metrics.find import metric as find_metric
+from modelyard.metrics.metric import Metric
+from modelyard.selection.document import parameter_text, shares
+from modelyard.selection.show import duration
+from modelyard.training.loss import Loss
+from modelyard.training.run import Entry, Run
+from modelyard.training.search import TRIAL
+
+_SHOWN = 12
+_CURVES = 4
+_LOSSES = {
+    "log_loss": "log loss",
+    "squared_error": "squared error",
+    "absolute_error": "absolute error",
+    "scaled_error": "absolute error over the series' seasonal-naive error",
+}
+
+
+def training_document(run: Run, parts: Parts) -> Document:
+    """Return what was trained, how well it did out-of-fold, and how to train it again.
+
+    Parameters
+    ----------
+    run : Run
+        What training did.
+    parts : Parts
+        Rows and folds it was given.
+    """
+    metric = find_metric(run.plan.metric)
+    loss = Loss.of(run.plan.schema.task, metric, parts.development)
+    blocks: list[Block] = [
+        *_leaderboard(run, metric),
+        *_validation(run, parts),
+        *_curves(run),
+        *_search(run, metric),
+        *_blend(run, metric, loss),
+        *_recipe(run),
+        *_tracking(run),
+        *_environment(run),
+    ]
+    return Document(f"Training of {literal(run.plan.brief.use_case)}", _answer(run, metric), blocks)
+
+
+def _answer(run: Run, metric: Metric) -> list[Block]:
+    parts = ", ".join(f"{literal(name)} {share:.0%}" for name, share in shares(run).items())
+    scored = [e for e in run.leaderboard if math.isfinite(e.score)]
+    failed = [e for e in run.leaderboard if e.note.startswith("failed")]
+    fits = f"{len(scored)} candidates and trials were scored"
+    blocks: list[Block] = [
+        Text(
+            f"**{run.name}: {parts}.** Out-of-fold {metric.title} {run.score:.4g}, with the calibration fitted on "
+            f"other folds; {fits} in {duration(run.seconds)} of {duration(run.plan.brief.budget.seconds)}."
+        ),
+        Text(
+            "The share of each member was chosen on these same out-of-fold scores, which flatters them a little; "
+            "the evaluation document says what the model is worth on rows that played no part."
+        ),
+    ]
+    if failed:
+        names = ", ".join(f"`{e.name}`" for e in failed)
+        blocks.append(Note("warn", f"{len(failed)} could not be fitted: {names}. The leaderboard says why."))
+    return blocks
+
+
+def _leaderboard(run: Run, metric: Metric) -> list[Block]:
+    columns = ["Candidate", f"Out-of-fold {metric.title}", "Share", "Seconds", "Note"]
+    rows = [_line(entry) for entry in run.leaderboard]
+    blocks: list[Block] = [Heading("Leaderboard"), Table(columns, rows[:_SHOWN], "lrrrl")]
+    if len(rows) > _SHOWN:
+        blocks.append(Details(f"{len(rows) - _SHOWN} more", [Table(columns, rows[_SHOWN:], "lrrrl")]))
+    return blocks
+
+
+def _line(entry: Entry) -> list[str]:
+    score = f"{entry.score:.5g}" if math.isfinite(entry.score) else "–"
+    share = f"{entry.weight:.1%}" if entry.weight else "–"
+    note = entry.note if not math.isfinite(entry.score) else _settings(entry)
+    return [f"{literal(entry.title)} (`{entry.name}`)", score, share, f"{entry.seconds:.1f}", literal(note)]
+
+
+def _settings(entry: Entry) -> str:
+    return ", ".join(f"{name} {parameter_text(value)}" for name, value in entry.parameters.items())
+
+
+def _validation(run: Run, parts: Parts) -> list[Block]:
+    folds = [
+        [str(number), f"{len(fold.train):,}", f"{len(fold.score):,}"]
+        for number, fold in enumerate(parts.split.folds, start=1)
+    ]
+    test = 0 if parts.test is None else len(parts.test)
+    after = (
+        "Fold models give the out-of-fold scores; the model that answers new rows is refitted on every development row."
+        if parts.split.forward
+        else "Each row is scored by the models that did not learn from it; new rows are answered by the mean of all."
+    )
+    return [
+        Heading("Validation"),
+        Text(f"{literal(parts.split.reason)} {after}"),
+        Facts(
+            [
+                ("Strategy", parts.split.strategy),
+                ("Development", f"{len(parts.development):,} rows"),
+                ("Untouched", f"{test:,} rows" if test else "none: the estimate is out-of-fold"),
+                ("Gap", f"{parts.split.gap:g}" if parts.split.forward else "–"),
+                ("Data", f"`{run.plan.fingerprint}` (SHA-256 over all bytes)"),
+                ("Seed", str(run.plan.brief.seed)),
+            ]
+        ),
+        Details("Rows of each fold", [Table(["Fold", "Learnt from", "Scored"], folds, "rrr")]),
+    ]
+
+
+def _curves(run: Run) -> list[Block]:
+    members = [fitted for fitted, _ in run.blend.members if any(len(c.steps) > 1 for c in fitted.curves)][:_CURVES]
+    if not members:
+        return []
+    return [
+        Heading("Learning curves"),
+        Text("Loss on the inner part that says when to stop, a line for each fold; dots are the rows learnt from."),
+        *(_figure(fitted) for fitted in members),
+    ]
+
+
+def _figure(fitted: Fitted) -> Figure:
+    name = fitted.candidate.name
+    drawn = [Series(f"fold {c.fold + 1}", c.steps, c.validation) for c in fitted.curves]
+    drawn += [
+        Series("", c.steps, c.train, kind="points")
+        for c in fitted.curves[:1]
+        if any(math.isfinite(value) for value in c.train)
+    ]
+    ends = ", ".join(f"{c.validation[-1]:.4g} after {c.steps[-1]}" for c in fitted.curves if c.validation)
+    return Figure(
+        lines(drawn, x="step", y="loss", title=name),
+        f"Learning curves of {name}: {ends}.",
+        f"{fitted.candidate.title} ({name}), {_rounds(fitted.rounds)}",
+    )
+
+
+def _rounds(rounds: Sequence[int]) -> str:
+    return f"rounds kept: {', '.join(str(n) for n in rounds)}" if rounds else "no rounds"
+
+
+def _search(run: Run, metric: Metric) -> list[Block]:
+    numbered = [(int(e.name.rsplit(TRIAL, 1)[1]), e) for e in run.leaderboard if _is_trial(e)]
+    if not numbered:
+        asked = run.plan.brief.budget.trials
+        why = "the brief asks for none" if asked == 0 else "no time was left for it, or nothing to change"
+        return [Heading("Search"), Text(f"No trials were made: {why}.")]
+    numbered.sort(key=lambda pair: pair[0])
+    scored = [(n, e.score) for n, e in numbered if math.isfinite(e.score)]
+    pruned = sum(e.note.startswith("pruned") for _, e in numbered)
+    blocks: list[Block] = [
+        Heading("Search"),
+        Text(
+            f"{len(numbered)} trials by tree-structured Parzen estimator around the best candidates, {pruned} of them "
+            "stopped early because the median of the trials before was better after as many folds."
+        ),
+    ]
+    if len(scored) > 1:
+        best = [scored[0][1]]
+        for _, score in scored[1:]:
+            best.append(score if metric.better(score, best[-1]) else best[-1])
+        svg = lines(
+            [
+                Series("trial", [n for n, _ in scored], [s for _, s in scored], kind="points"),
+                Series("best so far", [n for n, _ in scored], best),
+            ],
+            x="trial",
+            y=f"out-of-fold {metric.title}",
+        )
+        blocks.append(Figure(svg, f"Out-of-fold {metric.title} of {len(scored)} trials; the best is {best[-1]:.5g}."))
+    return blocks
+
+
+def _is_trial(entry: Entry) -> bool:
+    return TRIAL in entry.name and entry.name.rsplit(TRIAL, 1)[1].isdigit()
+
+
+def _blend(run: Run, metric: Metric, loss: Loss) -> list[Block]:
+    reach = (
+        f" {metric.title} is reached through it: it is smooth, rewards the same order, and keeps probabilities honest."
+        if loss.name == "log_loss" and metric.name != "log_loss"
+        else ""
+    )
+    text = (
+        "Members are chosen with replacement, thirty times, each time the one that lowers the out-of-fold "
+        f"{_LOSSES[loss.name]} of the average most (Caruana et al., 2004); their share is how often.{reach}"
+    )
+    members = [[f"`{fitted.candidate.name}`", f"{weight:.1%}"] for fitted, weight in run.blend.members]
+    return [
+        Heading("Blend and calibration"),
+        Text(text),
+        Table(["Member", "Share"], members, "lr"),
+        Text(_calibration(run)),
+    ]
+
+
+def _calibration(run: Run) -> str:
+    if run.blend.link == "identity":
+        return "Values are answered as they are summed; nothing is calibrated."
+    if run.blend.scale == 1.0 and not any(run.blend.offset):
+        return (
+            "A slope and offsets were fitted on out-of-fold scores; across folds they did not lower the log loss, so "
+            "the scores are left as they are."
+        )
+    offsets = ", ".join(f"{b:.3g}" for b in run.blend.offset)
+    return (
+        f"Raw scores are multiplied by {run.blend.scale:.4g} and shifted by {offsets} before the link, fitted on "
+        "out-of-fold scores; the published out-of-fold answers of a fold are calibrated by the other folds alone."
+    )
+
+
+def _recipe(run: Run) -> list[Block]:
+    return [
+        Heading("Train it again"),
+        Text(
+            "`recipe.json` holds the members with their parameters, rounds and weights, and the calibration: a replay "
+            "refits just these, whatever the clock says. In an environment with the versions of `requirements.lock` it "
+            "gives the same bundle hash."
+        ),
+        Code(
+            "pip install -r requirements.lock\n"
+            "modelyard develop brief.yaml --replay recipe.json --workspace .\n"
+            "# or, which also compares the two bundles:\n"
+            "python recipe.py",
+            "sh",
+        ),
+    ]
+
+
+def _tracking(run: Run) -> list[Block]:
+    if not run.tracking:
+        return [Heading("Tracking"), Text("This run was not tracked.")]
+    place = [(name, f"`{value}`") for name, value in run.tracking.items()]
+    blocks: list[Block] = [Heading("Tracking"), Facts(place)]
+    if "uri" in run.tracking:
+        blocks.append(Code(f"mlflow ui --backend-store-uri {run.tracking['uri']}", "sh"))
+    return blocks
+
+
+def _environment(run: Run) -> list[Block]:
+    rows = [("Git commit", f"`{run.commit}`" if run.commit else "none")]
+    return [Heading("Environment"), Facts([*rows, *((k, literal(v)) for k, v in run.environment.items())])]

@@ -1,0 +1,176 @@
+"""select: the plan, its costs, its reasons, and what a terminal and the document show of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelyard.brief.brief import Brief, Budget, DataBrief, Latency, Target
+from modelyard.core.errors import BriefError, WorkspaceError
+from modelyard.families.fitted import Cost
+from modelyard.selection.cost import run_cost, usable_cores
+from modelyard.selection.document import architecture_document
+from modelyard.selection.left_out import left_out
+from modelyard.selection.prices import VARIABLE, prices
+from modelyard.selection.select import select
+from modelyard.selection.show import duration, plan_lines
+from modelyard.training.train import train
+from toy_family import Toy, candidate, dataset, parts_of
+
+
+def brief(**changes):
+    return Brief(use_case="churn", data=DataBrief(label="y"), **changes)
+
+
+def test_a_plan_settles_the_brief_and_describes_the_table():
+    data = dataset()
+    plan = select(brief(), data, family=Toy())
+    assert (plan.brief.task, plan.brief.metric, plan.metric) == ("binary", "roc_auc", "roc_auc")
+    assert (plan.rows, plan.fingerprint, plan.schema) == (300, data.fingerprint, data.schema)
+    assert [c.name for c in plan.candidates] == ["plain", "squares"]
+    assert plan.cores == usable_cores()
+
+
+def test_a_named_model_is_the_only_one_tried():
+    for asked in ("squares", "Squares", "SQUARES classifier", "squares_model"):
+        plan = select(brief(model=asked), dataset(), family=Toy())
+        assert [c.name for c in plan.candidates] == ["squares"]
+        assert plan.candidates[0].reason.startswith("the brief asks for it")
+        assert [one.title for one in plan.left_out] == ["every other kind"]
+
+
+def test_a_model_nobody_brings_gets_a_suggestion():
+    with pytest.raises(BriefError, match=r"No model is called 'squars'[\s\S]*Did you mean 'squares'"):
+        select(brief(model="squars"), dataset(), family=Toy())
+    with pytest.raises(BriefError, match="auto, plain, squares"):
+        select(brief(model="transformer"), dataset(), family=Toy())
+
+
+@given(
+    st.lists(st.floats(0.001, 100), min_size=1, max_size=5),
+    st.floats(0.1, 300),
+    st.one_of(st.none(), st.integers(0, 300)),
+)
+def test_cost_of_the_run_is_at_most_the_budget_but_for_the_first(seconds, budget, trials):
+    tried = [candidate(f"c{i}", seconds=s) for i, s in enumerate(seconds)]
+    cost = run_cost(tried, Budget(budget, trials))
+    assert seconds[0] <= cost.seconds <= max(seconds[0], budget)
+    if trials == 0:
+        assert cost.seconds == pytest.approx(max(seconds[0], min(sum(seconds), budget)))
+
+
+def test_prices_scale_with_time_and_never_count_on_more_cores():
+    one, two = prices(3600, 8), prices(7200, 8)
+    assert [p.dollars * 2 for p in one] == pytest.approx([p.dollars for p in two])
+    assert [p.dollars for p in one] == sorted(p.dollars for p in one)
+    for price in prices(3600, 8):
+        assert price.seconds == pytest.approx(3600 * max(1, 8 / price.cores))
+        assert price.dollars == pytest.approx(price.seconds / 3600 * price.dollars_per_hour)
+        assert price.dated
+    assert all(p.seconds == 3600 for p in prices(3600, 1))
+
+
+def test_the_table_of_prices_can_be_the_users_own(tmp_path, monkeypatch):
+    own = tmp_path / "mine.toml"
+    own.write_text('[[machine]]\nname = "the cupboard"\ncores = 4\ndollars_per_hour = 0.1\ndated = "2026-02"\n')
+    monkeypatch.setenv(VARIABLE, str(own))
+    plan = select(brief(), dataset(), family=Toy())
+    assert [(p.machine, p.dated) for p in plan.prices] == [("the cupboard", "2026-02")]
+    own.write_text('[[machine]]\nname = "the cupboard"\n')
+    with pytest.raises(WorkspaceError, match=r"prices cannot be read[\s\S]*mine.toml"):
+        select(brief(), dataset(), family=Toy())
+
+
+def test_left_out_says_why():
+    data = dataset()
+    named = {one.title: one.reason for one in left_out(brief(), data, ())}
+    assert named["deep tabular"].startswith("300 rows, under 10M")
+    assert "over rows / 10" in named["deep tabular"]
+    assert named["BERT on text"] == "no text column over 20 words"
+
+
+def test_a_long_text_column_is_told_as_unused():
+    data = dataset()
+    words = pl.Series("note", [" ".join(["word"] * n) for n in np.resize([10, 50], len(data))])
+    noted = replace(data.schema.columns[0], name="note", kind="text")
+    schema = replace(data.schema, columns=(*data.schema.columns, noted))
+    told = left_out(brief(), replace(data, frame=data.frame.with_columns(words), schema=schema), ())
+    assert next(one.reason for one in told if one.title == "BERT on note").startswith("30 words on average")
+
+
+def test_a_tight_latency_limit_leaves_out_what_keeps_its_rows():
+    data = dataset(rows=200_000)
+    tight = left_out(brief(latency=Latency(99, 0.001)), data, ())
+    loose = left_out(brief(latency=Latency(99, 10_000.0)), data, ())
+    assert {one.title for one in tight} - {one.title for one in loose} == {"nearest neighbours, Gaussian processes"}
+
+
+def test_lines_of_a_terminal():
+    asked = brief(target=(Target("roc_auc", ">=", 0.8),), latency=Latency(99, 100.0), infrastructure="kubernetes")
+    plan = select(asked, dataset(), family=Toy())
+    lines = plan_lines(plan, "stratified, 5 folds; last 15 % untouched")
+    text = "\n".join(lines)
+    assert lines[0].startswith(
+        "Question   churn: y (binary, 300 rows x 2 columns), target roc_auc >= 0.8, p99 < 100 ms"
+    )
+    assert "Split      stratified, 5 folds" in text
+    assert "Plan       1 plain " in text
+    assert "           2 squares " in text
+    assert "left out: " in text
+    assert "Cost       about " in text
+    assert "list price of " in text
+    assert all(len(line) <= 118 for line in lines)
+    order = [text.index(f"{word:<11}") for word in ("Question", "Split", "Plan", "Cost", "Doubts")]
+    assert order == sorted(order)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.42, "0.4 s"), (45, "45 s"), (89, "89 s"), (360, "6 min"), (4800, "80 min"), (7500, "2 h 5 min")],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_the_document_of_a_plan_and_of_its_run(tmp_path):
+    data = dataset()
+    parts = parts_of(data)
+    plan = select(replace(brief(), budget=Budget(30.0, 3)), data, family=Toy())
+    planned = architecture_document(plan).markdown()
+    assert "First bet: Plain" in planned.split("\n## ")[0]
+    assert "mermaid" in planned
+    assert "Weighted sum" in planned
+    assert "Took" not in planned
+    run = train(plan, parts, family=Toy())
+    made = architecture_document(plan, run, None, {"trees": 1234, "nodes": 56789}).markdown()
+    assert f"{run.score:.4g}" in made.split("\n## ")[0]
+    assert "1,234 trees, 56,789 nodes" in made
+    for fitted, weight in run.blend.members:
+        assert f"| `{fitted.candidate.name}` | {weight:.1%} |" in made
+        assert f"{weight:.0%}" in made
+    assert f"{plan.rows - 270:,} of 300 rows (10%)" in made
+    markdown, page = architecture_document(plan, run).write(tmp_path, "1-architecture")
+    assert "<svg" in page.read_text()
+    assert markdown.exists()
+
+
+def test_the_selection_unit_stays_light():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, modelyard.selection.select, modelyard.selection.show, modelyard.selection.document\n"
+        "print([m for m in ('sklearn', 'scipy', 'pandas', 'optuna', 'mlflow', 'lightgbm') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_peak_memory_is_that_of_the_largest_candidate():
+    tried = [replace(candidate("a"), cost=Cost(1, 10)), replace(candidate("b"), cost=Cost(1, 900))]
+    assert run_cost(tried, Budget(60)).megabytes == 900
