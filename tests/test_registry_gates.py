@@ -1,0 +1,144 @@
+"""Gates answer from what was decided elsewhere; register keeps the answers with a real bundle."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import pytest
+
+import bundles
+from modelyard.brief.brief import Latency
+from modelyard.bundle.latency import Timing
+from modelyard.core.errors import GateFailed
+from modelyard.data.finding import Finding
+from modelyard.metrics.intervals import Gain
+from modelyard.registry import gates
+from modelyard.registry.register import register
+from modelyard.registry.release import Gate, Release
+from modelyard.registry.store import Registry
+
+LIVE = Release("churn", 4, "production", "/x", "h", "run-4", "2026-01-01T00:00:00Z")
+
+
+@pytest.fixture(scope="module")
+def report():
+    run, _ = bundles.trained("binary")
+    return bundles.report(run)
+
+
+@pytest.mark.parametrize(("met", "answer"), [("yes", "pass"), ("no", "fail"), ("inconclusive", "inconclusive")])
+def test_the_target_gate_repeats_the_report(report, met, answer):
+    gate = gates.target_met(replace(report, target_met=met))
+    assert gate.answer == answer
+    assert gate.why == "roc_auc >= 0.7: roc_auc 0.8 [0.75, 0.85], n = 60"
+
+
+def test_the_baseline_gate_repeats_the_report(report):
+    assert gates.beats_baseline(report).answer == "pass"
+    assert gates.beats_baseline(replace(report, beats_baseline=False)).answer == "fail"
+    assert gates.beats_baseline(replace(report, baselines=())).answer == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "answer"), [(0.01, 0.03, "pass"), (-0.03, -0.01, "fail"), (-0.01, 0.03, "inconclusive")]
+)
+def test_better_than_production_by_both_ends_of_the_interval(low, high, answer):
+    gate = gates.better_than_production(LIVE, Gain((low + high) / 2, low, high, 0.04), n=1200)
+    assert gate.answer == answer
+    assert "version 4" in gate.why
+    assert "n = 1,200" in gate.why
+
+
+def test_production_without_a_rival_or_without_rows():
+    assert gates.better_than_production(None, None).answer == "pass"
+    assert gates.better_than_production(LIVE, None, missing="no rows").why == "version 4: no rows"
+    assert gates.better_than_production(LIVE, None).answer == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("asked", "p99", "answer"),
+    [
+        (None, None, "pass"),
+        (Latency(99, 10), 9_999.0, "pass"),
+        (Latency(99, 10), 10_000.0, "fail"),
+        (Latency(99, 10), None, "inconclusive"),
+        (Latency(50, 10), 9_000.0, "pass"),
+        (Latency(50, 10), 11_000.0, "inconclusive"),
+        (Latency(99.9, 10), 9_000.0, "inconclusive"),
+        (Latency(99.9, 10), 11_000.0, "fail"),
+    ],
+)
+def test_latency_answers_only_what_was_measured(asked, p99, answer):
+    assert gates.latency(asked, p99).answer == answer
+
+
+def test_parity_and_leaks():
+    assert gates.parity(1e-6, 1e-5, 900).answer == "pass"
+    assert gates.parity(1e-4, 1e-5, 900).answer == "fail"
+    assert gates.parity(None, 1e-5).answer == "inconclusive"
+    leak = Finding("leak", "stop", "discharge", "discharge alone reaches 0.97", "m", "d")
+    assert gates.no_open_leak([replace(leak, severity="warn")]).answer == "pass"
+    assert gates.no_open_leak([leak]) == Gate("no open leak", "fail", "discharge alone reaches 0.97")
+
+
+def test_the_verdict_is_the_worst_answer():
+    one = {answer: Gate("g", answer, "") for answer in ("pass", "fail", "inconclusive")}
+    assert gates.verdict([one["pass"]]) == "pass"
+    assert gates.verdict([one["pass"], one["inconclusive"]]) == "inconclusive"
+    assert gates.verdict([one["inconclusive"], one["fail"]]) == "fail"
+    assert gates.verdict([]) == "inconclusive"
+
+
+class Shown:
+    def __init__(self):
+        self.calls = []
+
+    def show(self, release, releases):
+        self.calls.append((release.version, len(releases)))
+
+
+class Down:
+    def show(self, release, releases):
+        raise ConnectionError("nobody there")
+
+
+@pytest.fixture
+def packed(tmp_path):
+    return bundles.bundle(tmp_path / "bundle", "binary")
+
+
+def test_register_keeps_the_evidence_of_a_bundle(tmp_path, packed, report):
+    registry = Registry(tmp_path / "registry.db")
+    shown = Shown()
+    timing = Timing(60.0, 95.0, 1000, 1e5, 10_000)
+    release = register(packed, report, registry=registry, latency=timing, by="anna", mirror=shown)
+    assert (release.version, release.stage, release.hash) == (1, "development", packed.hash)
+    assert release.bundle == str(packed.path)
+    assert shown.calls == [(1, 1)]
+    (event,) = registry.history(release.name)
+    assert event.by == "anna"
+    names = ["target met", "beats baseline", "latency", "parity", "no open leak"]
+    assert [gate.name for gate in event.gates] == names
+
+
+def test_a_bad_bundle_is_entered_and_refused_later(tmp_path, packed, report):
+    registry = Registry(tmp_path / "registry.db")
+    release = register(packed, replace(report, target_met="no"), registry=registry)
+    with pytest.raises(GateFailed, match="target met fail"):
+        registry.promote(release.name, by="anna")
+
+
+def test_a_mirror_that_fails_holds_nothing_up_and_is_said(tmp_path, packed, report):
+    registry = Registry(tmp_path / "registry.db")
+    with pytest.warns(UserWarning, match="ConnectionError: nobody there"):
+        release = register(packed, report, registry=registry, mirror=Down())
+    assert registry.release(release.name) == release
+
+
+def test_the_default_registry_lies_in_the_workspace(tmp_path, packed, report, monkeypatch):
+    monkeypatch.setenv("MODELYARD_WORKSPACE", str(tmp_path / "yard"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        release = register(packed, report)
+    assert Registry(tmp_path / "yard" / "registry.db").release(release.name) == release
