@@ -57,7 +57,6 @@ def test_forecast_is_packed_from_every_row(tmp_path: Path) -> None:
     assert known["day"].min() == datetime(2023, 1, 1) + timedelta(days=DAYS)
     assert known.height == b.manifest.facts["parity"]["rows"] == 14
     examples = json.loads((b.path / "examples.json").read_bytes())
-    expected = dict.fromkeys(known.iter_rows(), 0.0)
     assert {(e["shop"], datetime.fromisoformat(e["day"])) for e in examples} <= set(known.iter_rows())
     # The series repeat exactly, so the last season is the next one.
     week = [{"shop": "south", "day": str(days[-1] + timedelta(days=i + 1))} for i in range(7)]
