@@ -146,6 +146,8 @@ def bars(
     low, high = low or values, high or values
     seen = finite(values, low, high, [] if reference is None else [reference], [0.0] if zero else []) or [0.0, 1.0]
     least, most = widened(min(seen), max(seen))
+    if not zero:
+        least, most = least - 0.04 * (most - least), most + 0.04 * (most - least)
     across = [t for t in ticks(least, most, 4) if least <= t <= most] or [least, most]
     shown = [short(v) for v in values]
     left = min(190.0, max((width(t) for t in labels), default=0.0) + 12)

@@ -39,7 +39,7 @@ def html_page(document: Document) -> str:
     body = page.blocks(document.blocks)
     if document.commands:
         body += page.block(Heading("How this was made")) + page.block(Code("\n".join(document.commands), "sh"))
-    title = escape(document.title)
+    title = escape(plain(document.title))
     links = "".join(f'<a href="{quote(clean(stem))}.html">{escape(text)}</a>' for text, stem in document.links)
     nav = f'<nav class="docs" aria-label="Documents of this run">{links}</nav>' if links else ""
     contents = "".join(f'<a href="#{key}">{text}</a>' for key, text in page.sections)
@@ -49,7 +49,7 @@ def html_page(document: Document) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta name="color-scheme" content="light dark">\n<title>{title}</title>\n'
-        f"<style>{PAGE}{STYLE}</style>\n</head>\n<body>\n{side}\n<main>\n<header>{nav}<h1>{title}</h1></header>\n"
+        f"<style>{PAGE}{STYLE}</style>\n</head>\n<body>\n{side}\n<main>\n<header>{nav}<h1>{inline(document.title)}</h1></header>\n"
         f'<section class="answer" aria-label="The answer">\n{answer}</section>\n{body}</main>\n</body>\n</html>\n'
     )
 

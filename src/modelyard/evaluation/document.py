@@ -59,7 +59,7 @@ def evaluation_document(report: Report, findings: Sequence[Finding], plan: Plan)
 def _answer(report: Report, plan: Plan) -> list[Block]:
     kind = {"yes": "good", "no": "bad"}.get(report.target_met, "warn")
     found: list[Block] = [Note(kind, say.verdict(report))]  # type: ignore[arg-type]
-    gains = [f"{say.gain(b)} over {literal(b.title)} (p {_p(b.p_value)})" for b in report.baselines[:2]]
+    gains = [f"{say.gain(b)} over {literal(b.title)} (p\u00a0{_p(b.p_value)})" for b in report.baselines[:2]]
     if gains and report.targets:
         found.append(Text(f"{say.title(report.metric)}: {', '.join(gains)}."))
     if report.worries:
@@ -112,7 +112,7 @@ def _baselines(report: Report) -> list[Block]:
         Heading("Against simple predictors"),
         Text(
             f"The model {said} better than {literal(best.title)}: {say.gain(best)} on the same rows, "
-            f"p {_p(best.p_value)}. A gain is positive where the model is better."
+            f"p\u00a0{_p(best.p_value)}. A gain is positive where the model is better."
         ),
         Figure(picture, f"{name} of the model and of {len(rows) - 1} simple predictors, with intervals"),
         Table(["Predictor", name, "Gain of the model", "p"], rows, "lrrr", "Paired bootstrap on the same rows."),
@@ -150,7 +150,7 @@ def _calibration(report: Report) -> list[Block]:
             Text(
                 f"Debiased calibration error {say.number(error.value)}: {judged} chance shows for a perfectly "
                 f"calibrated model on rows like these, which stays under {say.number(error.null)} in 95 % of samples "
-                f"(p {_p(error.p_value)})."
+                f"(p\u00a0{_p(error.p_value)})."
             )
         )
     rows = [
@@ -216,7 +216,7 @@ def _column(report: Report, column: str, slices: list[Slice]) -> list[Block]:
         [literal(s.level), s.note or say.interval(s.estimate), f"{s.estimate.n:,}", f"{100 * s.share:.1f} %"]
         for s in slices
     ]
-    found: list[Block] = [Heading(f"`{column}`", 3)]
+    found: list[Block] = [Heading(literal(column), 3)]
     if len(known) > 1:
         picture = bars(
             [s.level for s in known],
@@ -293,7 +293,7 @@ def _way(metric: str) -> str:
 
 def _p(value: float) -> str:
     text = say.p_value(value)
-    return text if text.startswith("<") else f"= {text}"
+    return (text if text.startswith("<") else f"= {text}").replace(" ", "\u00a0")
 
 
 def _share(part: int, whole: int) -> str:

@@ -66,7 +66,7 @@ def verdict(report: Report) -> str:
     answer = ANSWERS[report.target_met]
     if report.targets:
         deciding = next((t for t in report.targets if t.met == report.target_met), report.targets[0])
-        asked = f"target {deciding.target.comparison} {deciding.target.value:g}"
+        asked = f"target\u00a0{deciding.target.comparison}\u00a0{deciding.target.value:g}"
         others = len(report.targets) - 1
         more = f"; {others} more target{'s' if others > 1 else ''} below" if others else ""
         shown = f"{title(deciding.estimate.metric)} {interval(deciding.estimate)} on {rows(report)}"
