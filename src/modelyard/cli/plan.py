@@ -25,7 +25,7 @@ def command(brief: str, data: Path | None, label: str | None, out: Path | None, 
     """
     from modelyard.core.canonical import to_plain
     from modelyard.flow.asked import asked
-    from modelyard.flow.develop import prepare
+    from modelyard.flow.prepare import prepare
     from modelyard.selection.document import architecture_document
     from modelyard.selection.select import select
     from modelyard.selection.show import plan_lines

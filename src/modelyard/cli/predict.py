@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -31,7 +32,7 @@ def command(bundle: str, rows: Path, out: Path, workspace: Path, quiet: bool) ->
     from modelyard.cli.progress import Drawn
     from modelyard.flow.refs import find_bundle
 
-    loaded = load_bundle(find_bundle(bundle, workspace))
+    loaded = load_bundle(find_bundle(bundle, workspace), threads=os.cpu_count() or 1)
     with Drawn(quiet) as progress:
         progress.stage("predict")
         count = predict_file(loaded, rows, out, progress=progress)

@@ -23,8 +23,8 @@ def command(
 ) -> None:
     """Move a release to the next stage, through its gates.
 
-    RELEASE is name, name@version or name@stage; without either the newest version that is not in production. Exits with 2
-    where a gate fails, and with 3 where one is inconclusive and nobody approves.
+    RELEASE is name, name@version or name@stage; without either the newest version that is not in production. Exits
+    with 2 where a gate fails, and with 3 where one is inconclusive and nobody approves.
 
     \b
     Examples:

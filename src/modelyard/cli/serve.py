@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from modelyard.cli import options
+
 
 @click.command("serve")
 @click.argument("bundle")
@@ -13,10 +15,7 @@ import click
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
 @click.option("--log", type=click.Path(path_type=Path), help="Folder of the prediction log; default: in the workspace.")
 @click.option("--no-log", is_flag=True, help="Write no prediction log.")
-@click.option(
-    "--workspace", type=click.Path(path_type=Path), envvar="MODELYARD_WORKSPACE", default=Path("yard"), show_default=True,
-    help="Folder of runs, registry and tracking.",
-)  # fmt: skip
+@options.workspace
 def command(bundle: str, host: str, port: int, log: Path | None, no_log: bool, workspace: Path) -> None:
     """Serve a bundle over HTTP: POST /v1/predict, /health/live, /health/ready, /metrics, /openapi.json, /docs.
 

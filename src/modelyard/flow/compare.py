@@ -16,7 +16,7 @@ from modelyard.core.errors import ModelyardError, WorkspaceError
 from modelyard.data.dataset import Dataset, Parts
 from modelyard.evaluation.report import Report
 from modelyard.evaluation.store import load_report
-from modelyard.flow.develop import prepare
+from modelyard.flow.prepare import prepare
 from modelyard.flow.workspace import Record, Workspace
 from modelyard.metrics.find import metric as find_metric
 from modelyard.metrics.intervals import paired

@@ -13,18 +13,15 @@ from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.latency import measure
 from modelyard.bundle.pack import pack
 from modelyard.core.canonical import content_hash, pretty_json
-from modelyard.core.errors import GateFailed
 from modelyard.core.files import write_atomic
 from modelyard.core.progress import Progress, Silent
-from modelyard.data.dataset import Dataset, Parts
+from modelyard.data.dataset import Parts
 from modelyard.data.finding import Finding
-from modelyard.data.findings import findings as look_for_findings
-from modelyard.data.read import read_data
-from modelyard.data.splitting import split
 from modelyard.evaluation.evaluate import evaluate
 from modelyard.evaluation.report import Report
 from modelyard.evaluation.store import save_report
 from modelyard.flow.documents import write_documents
+from modelyard.flow.prepare import prepare, stop_at
 from modelyard.flow.workspace import Record, Workspace, now
 from modelyard.selection.plan import Plan
 from modelyard.selection.select import select
@@ -68,46 +65,6 @@ class Development:
             "seconds": round(self.seconds, 1),
             "deliverables": {name: str(path) for name, path in self.deliverables.items()},
         }
-
-
-def prepare(brief: Brief, data: object = None) -> tuple[Dataset, Parts, tuple[Finding, ...]]:
-    """Read, split and examine: everything that comes before a model.
-
-    Parameters
-    ----------
-    brief : Brief
-        What is asked.
-    data : path, table or Dataset, optional
-        Default: the path the brief names.
-
-    Returns
-    -------
-    (Dataset, Parts, tuple of Finding)
-        The whole table, its parts, and what was seen in it, worst first.
-    """
-    table = data if isinstance(data, Dataset) else read_data(data, brief)
-    parts = split(table, brief)
-    return table, parts, look_for_findings(parts, brief)
-
-
-def stop_at(findings: tuple[Finding, ...]) -> None:
-    """Stop where a finding must be answered by the brief first.
-
-    Raises
-    ------
-    GateFailed
-        If any finding's severity is "stop": exit code 2.
-    """
-    stops = [f for f in findings if f.severity == "stop"]
-    if not stops:
-        return
-    names = ", ".join(str(f.column) for f in stops)
-    raise GateFailed(
-        f"{len(stops)} column{'s' if len(stops) > 1 else ''} may leak the label: nothing was trained.",
-        where="\n  ".join(f"{f.column}: {f.what}" for f in stops),
-        do=f"Add each of [{names}] to the brief's data.drop (known only after the outcome)\n"
-        "  or to data.keep (known when the prediction is made).",
-    )
 
 
 def develop(

@@ -1,4 +1,4 @@
-"""The six documents of a run, each built by the stage that vouches for it, linked to each other and to their commands."""
+"""The six documents of a run, each built by the stage that vouches for it, linked to each other."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from modelyard.core.files import write_atomic
 from modelyard.data.dataset import Dataset
 from modelyard.data.finding import Finding
 from modelyard.data.read import read_data
-from modelyard.flow.develop import prepare
+from modelyard.flow.prepare import prepare
 
 
 def init(data: Path, label: str, out: Path | None = None, *, force: bool = False) -> list[str]:
