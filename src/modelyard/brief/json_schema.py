@@ -68,7 +68,7 @@ def _properties(section: str, made: dict[str, Any]) -> dict[str, Any]:
         properties[name] = dict(_LOOSER.get(key, of_type))
         if key in KEYS:
             properties[name]["description"] = KEYS[key]
-        if of_type.get("default") not in (None, [], {}):
+        if of_type.get("default") not in (None, ()):
             properties[name]["default"] = of_type["default"]
     return properties
 

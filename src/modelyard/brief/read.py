@@ -40,7 +40,7 @@ def read_brief(source: str | Path | Mapping[str, object]) -> Brief:
     """
     if isinstance(source, Mapping):
         return _brief(from_python(source), Path.cwd(), "python")
-    if isinstance(source, str) and not _is_file(source):
+    if isinstance(source, str) and not (source.strip() and _is_file(source)):
         if not any(c.isspace() for c in source.strip()):
             raise BriefError(
                 f"There is no brief '{source}'." if source.strip() else "The brief is empty.",

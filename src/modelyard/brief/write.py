@@ -97,7 +97,9 @@ def _example(key: str) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return ""
-    return str(value) if isinstance(value, int) else shortest(value)
+    text = str(value) if isinstance(value, int) else shortest(value)
+    # To YAML 1.1 a number with an exponent and no point is a word.
+    return text.replace("e", ".0e") if "e" in text and "." not in text else text
 
 
 def _scalar(text: str | None) -> str:

@@ -1,0 +1,207 @@
+"""One sentence says a brief, by a grammar: what it cannot say it refuses, where it leaves the grammar it says where."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from modelyard.brief.brief import Brief, Latency, Target
+from modelyard.brief.model_type import model_name, parse_model_type
+from modelyard.brief.read import read_brief
+from modelyard.brief.sentence import parse_sentence, sentence_text
+from modelyard.core.errors import BriefError
+from test_brief_target import targets
+
+AUC, RECALL = Target("roc_auc", ">", 0.8), Target("recall", ">=", 0.99, "defects")
+FULL = Brief(
+    use_case="churn prediction",
+    model="xgboost",
+    target=(AUC,),
+    latency=Latency(99, 100),
+    framework="scikit-learn",
+    infrastructure="aws sagemaker",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "brief"),
+    [
+        (
+            "Develop XGBoost classifier for churn prediction achieving AUC >0.80 with <100ms latency "
+            "using scikit-learn on AWS SageMaker",
+            FULL,
+        ),
+        (
+            "Build an XGBoost classifier for churn prediction on AWS SageMaker, using scikit-learn, with p99 latency "
+            "under 100 ms, achieving AUC >0.80.",
+            FULL,
+        ),
+        (
+            "Develop CNN for defect detection on images achieving 99% recall on defects with <50ms p99 latency using "
+            "PyTorch on edge devices",
+            Brief(
+                use_case="defect detection on images",
+                model="cnn",
+                target=(RECALL,),
+                latency=Latency(99, 50),
+                framework="pytorch",
+                infrastructure="edge devices",
+            ),
+        ),
+        (
+            "Develop recommendation system for e-commerce serving 10M daily requests achieving NDCG@10 >0.4 with p99 "
+            "< 100 ms latency using TensorFlow on Kubernetes",
+            Brief(
+                use_case="e-commerce",
+                target=(Target("ndcg@10", ">", 0.4),),
+                requests_per_day=1e7,
+                latency=Latency(99, 100),
+                framework="tensorflow",
+                infrastructure="kubernetes",
+            ),
+        ),
+        (
+            "Create a model to find fraud achieving 0.8 AUC and 99% recall on defects on kubernetes",
+            Brief(use_case="find fraud", target=(Target("roc_auc", ">=", 0.8), RECALL), infrastructure="kubernetes"),
+        ),
+        (
+            "Develop a multiclass classifier for patients with type 2 diabetes with AUC > 0.8 and <50ms p99 "
+            "on my own box",
+            Brief(
+                use_case="patients with type 2 diabetes",
+                task="multiclass",
+                target=(AUC,),
+                latency=Latency(99, 50),
+                infrastructure="my own box",
+            ),
+        ),
+        (
+            "Train linear regression for house prices achieving rmse <= 3 deployed on our box serving 5 per second",
+            Brief(
+                use_case="house prices",
+                task="regression",
+                model="linear",
+                target=(Target("rmse", "<=", 3.0),),
+                infrastructure="our box",
+                requests_per_day=432000.0,
+            ),
+        ),
+        ("Develop demand forecast", Brief(use_case="demand", task="forecast")),
+        ('Develop time series model for "sales, with 3 ms"', Brief(use_case="sales, with 3 ms", task="forecast")),
+        (
+            "Develop model for defects reaching 99% recall on defects and <50ms latency, and using x",
+            Brief(use_case="defects", target=(RECALL,), latency=Latency(99, 50), framework="x"),
+        ),
+        ("develop logistic regression for churn", Brief(use_case="churn", model="linear")),
+        (
+            "Develop model for x with 90% accuracy on y",
+            Brief(use_case="x", target=(Target("accuracy", ">=", 0.9, "y"),)),
+        ),
+    ],
+)
+def test_sentences(text, brief):
+    assert parse_sentence(text) == replace(brief, source="sentence")
+    assert read_brief(text) == parse_sentence(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "what"),
+    [
+        ("Predict churn please", None, "A brief in one sentence begins with 'Develop'."),
+        ("Develop", 1, "Nothing stands after 'Develop'."),
+        ("Develop for churn", 1, "Nothing stands after 'Develop'."),
+        ("Develop model for", 15, "Nothing stands after 'for'."),
+        ("Develop model for x achieving", 21, "Nothing stands after 'achieving'."),
+        ("Develop model for x achieving AUC", 31, "'AUC' is not a target."),
+        ("Develop model for x achieving acu > 0.8", 31, "No metric is called 'acu'."),
+        ("Develop model for x achieving auc < 0.8", 31, "The sign of 'auc < 0.8' is turned"),
+        ("Develop model for x achieving auc > 80", 31, "'auc > 80' can never be"),
+        ("Develop model for x achieving auc > 0.8 with low latency", 46, "'low latency' is not a latency."),
+        ("Develop model for x with low latency", 26, "'low latency' is not a latency."),
+        ("Develop model for x with <100 latency", 26, "'<100 latency' is not a latency."),
+        ("Develop model for x with 5 ms and 6 ms", 26, "A second latency is stated."),
+        ("Develop model for x using a using b", 29, "'using' opens a second clause of its kind."),
+        ('Develop model for "x', 19, "A double quote is never closed."),
+        ("Develop model for x serving 0 requests per day", 29, "'0 requests per day' is not a load."),
+        ("Develop " + "x " * 1500, None, "A sentence of 3,008 characters is too long."),
+    ],
+)
+def test_faults(text, column, what):
+    with pytest.raises(BriefError) as caught:
+        parse_sentence(text)
+    assert caught.value.what.startswith(what), caught.value.what
+    if column is not None:
+        assert str(caught.value.where).startswith(f"sentence, column {column}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "task", "purpose"),
+    [
+        ("XGBoost classifier", "xgboost", None, ""),
+        ("XGB regressor", "xgboost", "regression", ""),
+        ("LightGBM binary classifier", "lightgbm", "binary", ""),
+        ("churn classifier", "auto", None, "churn"),
+        ("AutoETS forecaster", "autoets", "forecast", ""),
+        ("logistic regression model", "linear", None, ""),
+        ("linear regression model", "linear", "regression", ""),
+        ("Random Forest", "random_forest", None, ""),
+        ("regression model", "auto", "regression", ""),
+        ('"my model" model', "my model", None, ""),
+    ],
+)
+def test_model_types(text, name, task, purpose):
+    assert parse_model_type(text) == (name, task, purpose)
+
+
+def test_model_names_of_a_file():
+    assert [model_name(t) for t in ("XGBoost", "xgb", "Seasonal naive", "auto")] == [
+        "xgboost", "xgboost", "seasonal_naive", "auto"
+    ]  # fmt: skip
+
+
+PHRASES = st.text(min_size=1, max_size=20).filter(lambda s: bool(s.strip())) | st.sampled_from(
+    ["on aws", "x using y", "with 3 ms", 'a "b" \\', "for to", "achieving", "kubernetes", "AUC > 1."]
+)
+LOWER = PHRASES.map(str.lower).filter(lambda s: s == s.lower() and bool(s.strip()))
+
+
+@st.composite
+def briefs(draw):
+    """Any brief that a sentence can say."""
+    return Brief(
+        use_case=draw(PHRASES),
+        task=draw(st.sampled_from([None, "binary", "multiclass", "regression", "forecast"])),
+        model=draw(st.sampled_from(["auto", "xgboost", "linear", "model", "logistic", "my net", "demand"])),
+        target=tuple(draw(st.lists(targets(), max_size=3))),
+        latency=draw(st.none() | st.builds(Latency, st.integers(1, 999).map(lambda i: i / 10), st.floats(0.01, 1e5))),
+        requests_per_day=draw(st.none() | st.floats(0.5, 1e12)),
+        framework=draw(st.none() | LOWER),
+        infrastructure=draw(st.none() | LOWER),
+        source="sentence",
+    )
+
+
+@given(briefs())
+@example(replace(FULL, source="sentence"))
+@settings(max_examples=300, deadline=None)
+def test_a_sentence_reads_back(brief):
+    assert parse_sentence(sentence_text(brief)) == brief
+
+
+WORDS = st.sampled_from(
+    'Develop a model for to churn achieving with using on serving and , . " AUC >0.8 99% recall <50ms p99 latency '
+    "aws 10M deployed running daily requests x".split()
+)
+
+
+@given(st.text(max_size=50) | st.lists(WORDS, max_size=14).map(lambda w: " ".join(["Develop", *w])))
+@settings(max_examples=500, deadline=None)
+def test_any_text_is_a_brief_or_an_error(text):
+    try:
+        brief = parse_sentence(text)
+    except BriefError:
+        return
+    assert parse_sentence(sentence_text(brief)) == brief
