@@ -46,7 +46,7 @@ def compare(yard: Workspace, one: Record, other: Record) -> dict[str, Any]:
     gain, why = _gain(yard, (one, other), briefs[0], reports)
     return {
         "runs": [one.name, other.name],
-        "asked": _differences(to_plain(briefs[0]), to_plain(briefs[1])),
+        "asked": _differences(*({k: v for k, v in to_plain(b).items() if k != "source"} for b in briefs)),
         "reports": [to_plain(r.estimate) | {"target_met": r.target_met, "on": r.on} for r in reports],
         "gain": gain,
         "why": why,
