@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, cast
 
 import polars as pl
 
@@ -21,6 +23,7 @@ _NOT_READ = {":": "a colon", "^": "a caret", "~": "a tilde", "\x01": "the charac
 _SNIFF_BYTES = 1 << 16
 _SNIFF_RECORDS = 100
 _BLOCK_BYTES = 1 << 23
+_UNPACKING = (EOFError, zlib.error, gzip.BadGzipFile)
 _BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
@@ -41,7 +44,10 @@ def layout(path: Path) -> Layout:
     DataError
         If the file is empty, not UTF-8, has one column only, or two columns of one name.
     """
-    sample, whole = _sample(path)
+    try:
+        sample, whole = _sample(path)
+    except _UNPACKING as error:
+        raise _cut_short(path, error) from None
     if not sample.strip():
         raise DataError("The file is empty.", where=str(path), do="Name a file with a header and at least one row.")
     lines = sample.splitlines(keepends=True)
@@ -112,7 +118,9 @@ def read_text(path: Path, form: Layout) -> Iterator[pl.DataFrame]:
             for batch in reader:
                 if batch.num_rows:
                     yield _cleaned(pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch]))))
-    except (pa.ArrowInvalid, pa.ArrowException, OSError) as error:
+    except _UNPACKING as error:
+        raise _cut_short(path, error) from None
+    except (pa.ArrowException, OSError) as error:
         raise _explained(path, form, error) from None
 
 
@@ -126,12 +134,10 @@ def _cleaned(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.when(stripped.is_in(NULLS)).then(None).otherwise(stripped).name.keep())
 
 
-def _opened(path: Path) -> Any:
-    import pyarrow as pa
-
+def _opened(path: Path) -> IO[bytes]:
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
-    return pa.input_stream(str(path), compression="gzip" if packed else None)
+    return cast(IO[bytes], gzip.open(path)) if packed else path.open("rb")
 
 
 def _sample(path: Path) -> tuple[str, bool]:
@@ -150,7 +156,16 @@ def _sample(path: Path) -> tuple[str, bool]:
             allowed="CSV (UTF-8), Parquet, Arrow and Feather files are read.",
             do="Export the table as one of these.",
         )
+    _decoded(path, raw.split(b"\n", 1)[0], 1)
     return raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors="replace"), whole
+
+
+def _decoded(path: Path, line: bytes, number: int) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as bad:
+        byte = line[bad.start]
+        raise _not_utf8(path, f"Line {number} holds the byte 0x{byte:02X}, as Latin-1 or Windows-1252 would.") from None
 
 
 def _agreement(lines: list[str], separator: str) -> float:
@@ -182,6 +197,14 @@ def _one_column(path: Path, lines: list[str]) -> DataError:
     )
 
 
+def _cut_short(path: Path, error: Exception) -> DataError:
+    return DataError(
+        "The compressed file is damaged or was cut short.",
+        where=f"{path}: {error}",
+        do="Write it again from its source.",
+    )
+
+
 def _not_utf8(path: Path, why: str) -> DataError:
     return DataError(
         f"The file is not UTF-8. {why}",
@@ -194,15 +217,7 @@ def _not_utf8(path: Path, why: str) -> DataError:
 def _explained(path: Path, form: Layout, error: Exception) -> DataError:
     """Read the file again, slowly, to say where it goes wrong; this is only done once it has."""
     with _opened(path) as stream:
-        number = 0
-        for number, raw in enumerate(stream, start=1):
-            try:
-                raw.decode("utf-8")
-            except UnicodeDecodeError as bad:
-                byte = raw[bad.start]
-                return _not_utf8(path, f"Line {number} holds the byte 0x{byte:02X}, as Latin-1 or Windows-1252 would.")
-    with _opened(path) as stream:
-        lines = (raw.decode("utf-8").removeprefix("\ufeff") for raw in stream)
+        lines = (_decoded(path, raw, number).removeprefix("\ufeff") for number, raw in enumerate(stream, start=1))
         records = csv.reader(lines, delimiter=form.separator)
         try:
             before = 0

@@ -197,4 +197,9 @@ def _numbered(series: pl.Series, values: pl.Series) -> bool:
         return values.n_unique() > _ID_SHARE * values.len()
     # Row numbers: 0, 1, 2 ... or 1, 2, 3 ... in the order of the file.
     first = values[0]
-    return not series.null_count() and first in (0, 1) and bool((values.diff().drop_nulls() == 1).all())
+    return (
+        series.dtype == pl.Int64
+        and not series.null_count()
+        and first in (0, 1)
+        and bool((values.diff().drop_nulls() == 1).all())
+    )
