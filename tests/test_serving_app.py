@@ -219,10 +219,11 @@ def test_metrics_count_by_route_and_status_and_end_a_bucket_at_the_limit(made):
     client.send("GET", "/nothing/else")
     client.send("BREW", "/nothing")
     text = client.send("GET", "/metrics").text
-    route = 'http_request_method="POST",http_response_status_code="{}",http_route="/v1/predict"'
+    route = 'http_request_method="POST",http_response_status_code="{}",http_route="/v1/predict",model="churn"'
     assert f"http_server_request_duration_seconds_count{{{route.format(200)}}} 2.0" in text
     assert f"http_server_request_duration_seconds_count{{{route.format(422)}}} 1.0" in text
-    assert f'http_server_request_duration_seconds_bucket{{{route.format(200)},le="0.02"}}' in text
+    status = route.format(200).removesuffix(',model="churn"')
+    assert f'http_server_request_duration_seconds_bucket{{{status},le="0.02",model="churn"}}' in text
     assert 'http_route="other"' in text
     assert "/nothing" not in text
     assert 'http_request_method="_OTHER"' in text

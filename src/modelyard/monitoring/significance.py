@@ -66,6 +66,17 @@ def chi_squared(reference: Counts, window: Counts) -> tuple[float, float]:
     return statistic, chi_squared_tail(statistic, both.shape[1] - 1)
 
 
+def beyond(count: int, window: int, reference: int) -> float:
+    """Return the chance that `count` or more of `window` new values pass the largest of `reference` old ones.
+
+    Exact without drift, whatever the distribution: the largest values of both together are all new. Ties make it
+    smaller still.
+    """
+    both = window + reference
+    rest = math.lgamma(window - count + 1) - math.lgamma(both - count + 1)
+    return math.exp(math.lgamma(window + 1) - math.lgamma(both + 1) - rest)
+
+
 def benjamini_hochberg(p_values: Sequence[float], q: float) -> list[bool]:
     """Return which p-values are significant when at most a share `q` of those found may be false.
 
@@ -81,7 +92,7 @@ def benjamini_hochberg(p_values: Sequence[float], q: float) -> list[bool]:
 
 def kolmogorov(x: float) -> float:
     """Return the chance that the supremum of a Brownian bridge exceeds `x`."""
-    if x <= 0:
+    if x < 0.04:  # closer to 1 than a float can tell
         return 1.0
     if x < 1.18:  # the alternating series is slow here; its Jacobi transform is not
         step = -(math.pi**2) / (8 * x * x)
@@ -96,7 +107,7 @@ def chi_squared_tail(x: float, degrees: int) -> float:
     ----------
     Press et al. (2007), "Numerical Recipes", section 6.2: the incomplete gamma function.
     """
-    if x <= 0:
+    if x < 1e-32:  # closer to 1 than a float can tell
         return 1.0
     a, half = degrees / 2, x / 2
     front = math.exp(a * math.log(half) - half - math.lgamma(a))

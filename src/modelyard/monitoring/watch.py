@@ -205,7 +205,11 @@ def _schema(misfit: Misfit, rows: int) -> Alarm:
             f"'{name}' holds levels never seen before in {count}: {shown}.",
             "Train again once they are common: until then the model treats them all alike.", "watch",
         ),
+        "range": (
+            f"'{name}' lies outside the range it ever had in {count}, as far as {' and '.join(misfit.examples)}.",
+            "Ask whether its unit changed; trees treat such rows like the nearest they know.", "warning",
+        ),
     }  # fmt: skip
     what, do, severity = told[misfit.kind]
-    kind = "new_level" if misfit.kind == "level" else "schema"
-    return Alarm(kind, severity, name, share, 1 / rows, what, do, kind)
+    kind = {"level": "new_level", "range": "range"}.get(misfit.kind, "schema")
+    return Alarm(kind, severity, name, share, 0.01 if kind == "range" else 1 / rows, what, do, kind)

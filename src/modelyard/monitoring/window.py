@@ -20,10 +20,12 @@ from modelyard.data.infer import natural
 from modelyard.data.profile import ColumnProfile, Profile, add, profile
 from modelyard.data.rows import convert
 from modelyard.data.source import Table, batches, from_memory
+from modelyard.monitoring.significance import beyond
 from modelyard.serving.log import Record, read_log
 
 _PIECE = 50_000
 _SHOWN = 3
+_OUTSIDE_SHARE, _OUTSIDE_P = 0.01, 0.01
 _DAY = 86_400.0
 _TRUTHS = ["true", "false", "1", "0", "yes", "no"]
 
@@ -34,8 +36,9 @@ class Misfit:
 
     Attributes
     ----------
-    kind : {"absent", "value", "missing", "level"}
-        The column is not there; values are not of its type; values are missing that never were; levels are new.
+    kind : {"absent", "value", "missing", "level", "range"}
+        The column is not there; values are not of its type; values are missing that never were; levels are new; more
+        numbers lie outside the reference's range than chance explains.
     column : str
         Of the schema.
     rows : int
@@ -67,6 +70,7 @@ class Window:
         self._features = {c.name: c for c in bundle.schema.features}
         self._held: dict[str, ColumnProfile] = {}
         self._misfits: dict[tuple[str, str], list[Any]] = {}
+        self._outside: dict[str, tuple[int, int]] = {}
 
     def add(self, piece: pl.DataFrame, text: bool = False) -> None:
         """Count a piece of a table; `text` says that every value is a string still, as read from a CSV."""
@@ -91,6 +95,7 @@ class Window:
     def misfits(self) -> tuple[Misfit, ...]:
         """Return what does not fit the schema, most rows first."""
         found = [Misfit(kind, name, rows, tuple(shown)) for (kind, name), (rows, shown) in self._misfits.items()]
+        found += [m for name, outside in self._outside.items() if (m := self._range(name, outside)) is not None]
         return tuple(sorted(found, key=lambda m: (-m.rows, m.kind, m.column)))
 
     def _typed(self, series: pl.Series, column: Column) -> pl.Series:
@@ -101,12 +106,31 @@ class Window:
             self._note("value", column.name, bad.len(), bad.unique(maintain_order=True).head(_SHOWN).to_list())
             series = pl.select(pl.when(fits).then(series).alias(series.name)).to_series()
         typed = convert(series, column)
+        if column.kind == "number":
+            self._beyond(column.name, typed.drop_nulls())
         if column.missing == 0.0:
             self._note("missing", column.name, typed.null_count() - int((~fits).sum()))
         if column.kind == "category" and len(column.levels) >= column.distinct:
             new = typed.filter(typed.is_not_null() & ~typed.is_in(list(column.levels)))
             self._note("level", column.name, new.len(), new.unique(maintain_order=True).head(_SHOWN).to_list())
         return typed
+
+    def _beyond(self, name: str, values: pl.Series) -> None:
+        """Count values on either side of the reference's range: bins end at it, so they cannot tell."""
+        held = next((c for c in self._reference.columns if c.name == name), None)
+        if held is not None and held.low is not None and held.high is not None:
+            below, above = self._outside.get(name, (0, 0))
+            self._outside[name] = below + int((values < held.low).sum()), above + int((values > held.high).sum())
+
+    def _range(self, name: str, outside: tuple[int, int]) -> Misfit | None:
+        reference = self._reference.column(name)
+        now, then = sum(self._held[name].counts), sum(reference.counts)
+        chance = 2 * len(self._outside) * min(beyond(count, now, then) for count in outside)
+        if sum(outside) <= _OUTSIDE_SHARE * now or chance > _OUTSIDE_P:
+            return None
+        window = self._held[name]
+        extremes = [(window.low, outside[0]), (window.high, outside[1])]
+        return Misfit("range", name, sum(outside), tuple(f"{v:g}" for v, count in extremes if v is not None and count))
 
     def _note(self, kind: str, column: str, rows: int, values: Sequence[Any] = ()) -> None:
         if not rows:

@@ -9,7 +9,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 REQUESTS = "http_server_request_duration_seconds"
 PREDICTIONS = "modelyard_predictions_total"
-FALLBACKS = "modelyard_source_failures_total"
+SOURCE_FAILURES = "modelyard_source_failures_total"
 LOG_FAILURES = "modelyard_prediction_log_failures_total"
 LOG_RECORDS = "modelyard_prediction_log_records_total"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
@@ -36,7 +36,7 @@ class Metrics:
     def __init__(self, model: str, version: str, variant: str = "stable", limit: float | None = None) -> None:
         self._registry = CollectorRegistry()
         buckets = sorted({*_BUCKETS, *([limit] if limit else [])})
-        labels = ("http_request_method", "http_route", "http_response_status_code")
+        labels = ("model", "http_request_method", "http_route", "http_response_status_code")
         self._requests = Histogram(
             REQUESTS, "Duration of HTTP server requests.", labels, buckets=buckets, registry=self._registry
         )
@@ -44,7 +44,7 @@ class Metrics:
         names = (model, version, variant)
         self.predictions = Counter(PREDICTIONS, "Rows answered.", who, registry=self._registry).labels(*names)
         self._failures = Counter(
-            FALLBACKS, "Requests a source of answers failed on; the next source was asked.", (*who, "source"),
+            SOURCE_FAILURES, "Requests a source of answers failed on; the next source was asked.", (*who, "source"),
             registry=self._registry,
         )  # fmt: skip
         self.log_failures = Counter(
@@ -65,7 +65,7 @@ class Metrics:
         child = self._children.get(key)
         if child is None:
             shown = method if method in _METHODS else "_OTHER"
-            child = self._children[key] = self._requests.labels(shown, route, str(status))
+            child = self._children[key] = self._requests.labels(self._names[0], shown, route, str(status))
         child.observe(seconds)
 
     def source_failed(self, source: str, count: int = 1) -> None:

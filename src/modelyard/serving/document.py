@@ -1,0 +1,250 @@
+"""Deliverable 4: how the packed model is run, what it answers, and what its load needs, all as seen in a rehearsal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from modelyard.bundle.bundle import Bundle
+from modelyard.bundle.latency import Timing
+from modelyard.core.markup import Block, Code, Details, Document, Facts, Heading, Listing, Note, Table, Text, literal
+from modelyard.serving.capacity import BUSY, PEAK, Capacity, model_bytes
+from modelyard.serving.image import LOG, dockerfile, image_name
+from modelyard.serving.kubernetes import object_name
+from modelyard.serving.metrics import LOG_FAILURES
+from modelyard.serving.openapi import curl
+from modelyard.serving.predictor import fallback_rule
+from modelyard.serving.rehearsal import Rehearsal
+
+_SHOWN_FIELDS = 12
+
+
+def deployment_document(
+    bundle: Bundle,
+    *,
+    timing: Timing,
+    rehearsal: Rehearsal,
+    needs: Capacity,
+    files: Sequence[Path | str],
+) -> Document:
+    """Build the deployment document.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        What is deployed.
+    timing : Timing
+        Of the packed bundle, in process.
+    rehearsal : Rehearsal
+        What a real server answered, and how fast.
+    needs : Capacity
+        What the brief's load needs.
+    files : sequence of path
+        The deployment files, as paths a reader can open from the document.
+    """
+    blocks: list[Block] = [
+        *_asking(bundle, rehearsal),
+        *_speed(timing, rehearsal),
+        *_load(bundle, needs),
+        *_running(bundle, needs, files),
+        *_failing(bundle),
+        *_not_yet(),
+        Details("The Dockerfile", [Code(dockerfile(bundle), "dockerfile")]),
+    ]
+    return Document(f"Deployment of {literal(bundle.manifest.name)}", _answer(bundle, timing, rehearsal, needs), blocks)
+
+
+def _answer(bundle: Bundle, timing: Timing, rehearsal: Rehearsal, needs: Capacity) -> list[Block]:
+    kind, verdict = _verdict(bundle, rehearsal)
+    return [
+        Note(kind, verdict),
+        Facts(
+            [
+                ("Bundle", f"`{bundle.hash[:12]}`, {_size(model_bytes(bundle))} to answer with"),
+                ("One row in process", f"{_time(timing.p50)}, p99 {_time(timing.p99)} ({timing.n:,} rows)"),
+                ("One row over HTTP", f"{_time(rehearsal.p50)}, p99 {_time(rehearsal.p99)} ({rehearsal.n:,} requests)"),
+                ("Needs", f"{needs.pods} pods of {needs.millicores}m CPU and {needs.mebibytes} MiB"),
+            ]
+        ),
+        Code(f"modelyard serve {bundle.manifest.lineage.run.rsplit('-', 1)[-1]}", "sh"),
+    ]
+
+
+def _verdict(bundle: Bundle, rehearsal: Rehearsal) -> tuple[Literal["good", "warn", "bad", "info"], str]:
+    limit = bundle.manifest.brief.latency
+    seen = f"p99 over HTTP was {_time(rehearsal.p99)}"
+    where = "on the machine it was packed on, without a network between"
+    if limit is None:
+        return "info", f"The brief names no latency; {seen}, {where}."
+    if rehearsal.p99 >= 1e3 * limit.milliseconds:
+        return "bad", f"**Too slow** for the brief's {limit}: {seen}, {where}."
+    if limit.percentile > 99:
+        return "warn", f"The brief asks for {limit}; {seen}, {where}. A percentile beyond 99 was not measured."
+    return "good", f"Within the brief's {limit}: {seen}, {where}."
+
+
+def _asking(bundle: Bundle, rehearsal: Rehearsal) -> list[Block]:
+    return [
+        Heading("A request and its answer"),
+        Text("A row of the development part, sent to a server of this bundle, and what came back."),
+        Code(curl(rehearsal.request), "sh"),
+        Code(_json(rehearsal.answer), "json"),
+        Text(
+            'Many rows go as `{"instances": [row, ...]}` and come back under `predictions`. `id` is the name under '
+            "which the prediction log keeps the answer. OpenAPI is at `/openapi.json`, and for people at `/docs`."
+        ),
+        Heading("A request that is refused"),
+        Text(f"The same row with faults in it: {_faults(rehearsal)}. Every bad field is named, none is guessed."),
+        Code(_json(rehearsal.problem), "json"),
+    ]
+
+
+def _faults(rehearsal: Rehearsal) -> str:
+    changed = [f"`{n}` is {_json(v)}" for n, v in rehearsal.refused.items() if rehearsal.request.get(n) != v]
+    return " and ".join(literal(c) if "`" not in c else c for c in changed)
+
+
+def _speed(timing: Timing, rehearsal: Rehearsal) -> list[Block]:
+    rows = [
+        ("One row, Python, dict to answer", _time(timing.p50), _time(timing.p99), f"{timing.n:,}"),
+        ("One row, HTTP, one connection", _time(rehearsal.p50), _time(rehearsal.p99), f"{rehearsal.n:,}"),
+    ]
+    return [
+        Heading("Speed"),
+        Table(("What", "half within", "99 % within", "times"), rows, "lrrr"),
+        Text(
+            f"A batch of {timing.batch:,} rows was answered at {timing.rows_per_second:,.0f} rows a second in "
+            f"process. One request over HTTP cost the server {_time(rehearsal.microseconds)} of CPU. All of it was "
+            "measured when the bundle was packed, on the machine that packed it and whatever else ran there: the "
+            "CPU time carries over to another machine of its kind, the percentiles less so."
+        ),
+    ]
+
+
+def _load(bundle: Bundle, needs: Capacity) -> list[Block]:
+    if needs.requests_per_day is None:
+        asked = (
+            "The brief names no load (`requests_per_day`), so the smallest deployment that survives the loss of a "
+            "pod is written."
+        )
+    else:
+        asked = (
+            f"The brief asks for {needs.requests_per_day:,.0f} requests a day. At {PEAK:g} times the mean, which is "
+            f"an assumption, the busiest moment brings {needs.peak:,.1f} a second."
+        )
+    return [
+        Heading("Load"),
+        Text(
+            f"{asked} One core, kept {BUSY:.0%} busy, answers {needs.per_core:,.0f} a second at "
+            f"{_time(needs.microseconds)} of CPU a request."
+        ),
+        Facts(
+            [
+                (
+                    "Pods",
+                    f"{needs.pods}, up to {needs.most_pods} (the autoscaler aims at {BUSY:.0%} of the CPU asked for)",
+                ),
+                ("CPU a pod", f"{needs.millicores}m; no limit, so that a burst is not throttled"),
+                (
+                    "Memory a pod",
+                    f"{needs.mebibytes} MiB, from the size of the model's file ({_size(model_bytes(bundle))})",
+                ),
+            ]
+        ),
+    ]
+
+
+def _running(bundle: Bundle, needs: Capacity, files: Sequence[Path | str]) -> list[Block]:
+    image, name = image_name(bundle), object_name(bundle)
+    folder = next((str(Path(f).parent) for f in files if Path(f).name == "Dockerfile"), "deployment")
+    commands = [
+        f"docker build -t {image} {folder}",
+        f"docker run --rm -p 8000:8000 {image}",
+        f"kubectl apply -k {folder}/kubernetes",
+        f"kubectl rollout status deployment/{name}",
+        f"kubectl port-forward service/{name} 8000:80",
+    ]
+    return [
+        Heading("Running it"),
+        Code("\n".join(commands), "sh"),
+        Text(
+            "The image holds Python, the base install of modelyard (no training library), the versions the answers "
+            "were checked with, and this bundle, whose every file is checked against its hash when it starts. It "
+            "does not run as root and writes nowhere but its log. Building it takes `modelyard` from your package "
+            "index."
+        ),
+        Text(
+            "A pod is ready once the bundle is loaded and has answered its example rows. Told to stop, it turns "
+            "unready first, answers what is under way, then ends."
+        ),
+        Table(("File", "What it is"), [(f"[{f}]({f})", _purpose(Path(f))) for f in files]),
+    ]
+
+
+def _purpose(path: Path) -> str:
+    return {
+        "Dockerfile": "the image",
+        ".dockerignore": "what the build leaves out",
+        "constraints.txt": "the versions in the image",
+        "deployment.yaml": "pods, probes, resources",
+        "service.yaml": "the address within the cluster",
+        "hpa.yaml": "more pods under load",
+        "kustomization.yaml": "names the objects for kubectl apply -k",
+        "rules.yaml": "Prometheus alerts",
+    }.get(path.name, "GitHub Actions workflow" if ".github" in path.parts else "")
+
+
+def _failing(bundle: Bundle) -> list[Block]:
+    rule = fallback_rule(bundle)
+    sources = ["The model, `served_by: model`."]
+    if rule is not None:
+        sources.append(f"The brief's rule ({literal(rule.text)}), `served_by: rule`, without probabilities.")
+    sources.append("503, as problem+json.")
+    why = (
+        "The brief has no rule, so nothing stands behind the model."
+        if bundle.manifest.brief.rule is None
+        else "The brief's rule cannot answer this task from the columns rows bring, so nothing stands behind the model."
+    )
+    return [
+        Heading("When something fails"),
+        Text("If the model raises an error or answers no finite number, the next source is asked, row by row:"),
+        Listing(sources),
+        *([] if rule is not None else [Text(why)]),
+        Text(
+            f"Each answered request is written to the prediction log (in the image: `{LOG}`) before its answer is "
+            "sent, with one write: a killed server loses none (a machine that loses power may lose its last "
+            f"seconds). When the disk is full, answers go on and `{LOG_FAILURES}` counts what the log lacks."
+        ),
+    ]
+
+
+def _not_yet() -> list[Block]:
+    return [
+        Heading("What is not here yet"),
+        Listing(
+            (
+                "API keys, rate limits and TLS: put a gateway in front, or serve inside a network you trust.",
+                "Rollouts (shadow, canary): a new version replaces the old one, pod by pod.",
+                "Shipping the prediction log out of the pod: the volume written here ends with its pod. Mount one that "
+                "lasts, or collect its files.",
+            )
+        ),
+    ]
+
+
+def _json(value: Any) -> str:
+    if isinstance(value, Mapping) and len(value.get("errors", ())) > _SHOWN_FIELDS:
+        value = {**value, "errors": [*value["errors"][:_SHOWN_FIELDS], "..."]}
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _time(microseconds: float) -> str:
+    if microseconds < 1_000:
+        return f"{microseconds:.0f} µs"
+    return f"{microseconds / 1e3:.3g} ms"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
