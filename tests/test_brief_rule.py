@@ -116,6 +116,15 @@ def test_faults_name_their_column(text, column, says):
     assert says in caught.value.what
 
 
+def test_long_rules_end_in_an_answer_or_an_error():
+    assert Rule.parse("a" + " and a" * 149).evaluate({"a": 1.0}) is True
+    assert Rule.parse("a" + " + a" * 149).evaluate({"a": 1.0}) == 150.0
+    assert Rule.parse(f"a in [{', '.join(map(str, range(5000)))}]").evaluate({"a": 4999}) is True
+    for text in ("a" + " and a" * 151, "not " * 5000 + "a", "-" * 5000 + "a"):
+        with pytest.raises(BriefError, match="operations"):
+            Rule.parse(text)
+
+
 def test_a_rule_without_a_column_and_a_column_without_a_table():
     with pytest.raises(BriefError, match="must read a column"):
         Rule.parse("1 > 2")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -163,6 +165,14 @@ def test_a_latency_reads_back(milliseconds, percentile):
 )
 def test_load(text, per_day):
     assert load(text) == pytest.approx(per_day)
+
+
+def test_long_texts_are_refused_in_no_time():
+    began = time.monotonic()
+    for text in ("a" + " " * 5000 + "b", "a on " * 99, "9 " * 240, "a and " * 5000, "x" * 501):
+        with pytest.raises(BriefError):
+            parse_targets(text)
+    assert time.monotonic() - began < 2
 
 
 @given(st.text(max_size=40))

@@ -51,7 +51,8 @@ _TOKEN = re.compile(
 )
 _KEYWORDS = {"and", "or", "not", "in", "is", "missing", "true", "false"}
 _COMPARISONS = {"=": "==", "==": "==", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
-_DEEPEST = 60
+_DEEPEST = 60  # parentheses within parentheses
+_MOST = 150  # operations: a rule is what a person decides by
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,11 @@ class _Parser:
                 kind, word = "word", word.lower()
             self._tokens.append((kind, word, match.start(match.lastgroup)))
             at = match.end()
+        operations = sum(kind == "word" or (kind == "sign" and word not in ",[]()") for kind, word, _ in self._tokens)
+        if operations > _MOST:
+            raise BriefError(
+                f"The rule has {operations} operations.", where=f"rule: {text[:120]}", allowed=f"{_MOST} operations."
+            )
 
     def rule(self) -> Expression:
         tree = self._either()

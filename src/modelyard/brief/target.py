@@ -82,7 +82,7 @@ def parse_target(text: str) -> Target:
     BriefError
         If no metric has the name, the sign is turned, or the value is outside the metric's range.
     """
-    text = text.strip()
+    text = re.sub(rf"({QUOTED})|\s+", lambda m: m[1] or " ", text.strip(), flags=re.DOTALL)
     if len(text) > _LONGEST:
         raise BriefError(f"A target of {len(text):,} characters is too long.", allowed=f"{_LONGEST} characters.")
     match = next((m for form in _FORMS if (m := form.fullmatch(text))), None)
