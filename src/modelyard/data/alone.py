@@ -10,6 +10,7 @@ from modelyard.data.dataset import Dataset, Floats, Ints
 
 _BINS = 50
 _SMOOTH = 5.0
+_SMOOTH_VALUES = 1.0
 
 
 def halves_of(data: Dataset, seed: int) -> Ints:
@@ -90,9 +91,21 @@ def _value_score(codes: Ints, truth: Floats, halves: Ints) -> float:
         mean = truth[fit].mean()
         total = np.bincount(codes[fit], weights=truth[fit], minlength=size)
         count = np.bincount(codes[fit], minlength=size)
-        guess[say] = ((total + _SMOOTH * mean) / (count + _SMOOTH))[codes[say]]
+        guess[say] = ((total + _SMOOTH_VALUES * mean) / (count + _SMOOTH_VALUES))[codes[say]]
     spread = float(((truth - truth.mean()) ** 2).sum())
     return 1.0 - float(((truth - guess) ** 2).sum()) / spread if spread > 0 else 0.0
+
+
+def rank_agreement(series: pl.Series, truth: Floats, least: int) -> float:
+    """Return the squared rank correlation of a number with values: 1 for any rising or falling function of them.
+
+    Fewer than `least` rows with a value give 0.
+    """
+    both = pl.DataFrame({"x": series.to_physical().cast(pl.Float64), "y": truth}).drop_nulls()
+    if both.height < least:
+        return 0.0
+    found = both.select(pl.corr("x", "y", method="spearman")).item()
+    return 0.0 if found is None or found != found else float(found) ** 2
 
 
 def pure_share(codes: Ints, truth: Ints) -> float:
