@@ -120,3 +120,9 @@ def test_a_long_line_keeps_its_spike() -> None:
 )
 def test_values_are_written_with_three_figures(value: float, text: str) -> None:
     assert short(value) == text
+
+
+def test_a_crowded_heatmap_shortens_its_figures() -> None:
+    names = [f"a rather long class {i}" for i in range(8)]
+    texts = [t.text for t in checked(heatmap(names, names, [[4212.0] * 8] * 8, x="x", y="y")).iter(f"{SPACE}text")]
+    assert texts.count("4.2k") == 64

@@ -370,3 +370,31 @@ def test_few_rows_are_judged_without_a_crash(n: int, task: str) -> None:
     report = evaluate(run, untouched(run, n), resamples=50)
     assert report.rows == n
     evaluation_document(report, (), run.plan).html()
+
+
+def test_where_entities_repeat_whole_entities_are_resampled() -> None:
+    run = toy_run()
+    rows = untouched(run, 300)
+    columns = (*rows.schema.columns, Column("who", "id", "group", "integer"), Column("w", "number", "weight", "float"))
+    layout = dataclasses.replace(rows.schema, columns=columns)
+    repeated = pl.concat([rows.frame] * 4).with_columns(
+        who=pl.Series(list(range(300)) * 4), w=pl.Series([2.0] * 1200, dtype=pl.Float64)
+    )
+    report = small(run, Dataset(repeated, layout, ""))
+    alone = small(run, rows)
+    assert report.estimate.unit == "groups"
+    assert report.estimate.value == pytest.approx(alone.estimate.value)
+    narrow = (report.estimate.high - report.estimate.low) / (alone.estimate.high - alone.estimate.low)
+    assert narrow == pytest.approx(1.0, abs=0.25)  # four copies of a row are no more evidence than one
+
+
+def test_weights_decide_what_a_figure_is_of() -> None:
+    run = toy_run("regression", metric="rmse", weights=3.0)
+    rows = untouched(run, 400)
+    columns = (*rows.schema.columns, Column("w", "number", "weight", "float"))
+    frame = rows.frame.with_columns(
+        label=pl.when(pl.col("place") == "a").then(pl.col("label") + 5).otherwise(pl.col("label")),
+        w=pl.when(pl.col("place") == "a").then(0.0).otherwise(1.0),
+    )
+    report = small(run, Dataset(frame, dataclasses.replace(rows.schema, columns=columns), ""))
+    assert report.estimate.value == pytest.approx(1.0, abs=0.15)

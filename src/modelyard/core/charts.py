@@ -222,7 +222,7 @@ def heatmap(
     canvas = Canvas(_WIDTH, top + tall * len(rows) + 4)
     canvas.text(left, LINE - 3, f"{x} →", "m", _WIDTH - left)
     canvas.text(left - 9, top - 8, f"{y} ↓", "m e", left - 9)
-    crowded = max((width(short(v)) for row in values for v in row), default=0.0) > cell - 4
+    write = next((w for w in (short, _shorter) if all(width(w(v)) <= cell - 4 for row in values for v in row)), None)
     largest = max((abs(v) for v in finite(*values)), default=0.0)
     for j, name in enumerate(columns):
         middle = left + cell * (j + 0.5)
@@ -242,8 +242,8 @@ def heatmap(
                 f'<rect class="s0" x="{n(left + cell * j + 1)}" y="{n(place + 1)}" width="{n(cell - 2)}" '
                 f'height="{n(tall - 2)}" rx="2" fill="currentColor" fill-opacity="{0.04 + 0.54 * share:.2f}"/>'
             )
-            if not crowded:
-                canvas.text(left + cell * (j + 0.5), place + tall / 2 + 4, short(value), "k")
+            if write is not None:
+                canvas.text(left + cell * (j + 0.5), place + tall / 2 + 4, write(value), "k")
     return canvas.svg()
 
 
@@ -290,6 +290,14 @@ def histogram(edges: Sequence[float], counts: Mapping[str, Sequence[float]], *, 
             place += min(110.0, width(name)) + 16
         canvas.add("</g>")
     return canvas.svg()
+
+
+def _shorter(value: float) -> str:
+    """Return a value with about two figures: 4.2k, 12k, 1.3M."""
+    for limit, unit in ((1e6, "M"), (1e3, "k")):
+        if limit <= abs(value) < 1e9:
+            return f"{value / limit:.{1 if abs(value) < 10 * limit else 0}f}{unit}"
+    return f"{value:.2g}" if math.isfinite(value) else "–"
 
 
 def _points(series: Series, log_x: bool) -> Series:

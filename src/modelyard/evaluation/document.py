@@ -122,11 +122,13 @@ def _baselines(report: Report) -> list[Block]:
 def _others(report: Report) -> list[Block]:
     if not report.others:
         return []
-    rows = [[say.title(e.metric), say.interval(e), _way(e.metric)] for e in (report.estimate, *report.others)]
+    rows = [
+        [say.title(e.metric), say.interval(e), _way(e.metric).split()[0]] for e in (report.estimate, *report.others)
+    ]
     note = ""
     if report.confusion is not None and report.confusion.threshold is not None:
         note = f"Metrics of classes are at the threshold {report.confusion.threshold:g}."
-    return [Heading("Other metrics"), Table(["Metric", "Value", "Better"], rows, "lrl", note)]
+    return [Heading("Other metrics"), Table(["Metric", "Value", "Better when"], rows, "lrl", note)]
 
 
 def _calibration(report: Report) -> list[Block]:
@@ -212,8 +214,9 @@ def _slices(report: Report) -> list[Block]:
 def _column(report: Report, column: str, slices: list[Slice]) -> list[Block]:
     name = say.title(report.metric)
     known = [s for s in slices if math.isfinite(s.estimate.value)]
+    most = say.decimals(report.estimate.high - report.estimate.low)
     rows = [
-        [literal(s.level), s.note or say.interval(s.estimate), f"{s.estimate.n:,}", f"{100 * s.share:.1f} %"]
+        [literal(s.level), s.note or say.interval(s.estimate, most), f"{s.estimate.n:,}", f"{100 * s.share:.1f} %"]
         for s in slices
     ]
     found: list[Block] = [Heading(literal(column), 3)]

@@ -28,12 +28,12 @@ def number(value: float, digits: int = 3) -> str:
     return f"{value:,.{digits}f}" if math.isfinite(value) else "–"
 
 
-def interval(estimate: Estimate) -> str:
-    """Return "0.826 [0.811, 0.840]", or the value alone where there is no interval."""
+def interval(estimate: Estimate, most: int = 6) -> str:
+    """Return "0.826 [0.811, 0.840]", or the value alone where there is no interval; `most` limits the decimals."""
     low, high = estimate.low, estimate.high
     if not (math.isfinite(low) and math.isfinite(high)):
         return number(estimate.value)
-    d = decimals(high - low)
+    d = min(most, decimals(high - low))
     return f"{number(estimate.value, d)} [{number(low, d)}, {number(high, d)}]"
 
 

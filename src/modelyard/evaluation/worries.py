@@ -58,7 +58,7 @@ def worries(
         *_evidence(estimate, evidence, scale, development is None, refits),
         *((3.0, f"{f.what} {f.means}") for f in findings if f.kind == "drift" and f.severity != "note"),
     ]
-    return tuple(text for _, text in sorted(found, key=lambda pair: pair[0]))
+    return tuple(text[:1].upper() + text[1:] for _, text in sorted(found, key=lambda pair: pair[0]))
 
 
 _Worry = tuple[float, str]
