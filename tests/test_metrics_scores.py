@@ -131,6 +131,7 @@ def test_undefined_is_nan_and_never_an_error():
     assert np.isnan(metric("r2")(np.full(5, 0.1), half))
     assert np.isnan(metric("mape")(np.array([0.0, 1.0]), np.array([1.0, 1.0])))
     assert metric("mape")(np.array([0.0, 1.0]), np.array([1.0, 1.5]), np.array([0.0, 1.0])) == 0.5
+    assert metric("mape")(np.array([5e-324, 1.0]), np.array([1.0, 1.5]), np.array([0.0, 1.0])) == 0.5
     assert np.isnan(metric("rmsle")(np.array([-2.0, 1.0]), np.array([1.0, 1.0])))
     assert metric("rmsle")(np.array([0.0, 1.0]), np.array([-3.0, 1.0])) == 0.0
     assert metric("precision")(ones, 0 * ones) == 0.0  # the pessimistic reading

@@ -93,7 +93,7 @@ def _root_mean(loss: Floats) -> Scorer:
 
 def _defined_where(loss: Floats) -> Scorer:
     """Return the mean, NaN as soon as a row that counts has none."""
-    unknown = np.isnan(loss)
+    unknown = ~np.isfinite(loss)  # a share of next to nothing can exceed every number
     if not unknown.any():
         return _mean(loss)
     inner = _mean(np.where(unknown, 0.0, loss))
