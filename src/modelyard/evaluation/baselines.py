@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import polars as pl
 
 from modelyard.brief.rule import Rule
 from modelyard.core.errors import BriefError
@@ -201,8 +202,6 @@ def _by_rule(train: Dataset, score: Dataset, rule: Rule) -> Floats:
     if rule.condition:
         means = level_means(learnt.astype(np.int64), 2, _wanted(train), train.weights())
         return _shaped(means[asked.astype(np.int64)], score)
-    import polars as pl
-
     name = "rule"
     held = [replace(rows, frame=rows.frame.with_columns(pl.Series(name, values).fill_nan(None)))
             for rows, values in ((train, learnt), (score, asked))]  # fmt: skip

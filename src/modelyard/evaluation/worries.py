@@ -58,7 +58,7 @@ def worries(
         *_evidence(estimate, evidence, scale, development is None, refits),
         *((3.0, f"{f.what} {f.means}") for f in findings if f.kind == "drift" and f.severity != "note"),
     ]
-    return tuple(text[:1].upper() + text[1:] for _, text in sorted(found, key=lambda pair: pair[0]))
+    return tuple(text for _, text in sorted(found, key=lambda pair: pair[0]))
 
 
 _Worry = tuple[float, str]
@@ -86,11 +86,12 @@ def _slices(metric: Metric, estimate: Estimate, slices: Sequence[Slice], scale: 
         p = 1 - NormalDist().cdf(gap / error) if error > 0 else float(gap <= 0)
         if gap >= _GAP * scale and p * len(judged) < 0.05 and gap > worst.get(s.column, (0.0, s))[0]:
             worst[s.column] = gap, s
+    name = title(metric.name)
     for gap, s in worst.values():
         kind = "sensitive column, " if s.sensitive else ""
         yield (
             (1.0 if s.sensitive else 1.2) - 0.1 * min(1.0, gap / scale),
-            f"{title(metric.name)} is {interval(s.estimate)} where {s.column} is {s.level} "
+            f"{name[:1].upper()}{name[1:]} is {interval(s.estimate)} where {s.column} is {s.level} "
             f"({kind}n = {s.estimate.n:,}), against {interval(estimate)} overall.",
         )
     few = [s for s in slices if s.note == FEW and s.sensitive]
