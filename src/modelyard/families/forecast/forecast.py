@@ -17,7 +17,7 @@ from modelyard.families.family import Watch
 from modelyard.families.fitted import Blend, Candidate, Cost, Export, Fitted
 from modelyard.families.forecast.backtest import longest_reach, origins
 from modelyard.families.forecast.conformal import COVERAGES, radii
-from modelyard.families.forecast.methods import TITLES, WINDOW, forecast
+from modelyard.families.forecast.methods import TITLES, WINDOWS, forecast
 from modelyard.families.forecast.npz import npz_bytes
 from modelyard.families.forecast.series import Series, by_name, moments, take_apart
 
@@ -67,7 +67,7 @@ class Forecast:
                 name=method,
                 family=self.name,
                 title=TITLES[method],
-                parameters=known if method == "seasonal_naive" else {**known, "window": WINDOW},
+                parameters={**known, "window": WINDOWS[method]} if method in WINDOWS else known,
                 space={},
                 reason=f"{_REASONS[method]} ({shape})",
                 cost=_probe(method, series, brief.validation.folds),
@@ -246,7 +246,7 @@ def _probe(method: str, series: Sequence[Series], folds: int) -> Cost:
     forecast(method, np.resize(short.even(), 12) + np.arange(12), 1, 1)  # what a first call loads is no part of a fit
     middle = sorted(series, key=lambda one: len(one.values))[len(series) // 2]
     began = time.perf_counter()
-    forecast(method, middle.even(), middle.season, middle.horizon, WINDOW)
+    forecast(method, middle.even(), middle.season, middle.horizon, WINDOWS.get(method))
     seconds = (time.perf_counter() - began) * len(series) * (folds + 1)
     return Cost(seconds=seconds, megabytes=sum(one.values.nbytes for one in series) / 1e6)
 

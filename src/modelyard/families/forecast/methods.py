@@ -17,8 +17,9 @@ TITLES = {
     "seasonal_naive": "Seasonal naive",
 }
 """Every method, best bet first: as a brief names it, and as people write it."""
-WINDOW = 300
-"""Latest values a method with parameters learns from, unless six seasons are more."""
+WINDOWS = {"autoces": 600, "autotheta": 600, "autoets": 300}
+"""Latest values a method with parameters learns from, unless six seasons are more: what AutoETS gains from a longer
+past is less than what it costs."""
 _ENOUGH = 8
 """Values below which a method with parameters has nothing to estimate them from."""
 
