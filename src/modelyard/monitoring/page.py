@@ -9,7 +9,7 @@ from modelyard.core.markup import Block, Details, Document, Facts, Heading, List
 from modelyard.monitoring.alarm import Alarm
 from modelyard.monitoring.drift import ACTION, FALSE_DISCOVERIES, FLOOR, WARNING, ColumnDrift
 from modelyard.monitoring.pictures import picture
-from modelyard.monitoring.watch import Drift
+from modelyard.monitoring.watch import Drift, p_text
 
 _PICTURES = 20
 
@@ -77,8 +77,8 @@ def _columns(found: Drift) -> list[Block]:
             literal(c.name),
             f"{c.values.psi:.3f}",
             f"{c.values.corrected:.3f}",
-            _p(c.values.p_value) if c.values.test == "ks" else "",
-            _p(c.values.p_value) if c.values.test == "chi2" else "",
+            p_text(c.values.p_value).removeprefix("= ") if c.values.test == "ks" else "",
+            p_text(c.values.p_value).removeprefix("= ") if c.values.test == "chi2" else "",
             f"{c.missing_then:.1%}",
             f"{c.missing_now:.1%}",
             _worst(c),
@@ -128,7 +128,3 @@ def _method(found: Drift) -> list[Block]:
             ],
         )
     ]
-
-
-def _p(value: float) -> str:
-    return "< 1e-15" if value < 1e-15 else f"{value:.2g}"

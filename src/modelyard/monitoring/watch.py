@@ -147,6 +147,11 @@ def reference_profile(bundle: Bundle) -> Profile:
     return Profile(profile.rows, tuple(c for c in profile.columns if c.name not in times))
 
 
+def p_text(value: float) -> str:
+    """Return a p-value as a reader wants it: exact digits mean nothing where it is tiny."""
+    return "< 1e-15" if value < 1e-15 else f"= {value:.2g}"
+
+
 def _bundle(source: Release | Bundle | str | Path) -> Bundle:
     if isinstance(source, Bundle):
         return source
@@ -161,7 +166,7 @@ def _column(column: ColumnDrift) -> Iterator[Alarm]:
 
 
 def _drift(column: ColumnDrift, found: Shift, verdict: Severity) -> Alarm:
-    evidence = f"PSI* {found.corrected:.3f} (raw {found.psi:.3f}), {_TESTS[found.test]} p = {found.p_value:.2g}"
+    evidence = f"PSI* {found.corrected:.3f} (raw {found.psi:.3f}), {_TESTS[found.test]} p {p_text(found.p_value)}"
     predicted = column.name == PREDICTION
     what = "The predictions drifted" if predicted else f"'{column.name}' drifted"
     do = {
@@ -180,7 +185,7 @@ def _missing(column: ColumnDrift, found: Shift, verdict: Severity) -> Alarm:
     return Alarm(
         "missing", verdict, column.name, found.corrected, _LIMITS[verdict],
         f"'{column.name}' is missing in {column.missing_now:.1%} of rows, {column.missing_then:.1%} in the reference "
-        f"(PSI* {found.corrected:.3f}, p = {found.p_value:.2g}).",
+        f"(PSI* {found.corrected:.3f}, p {p_text(found.p_value)}).",
         "Ask whoever fills the column what changed.",
         "missing",
     )  # fmt: skip
