@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def compare(yard: Workspace, one: Record, other: Record) -> dict[str, Any]:
     gain, why = _gain(yard, (one, other), briefs[0], reports)
     return {
         "runs": [one.name, other.name],
-        "asked": _differences(*({k: v for k, v in to_plain(b).items() if k != "source"} for b in briefs)),
+        "asked": _differences(*(to_plain(replace(b, source="")) for b in briefs)),
         "reports": [to_plain(r.estimate) | {"target_met": r.target_met, "on": r.on} for r in reports],
         "gain": gain,
         "why": why,

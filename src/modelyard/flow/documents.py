@@ -14,6 +14,7 @@ from modelyard.data.finding import Finding
 from modelyard.evaluation.document import evaluation_document
 from modelyard.evaluation.report import Report
 from modelyard.flow.export import alert_rules, ci_workflow, export_all
+from modelyard.flow.watch import write_runbooks
 from modelyard.flow.workspace import Workspace
 from modelyard.monitoring.document import monitoring_document
 from modelyard.monitoring.runbooks import runbooks
@@ -70,6 +71,7 @@ def write_documents(
     rehearsal = rehearse(bundle)
     needs = capacity(bundle, rehearsal.microseconds)
     files = export_all(bundle, folder / "deployment", needs=needs)
+    write_runbooks(bundle, folder)
     registry = Registry(yard.registry)
     name = bundle.manifest.name
     releases = registry.releases(name)
