@@ -107,7 +107,8 @@ def test_intervals_hold_the_untouched_rows_of_m4(m4, fitted):
     asked = zip(m4.test.frame["series"], m4.test.frame["date"].dt.epoch("us"), strict=True)
     at = np.array([place[pair] for pair in asked])
     truth = m4.test.truth()
-    for coverage, least, most in ((80, 0.68, 0.93), (95, 0.88, 1.0)):
+    # The errors of one series go together, so these are 16 draws more than 180: hence the room left.
+    for coverage, least, most in ((80, 0.62, 0.98), (95, 0.85, 1.0)):
         low, high = (arrays[f"{side}_{coverage}"][at[:, 0], at[:, 1]] for side in ("low", "high"))
         assert least <= np.mean((truth >= low) & (truth <= high)) <= most
 
