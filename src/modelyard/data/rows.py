@@ -171,7 +171,8 @@ def _booleans(series: pl.Series, first_row: int) -> pl.Series:
         return series
     if series.dtype.is_numeric():
         truth = pl.Series(series.name, series == 1)
-        wrong = (~series.is_in([0, 1])).fill_null(False)
+        # Not is_in([0, 1]): polars does not look for 1.0 among whole numbers.
+        wrong = pl.Series(series.name, ((series != 0) & (series != 1)).fill_null(False))
     else:
         lowered = series.cast(pl.String).str.to_lowercase()
         truth = pl.Series(series.name, lowered.is_in(["true", "1", "yes"]))
