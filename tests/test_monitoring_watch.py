@@ -76,7 +76,7 @@ def test_a_shifted_column_and_the_predictions_it_moves(bundle):
 
 def test_a_small_shift_is_watched_once_two_windows_show_it(bundle):
     def week(seed):
-        return rows(6_000, seed).with_columns(income=pl.col("income") * 0.93)
+        return rows(6_000, seed).with_columns(income=pl.col("income") * 0.96)
 
     assert watch(bundle, week(3)) == ()
     raised = watch(bundle, week(3), previous=week(4))
@@ -156,7 +156,7 @@ def _log(folder, weeks):
 
 
 def test_a_prediction_log_is_two_windows(bundle, tmp_path):
-    small = [rows(6_000, seed).with_columns(income=pl.col("income") * 0.93) for seed in (3, 4)]
+    small = [rows(6_000, seed).with_columns(income=pl.col("income") * 0.96) for seed in (3, 4)]
     folder = _log(tmp_path / "log", [(0, small[0]), (3, rows(10, 9)), (9, small[1]), (40, rows(500, 5))])
     found = compare(bundle, folder)
     assert (found.rows, found.before) == (6_010, 6_000)

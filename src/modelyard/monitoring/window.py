@@ -74,15 +74,17 @@ class Window:
 
     def add(self, piece: pl.DataFrame, text: bool = False) -> None:
         """Count a piece of a table; `text` says that every value is a string still, as read from a CSV."""
-        self.rows += piece.height
+        height = piece.height
+        self.rows += height
         if not text:
             piece = natural(piece.select([c for c in piece.columns if c in self._features]), text=False)[0]
         present = [name for name in self._features if name in piece.columns]
         for name in self._features:
             if name not in present:
-                self._note("absent", name, piece.height)
+                self._note("absent", name, height)
         frame = pl.DataFrame([self._typed(piece[name], self._features[name]) for name in present])
-        counted = profile(Dataset(frame, self._bundle.schema, ""), self._answers(frame), like=self._reference)
+        with np.errstate(over="ignore", invalid="ignore"):  # moments of absurd numbers; their counts are what matters
+            counted = profile(Dataset(frame, self._bundle.schema, ""), self._answers(frame), like=self._reference)
         for column in counted.columns:
             held = self._held.get(column.name)
             both = Profile(0, (column,))
@@ -105,6 +107,8 @@ class Window:
             bad = series.filter(~fits)
             self._note("value", column.name, bad.len(), bad.unique(maintain_order=True).head(_SHOWN).to_list())
             series = pl.select(pl.when(fits).then(series).alias(series.name)).to_series()
+        if series.null_count() == series.len():
+            series = series.clear(series.len()).cast(pl.String)  # without values it is of any type
         typed = convert(series, column)
         if column.kind == "number":
             self._beyond(column.name, typed.drop_nulls())
