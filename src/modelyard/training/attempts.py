@@ -77,10 +77,10 @@ class Attempts:
         pace = self._taken / self._expected if self._expected > 0 else 1.0
         return candidate.cost.seconds * min(4.0, max(0.5, pace))
 
-    def affordable(self, candidate: Candidate, share: float = 1.0) -> bool:
-        """Say whether a candidate fits into what is left of a share of the budget, or is done already."""
+    def affordable(self, candidate: Candidate, seconds: float, share: float) -> bool:
+        """Say whether so many seconds are left of a share of the budget, or the candidate is done already."""
         left = self.clock.budget * share - self.clock.spent
-        return self.seconds(candidate) <= left or self.steps.find(candidate) is not None
+        return seconds <= left or self.steps.find(candidate) is not None
 
     def skip(self, candidate: Candidate) -> None:
         """Note that there was no time for a candidate."""
@@ -204,6 +204,7 @@ class Attempts:
             Entry(candidate.name, candidate.title, candidate.parameters, float("nan"), 0.0, seconds, note)
         )
         if seconds > 0:
+            self._show()
             self.tracker.trial(candidate.name, candidate.parameters, {"seconds": seconds}, {})
 
     def rank(self, fitted: Fitted) -> float:

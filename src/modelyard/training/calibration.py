@@ -11,6 +11,8 @@ from modelyard.core.optional import need
 from modelyard.data.dataset import Floats, Fold, Ints
 from modelyard.training.loss import Link, Loss
 
+CELLS = 200_000
+"""Rows times outputs a calibration is fitted on."""
 _PARTS = 5
 
 
@@ -90,20 +92,45 @@ def fit_calibration(raw: Floats, loss: Loss) -> Calibration:
     Guo, Pleiss, Sun and Weinberger (2017). On calibration of modern neural networks. ICML.
     """
     minimize = need("scipy.optimize", "train", "Calibration").minimize
-    n, outputs = raw.shape
-    codes = loss.truth.astype(np.int64)
+    rows = _some_rows(*raw.shape)
+    known, seen = raw[rows], loss.take(rows)
+    codes = seen.truth.astype(np.int64)
+    outputs = raw.shape[1]
     target = codes[:, None].astype(np.float64) if outputs == 1 else np.eye(outputs)[codes]
+    weight = seen.weights[:, None]
 
-    def objective(x: Floats) -> tuple[float, Floats]:
-        z = np.exp(x[0]) * raw + x[1:]
-        slack = loss.weights[:, None] * (_probabilities(z) - target)
-        gradient = np.concatenate([[np.sum(slack * raw) * np.exp(x[0])], slack.sum(axis=0)]) + x
-        return float(n * loss(z) + 0.5 * np.sum(x * x)), gradient
+    def objective(x: Floats) -> float:
+        return float(len(rows) * seen(np.exp(x[0]) * known + x[1:]) + 0.5 * np.sum(x * x))
 
-    found = minimize(
-        objective, np.zeros(1 + outputs), jac=True, method="L-BFGS-B", bounds=[(-4.0, 4.0), *[(None, None)] * outputs]
-    )
+    def gradient(x: Floats) -> Floats:
+        scaled = np.exp(x[0]) * known
+        slack = weight * (_probabilities(scaled + x[1:]) - target)
+        return np.concatenate([[np.sum(slack * scaled)], slack.sum(axis=0)]) + x
+
+    def hessian(x: Floats) -> Floats:
+        scaled = np.exp(x[0]) * known
+        p = _probabilities(scaled + x[1:])
+        among = weight * p
+        if outputs == 1:
+            spread = among * (1 - p) * scaled
+            offsets = np.array([[np.sum(among * (1 - p))]])
+        else:
+            spread = among * (scaled - np.sum(p * scaled, axis=1, keepdims=True))
+            offsets = np.diag(among.sum(axis=0)) - among.T @ p
+        slope = np.sum(spread * scaled) + np.sum(weight * (p - target) * scaled)
+        cross = spread.sum(axis=0)
+        return np.asarray(np.block([[slope, cross], [cross[:, None], offsets]]) + np.eye(1 + outputs))
+
+    found = minimize(objective, np.zeros(1 + outputs), jac=gradient, hess=hessian, method="trust-exact")
     return Calibration(float(np.exp(found.x[0])), tuple(float(b) for b in found.x[1:]))
+
+
+def _some_rows(rows: int, outputs: int) -> Ints:
+    """Return the rows that are looked at: a handful of figures is settled by far fewer than a large table has."""
+    most = max(1, CELLS // outputs)
+    if rows <= most:
+        return np.arange(rows, dtype=np.int64)
+    return np.sort(np.random.default_rng(rows).choice(rows, most, replace=False)).astype(np.int64)
 
 
 def _probabilities(z: Floats) -> Floats:

@@ -42,8 +42,10 @@ def search(attempts: Attempts) -> int:
         return 0
     studies = [_Study(base, attempts) for base in bases]
     for number in range(limit):
-        study = studies[number % len(studies)]
-        if not study.trial(attempts, number + 1, limit):
+        each = max(float(np.mean([study.seconds for study in studies])), 1e-3)
+        affordable = (SHARE * attempts.clock.budget - attempts.clock.spent) / each
+        attempts.planned = len(attempts.entries) + max(1, min(limit - number, int(affordable)))
+        if not studies[number % len(studies)].trial(attempts, number + 1):
             return number
     return limit
 
@@ -73,18 +75,19 @@ class _Study:
             trial = self._optuna.create_trial(params=start, distributions=self._ranges, value=attempts.rank(base))
             self._study.add_trial(trial)
 
-    def trial(self, attempts: Attempts, number: int, limit: int) -> bool:
+    @property
+    def seconds(self) -> float:
+        """Seconds a trial takes on average."""
+        return float(np.mean(self._seconds))
+
+    def trial(self, attempts: Attempts, number: int) -> bool:
         """Make one trial; False when there is no time for it."""
         seed = derive_seed(attempts.plan.brief.seed, "search", self._base.name, number)
         self._study.sampler = self._optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)
         asked = self._study.ask(self._ranges)
         candidate = self._candidate(asked.params, number)
-        if not attempts.affordable(candidate, SHARE):
+        if not attempts.affordable(candidate, self.seconds, SHARE):
             return False
-        expected = float(np.mean(self._seconds))
-        attempts.planned = len(attempts.entries) + min(
-            limit - number + 1, 1 + int(SHARE * attempts.clock.left / max(expected, 1e-3))
-        )
 
         def prune(fold: int, loss: float) -> bool:
             with warnings.catch_warnings():
@@ -113,7 +116,7 @@ class _Study:
             parameters={**self._base.parameters, **chosen},
             space={},
             reason=f"trial {number} of the search around {self._base.name}",
-            cost=Cost(float(np.mean(self._seconds)), self._base.cost.megabytes),
+            cost=Cost(self.seconds, self._base.cost.megabytes),
         )
 
     def _distribution(self, range_: Range) -> Any:

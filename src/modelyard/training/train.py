@@ -148,7 +148,7 @@ def _explore(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:
     """Fit the portfolio, search, and choose the members with their weights."""
     for candidate in attempts.plan.candidates:
         first = not attempts.fitted
-        if first or attempts.affordable(candidate, _PORTFOLIO_SHARE):
+        if first or attempts.affordable(candidate, attempts.seconds(candidate), _PORTFOLIO_SHARE):
             attempts.fit(candidate, to_the_end=first)
         else:
             attempts.skip(candidate)
