@@ -182,6 +182,12 @@ def test_impossible_split(desk):
     refused(desk.plan(), "who")
 
 
+def test_rule_over_a_column_that_is_not_there(desk):
+    table().write_csv(desk.folder / "t.csv")
+    desk.brief("rule: blood-pressure > 140")
+    refused(desk.plan(), "blood", "backticks")
+
+
 def test_unknown_verb_and_option(desk):
     refused(desk.run("devlop"), "Did you mean 'develop'?")
     refused(desk.run("plan", "--no-such-option"), "--no-such-option")

@@ -38,13 +38,10 @@ class Schema:
 
     @property
     def features(self) -> tuple[Column, ...]:
-        """The columns a row must bring: features, a date that is the time column, and for a forecast its series."""
-        wanted = {"feature", "time"} | ({"group"} if self.task == "forecast" else set())
-        return tuple(
-            c
-            for c in self.columns
-            if c.role in wanted and (c.role != "time" or c.kind == "date" or self.task == "forecast")
-        )
+        """The columns a row must bring: features and a date that is the time column; for a forecast, series and time."""
+        if self.task == "forecast":
+            return tuple(c for c in self.columns if c.role in {"group", "time"})
+        return tuple(c for c in self.columns if c.role == "feature" or (c.role == "time" and c.kind == "date"))
 
     @property
     def label(self) -> Column | None:

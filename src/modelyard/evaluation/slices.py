@@ -31,7 +31,7 @@ def slices(evidence: Evidence, metric: Metric, importance: tuple[Importance, ...
     sensitive = [c for c in schema.columns if c.sensitive and c.name in columns and c.role != "label"]
     top = [i.column for i in importance if i.low > 0][:_TOP]
     if schema.task == "forecast":
-        top = [c.name for c in schema.features if c.role == "feature" and c.kind in {"category", "boolean"}][:_TOP]
+        top = [c.name for c in schema.columns if c.role == "feature" and c.kind in {"category", "boolean"}][:_TOP]
     names = {c.name for c in sensitive}
     rest = [schema.column(name) for name in top if name in columns and name not in names]
     return tuple(s for column in (*sensitive, *rest) for s in _of_column(evidence, metric, column))

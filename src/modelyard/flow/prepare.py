@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from modelyard.brief.brief import Brief
-from modelyard.core.errors import GateFailed
+from modelyard.brief.rule import Rule
+from modelyard.core.errors import BriefError, GateFailed, did_you_mean
 from modelyard.data.dataset import Dataset, Parts
 from modelyard.data.finding import Finding
 from modelyard.data.findings import findings as look_for_findings
@@ -27,6 +28,7 @@ def prepare(brief: Brief, data: object = None) -> tuple[Dataset, Parts, tuple[Fi
         The whole table, its parts, and what was seen in it, worst first.
     """
     table = data if isinstance(data, Dataset) else read_data(data, brief)
+    _check_rule(brief, table)
     parts = split(table, brief)
     return table, parts, look_for_findings(parts, brief)
 
@@ -49,3 +51,17 @@ def stop_at(findings: tuple[Finding, ...]) -> None:
         do=f"Add each of [{names}] to the brief's data.drop (known only after the outcome)\n"
         "  or to data.keep (known when the prediction is made).",
     )
+
+
+def _check_rule(brief: Brief, table: Dataset) -> None:
+    """Refuse a rule over columns the table does not have, before anything is trained beside it."""
+    if brief.rule is None:
+        return
+    absent = [name for name in Rule.parse(brief.rule).columns if name not in table.frame.columns]
+    if absent:
+        raise BriefError(
+            f"The rule reads a column '{absent[0]}' that the table does not have, or that the brief drops.",
+            where=f"{brief.source}: rule: {brief.rule}",
+            allowed=did_you_mean(absent[0], table.frame.columns),
+            do="A name with other signs than letters, digits and _ stands in backticks: `blood-pressure` > 140",
+        )

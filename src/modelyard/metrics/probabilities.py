@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from modelyard.metrics.metric import Context, Floats, Scorer, Truth
+from modelyard.metrics.metric import Context, Floats, Scorer, Truth, dot
 
 _BINS = 15
 
@@ -74,7 +74,7 @@ def expected_calibration_error(truth: Truth, prediction: Floats, context: Contex
 
 
 def _mean(loss: Floats) -> Scorer:
-    return lambda weights: float(weights @ loss / weights.sum())
+    return lambda weights: float(dot(weights, loss) / weights.sum())
 
 
 def _of_truth(truth: Truth, prediction: Floats) -> Floats:
@@ -123,7 +123,7 @@ class _Ranked:
 class _roc_auc(_Ranked):
     def value(self, hits: Floats, misses: Floats) -> float:
         below = misses.sum() - np.cumsum(misses)
-        return float(hits @ (below + 0.5 * misses) / (hits.sum() * misses.sum()))
+        return float(dot(hits, below + 0.5 * misses) / (hits.sum() * misses.sum()))
 
 
 class _average_precision(_Ranked):
@@ -132,4 +132,4 @@ class _average_precision(_Ranked):
         seen = found + np.cumsum(misses)
         if found[-1] == 0:
             return float("nan")
-        return float(hits @ (found / np.where(seen > 0, seen, 1)) / found[-1])
+        return float(dot(hits, found / np.where(seen > 0, seen, 1)) / found[-1])

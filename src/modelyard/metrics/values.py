@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from modelyard.metrics.metric import Context, Floats, Scorer, Truth
+from modelyard.metrics.metric import Context, Floats, Scorer, Truth, dot
 
 
 def rmse(truth: Truth, prediction: Floats, context: Context) -> Scorer:
@@ -33,11 +33,11 @@ def r2(truth: Truth, prediction: Floats, context: Context) -> Scorer:
     error = (prediction - truth) ** 2
 
     def score(weights: Floats) -> float:
-        spread = weights @ (truth - weights @ truth / weights.sum()) ** 2
+        spread = dot(weights, (truth - dot(weights, truth) / weights.sum()) ** 2)
         # Rounding leaves a constant truth a spread of about 1e-32 of its square.
-        if spread <= 1e-24 * (weights @ truth**2):
+        if spread <= 1e-24 * dot(weights, truth**2):
             return float("nan")
-        return float(1 - weights @ error / spread)
+        return float(1 - dot(weights, error) / spread)
 
     return score
 
@@ -80,15 +80,15 @@ def mase(truth: Truth, prediction: Floats, context: Context) -> Scorer:
     scale = context["scale"]
     known = np.isfinite(scale) & (scale > 0)
     error = np.where(known, np.abs(prediction - truth) / np.where(known, scale, 1), 0.0)
-    return lambda weights: float(weights @ error / weights[known].sum())
+    return lambda weights: float(dot(weights, error) / weights[known].sum())
 
 
 def _mean(loss: Floats) -> Scorer:
-    return lambda weights: float(weights @ loss / weights.sum())
+    return lambda weights: float(dot(weights, loss) / weights.sum())
 
 
 def _root_mean(loss: Floats) -> Scorer:
-    return lambda weights: float(weights @ loss / weights.sum()) ** 0.5
+    return lambda weights: float(dot(weights, loss) / weights.sum()) ** 0.5
 
 
 def _defined_where(loss: Floats) -> Scorer:
