@@ -39,7 +39,7 @@ def test_it_names_split_calibration_search_and_how_to_do_it_again(made):
     run, parts, document = made
     text = document.markdown()
     assert run.plan.fingerprint in text
-    assert parts.split.reason in text
+    assert parts.split.reason.capitalize() in text
     assert "4 trials" in text
     assert "--replay recipe.json" in text
     if run.blend.scale != 1.0:

@@ -214,11 +214,13 @@ def test_a_replayed_recipe_is_the_same_blend(task, tmp_path):
     run = train(plan, parts, family=Toy())
     write_recipe(run, tmp_path)
     recipe = read_recipe(tmp_path / "recipe.json")
-    again = train(plan, parts, family=Toy(), replay=recipe)
+    resized = plan_of(data, (candidate("plain", rate=0.1),), trials=4)  # another probe, another plan
+    again = train(resized, parts, family=Toy(), replay=recipe)
     assert (again.blend.scale, again.blend.offset) == (run.blend.scale, run.blend.offset)
     assert again.answers.tobytes() == run.answers.tobytes()
     assert again.score == run.score
     assert len(again.leaderboard) == len(run.blend.members)
+    assert again.plan.candidates == run.plan.candidates
     for (ours, w), (theirs, v) in zip(run.blend.members, again.blend.members, strict=True):
         assert (w, ours.texts, ours.rounds) == (v, theirs.texts, theirs.rounds)
         assert ours.scores.tobytes() == theirs.scores.tobytes()

@@ -22,7 +22,7 @@ from modelyard.families.fitted import Candidate
 from modelyard.metrics.find import metric as find_metric
 from modelyard.selection.plan import Plan
 from modelyard.selection.prices import VARIABLE
-from modelyard.selection.show import cost_line, duration, memory, price_text, question
+from modelyard.selection.show import cost_line, duration, memory, price_text, question, sentence
 
 if TYPE_CHECKING:
     from modelyard.evaluation.report import Report
@@ -33,6 +33,14 @@ _LINKS = {
     "multiclass": "softmax: probabilities",
     "regression": "value",
     "forecast": "forecast",
+}
+_SEVERAL = {
+    "number": "numbers",
+    "category": "categories",
+    "boolean": "booleans",
+    "date": "dates",
+    "text": "texts",
+    "id": "ids",
 }
 
 
@@ -87,7 +95,7 @@ def _answer(plan: Plan, run: Run | None, report: Report | None) -> list[Block]:
         after = f" Then {others}, and a weighted sum of the best." if others else ""
         return [
             asked,
-            Text(f"**First bet: {literal(first.title)}.** {literal(_sentence(first.reason))}{literal(after)}"),
+            Text(f"**First bet: {literal(first.title)}.** {literal(sentence(first.reason))}{literal(after)}"),
             Facts([("Cost", cost_line(plan)), ("Doubts", _count(plan))]),
         ]
     title = find_metric(plan.metric).title
@@ -103,14 +111,15 @@ def _answer(plan: Plan, run: Run | None, report: Report | None) -> list[Block]:
         blocks.append(Text(f"{text} Out-of-fold {title} {run.score:.4g}; {best}."))
     chosen = next((c for c in plan.candidates if c.title == next(iter(shares(run)))), None)
     if chosen is not None:
-        blocks.append(Text(f"Why {literal(chosen.title)}: {literal(_sentence(chosen.reason))}"))
+        blocks.append(Text(f"Why {literal(chosen.title)}: {literal(sentence(chosen.reason))}"))
     if report is not None:
         e = report.estimate
         where = "untouched rows" if report.on == "test" else "rows, out-of-fold"
         worth = f"{title} {e.value:.4g} [{e.low:.4g}, {e.high:.4g}] on {report.rows:,} {where}"
         kind = {"yes": "good", "no": "bad"}.get(report.target_met, "warn")
-        met = {"yes": "met", "no": "missed", "inconclusive": "not decided"}[report.target_met]
-        blocks.append(Note(kind, f"Target {met}: {worth}."))  # type: ignore[arg-type]
+        asked_of = "Target met" if report.targets else "Better than the best baseline"
+        met = {"yes": "yes", "no": "no", "inconclusive": "not decided"}[report.target_met]
+        blocks.append(Note(kind, f"{asked_of}: {met}. {worth}."))  # type: ignore[arg-type]
     return blocks
 
 
@@ -118,7 +127,7 @@ def _diagram(plan: Plan, run: Run | None) -> Diagram:
     kinds: dict[str, int] = {}
     for column in plan.schema.features:
         kinds[column.kind] = kinds.get(column.kind, 0) + 1
-    columns = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+    columns = ", ".join(f"{n} {kind if n == 1 else _SEVERAL[kind]}" for kind, n in kinds.items())
     nodes = [("data", f"{plan.rows:,} rows\n{columns}")]
     edges: list[tuple[str, str, str]] = []
     before = "data"
@@ -167,7 +176,7 @@ def _candidates(plan: Plan, run: Run | None) -> list[Block]:
     return [
         Heading("Candidates"),
         Text("In the order they are fitted; the probe's word on time decides which fit into the budget."),
-        Table(columns, rows),
+        Table(columns, rows, "rllrrrr"[: len(columns)]),
         *([Text(searched.strip())] if trials else []),
     ]
 
@@ -244,7 +253,3 @@ def _doubts(plan: Plan) -> list[Block]:
 
 def _count(plan: Plan) -> str:
     return f"{len(plan.doubts)}, below" if plan.doubts else "none"
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"

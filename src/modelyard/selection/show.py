@@ -80,6 +80,11 @@ def memory(cost: Cost) -> str:
     return f"{cost.megabytes:.0f} MB" if cost.megabytes < 1000 else f"{cost.megabytes / 1000:.1f} GB"
 
 
+def sentence(text: str) -> str:
+    """Return a reason as a sentence: a capital letter first, a full stop last."""
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
+
+
 def _block(name: str, items: Sequence[str], indent: int = 0) -> list[str]:
     lines: list[str] = []
     for item in items:

@@ -24,7 +24,7 @@ from modelyard.families.fitted import Fitted
 from modelyard.metrics.find import metric as find_metric
 from modelyard.metrics.metric import Metric
 from modelyard.selection.document import parameter_text, shares
-from modelyard.selection.show import duration
+from modelyard.selection.show import duration, sentence
 from modelyard.training.loss import Loss
 from modelyard.training.run import Entry, Run
 from modelyard.training.search import TRIAL
@@ -118,13 +118,13 @@ def _validation(run: Run, parts: Parts) -> list[Block]:
     )
     return [
         Heading("Validation"),
-        Text(f"{literal(parts.split.reason)} {after}"),
+        Text(f"{literal(sentence(parts.split.reason))} {after}"),
         Facts(
             [
                 ("Strategy", parts.split.strategy),
                 ("Development", f"{len(parts.development):,} rows"),
                 ("Untouched", f"{test:,} rows" if test else "none: the estimate is out-of-fold"),
-                ("Gap", f"{parts.split.gap:g}" if parts.split.forward else "–"),
+                *([("Gap", f"{parts.split.gap:g}")] if parts.split.forward else []),
                 ("Data", f"`{run.plan.fingerprint}` (SHA-256 over all bytes)"),
                 ("Seed", str(run.plan.brief.seed)),
             ]

@@ -79,6 +79,7 @@ def write_recipe(run: Run, folder: Path) -> Path:
         "seed": run.plan.brief.seed,
         "family": run.plan.family,
         "metric": run.plan.metric,
+        "candidates": run.plan.candidates,
         "members": [Member(fitted.candidate, fitted.rounds, weight) for fitted, weight in run.blend.members],
         "link": run.blend.link,
         "scale": run.blend.scale,
@@ -112,6 +113,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
         if data["path"] is not None:
             data["path"] = str((path.absolute().parent / data["path"]).resolve())
         recipe_members(recipe)
+        msgspec.convert(recipe["candidates"], tuple[Candidate, ...])
     except (OSError, KeyError, TypeError, msgspec.MsgspecError) as error:
         raise TrainingError(
             "The recipe cannot be read.",
@@ -130,6 +132,11 @@ def recipe_members(recipe: Mapping[str, Any]) -> tuple[Member, ...]:
         If one lacks a field.
     """
     return msgspec.convert(recipe["members"], tuple[Member, ...])
+
+
+def recipe_plan(recipe: Mapping[str, Any], plan: Plan) -> Plan:
+    """Return the plan with the candidates the recipe's run considered; a family sizes them by the machine's pace."""
+    return replace(plan, candidates=msgspec.convert(recipe["candidates"], tuple[Candidate, ...]))
 
 
 def check_recipe(recipe: Mapping[str, Any], plan: Plan) -> None:

@@ -27,7 +27,7 @@ from modelyard.training.clock import Clock
 from modelyard.training.ensemble import greedy_weights
 from modelyard.training.environment import commit, environment
 from modelyard.training.loss import LINKS, Loss
-from modelyard.training.recipe import check_recipe, recipe_members
+from modelyard.training.recipe import check_recipe, recipe_members, recipe_plan
 from modelyard.training.run import Entry, Run
 from modelyard.training.search import search
 from modelyard.training.steps import Steps
@@ -97,7 +97,7 @@ def train(
         blind = parts.blind()
         metric = find_metric(plan.metric)
         steps = Steps(folder, plan, blind)
-        plan = plan if replay is not None else steps.resume(plan)
+        plan = steps.resume(plan) if replay is None else recipe_plan(replay, plan)
         attempts = Attempts(
             plan, blind, family or family_named(plan.family), metric,
             Loss.of(plan.schema.task, metric, blind.development),
