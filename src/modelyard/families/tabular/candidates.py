@@ -34,7 +34,7 @@ LIKELY = 0.5
 """Share of the most rounds a fit is reckoned to take."""
 BUDGET_SHARE = 0.5
 """Share of the budget the portfolio may take; the search and the rest have the other part."""
-TREE_MICROSECONDS = 0.02
+TREE_MICROSECONDS = 0.03
 """Time one tree adds to one answer of the merged graph."""
 LATENCY_SHARE = 0.3
 """Share of the latency limit the forest may take; the request, its checks and the log have the rest."""
@@ -64,7 +64,8 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
     table = read_table(brief, profile, data)
     asked = "".join(c for c in brief.model.lower() if c.isalpha())
     named = {LINEAR, *(kind.algorithm for kind in BOOSTED)} & {asked}  # other words narrow nothing here
-    kinds = [kind for kind in BOOSTED if has(kind.algorithm) and kind.algorithm in (named or {kind.algorithm})]
+    kinds = [kind for kind in BOOSTED if kind.suits(table) and has(kind.algorithm)]
+    kinds = [kind for kind in kinds if not named or kind.algorithm in named]
     probe = Probe(data, brief.seed)
     found = []
     straight = 0.0

@@ -24,6 +24,8 @@ from modelyard.families.tabular.forest import Forest, Tree, plant
 from modelyard.families.tabular.inputs import Singles
 
 OBJECTIVE = {"logistic": "Logloss", "softmax": "MultiClass", "squared": "RMSE"}
+LEAF_STEPS = {"logistic": 5, "softmax": 1, "squared": 1}
+"""Newton steps for each leaf. CatBoost's own choice depends on the most rounds, so that a replay would differ."""
 KEPT = ("features_info", "oblivious_trees", "scale_and_bias")
 """Parts of the JSON model that scores need; the rest names the moment and the machine."""
 
@@ -48,6 +50,7 @@ class CatBoost:
                 "rsm": given["columns"],
                 "border_count": 128,
                 "boosting_type": "Plain",
+                "leaf_estimation_iterations": LEAF_STEPS[request.loss],
                 "boost_from_average": False,
                 "random_seed": request.seed,
                 "thread_count": THREADS,
@@ -67,8 +70,7 @@ class CatBoost:
             file = Path(folder) / "model.json"
             model.save_model(str(file), format="json")
             whole = json.loads(file.read_text())
-        text = json.dumps({name: whole[name] for name in KEPT}, sort_keys=True, separators=(",", ":"))
-        return Boosted(text, rounds, losses(seen, "learn", rounds), losses(seen, "validation", rounds))
+        return Boosted(_plain(whole), rounds, losses(seen, "learn", rounds), losses(seen, "validation", rounds))
 
     def raw(self, text: str, x: Singles) -> Floats:
         """Return scores [n, outputs]."""
@@ -86,6 +88,24 @@ class CatBoost:
             for f in model["features_info"]["float_features"]
         }
         return plant([_tree(tree, left, len(bias)) for tree in model["oblivious_trees"]])
+
+
+def _plain(model: Mapping[str, Any]) -> str:
+    """Return the parts of the JSON model that scores need, free of what trees dropped at the end have left behind."""
+    kept = {name: model[name] for name in KEPT}
+    used: dict[int, set[float]] = {}
+    for tree in kept["oblivious_trees"]:
+        for split in tree["splits"] or ():
+            used.setdefault(split["float_feature_index"], set()).add(split["border"])
+    place: dict[tuple[int, float], int] = {}
+    for feature in kept["features_info"]["float_features"]:
+        feature["borders"] = sorted(used.get(feature["feature_index"], ()))
+        for border in feature["borders"]:
+            place[feature["feature_index"], border] = len(place)
+    for tree in kept["oblivious_trees"]:
+        for split in tree["splits"] or ():
+            split["split_index"] = place[split["float_feature_index"], split["border"]]
+    return json.dumps(kept, sort_keys=True, separators=(",", ":"))
 
 
 class _Guard:

@@ -13,7 +13,7 @@ from modelyard.data.dataset import Dataset, Floats
 from modelyard.encoding.encoding import Encoding
 from modelyard.families.fitted import Blend, Export
 from modelyard.families.tabular.booster import library
-from modelyard.families.tabular.forest import Forest, merge
+from modelyard.families.tabular.forest import Forest, Tree, merge, plant
 from modelyard.families.tabular.graph import LinearPart, build
 from modelyard.families.tabular.inputs import Levels
 from modelyard.families.tabular.layout import Layout, stretch, union_levels
@@ -21,6 +21,9 @@ from modelyard.families.tabular.linear import Linear
 from modelyard.families.tabular.models import Model, load_models
 
 ENDING = {"lightgbm": "txt", "xgboost": "json", "catboost": "json", "linear": "json"}
+_ZERO = np.zeros(1, dtype=np.int64)
+NOTHING = Tree(_ZERO - 1, np.zeros(1, np.float32), _ZERO, _ZERO, _ZERO > 0, _ZERO, _ZERO, np.zeros((1, 1)))
+"""A tree of one leaf that adds nothing: what a blend of constants is made of."""
 
 
 def export(blend: Blend, data: Dataset) -> Export:
@@ -64,7 +67,9 @@ def export(blend: Blend, data: Dataset) -> Export:
         features = np.array([layout.position(p) for p in places], dtype=np.int64)
         placed.append(forest.placed(features, model.present, factor))
         record.update(features=features.tolist(), outputs=model.present.tolist(), factor=factor)
-    whole = merge(placed) if placed or not linears else None
+    if not placed and not linears:
+        placed = [plant([NOTHING])]
+    whole = merge(placed).smallest_first() if placed else None
     part = _linear_part(linears, layout) if linears else None
     columns = [column.name for column in data.schema.features]
     files["members/explain.json"] = canonical_json(

@@ -53,6 +53,29 @@ class Forest:
         moved = np.where(self.feature >= 0, feature[np.maximum(self.feature, 0)], -1) if len(feature) else self.feature
         return replace(self, feature=moved, target=target[self.target], value=self.value * factor)
 
+    def smallest_first(self) -> Forest:
+        """Return the trees in order of their largest leaf: float32 sums stay small, and so exact, until the end."""
+        tree = np.searchsorted(self.roots, self.leaf, side="right") - 1
+        size = np.zeros(len(self.roots))
+        np.maximum.at(size, tree, np.abs(self.value))
+        order = np.argsort(size, kind="stable")
+        ends = np.append(self.roots[1:], len(self.feature))
+        nodes = np.concatenate([np.arange(self.roots[t], ends[t]) for t in order])
+        place = np.empty_like(nodes)
+        place[nodes] = np.arange(len(nodes))
+        counts = (ends - self.roots)[order]
+        return Forest(
+            np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64),
+            self.feature[nodes],
+            self.threshold[nodes],
+            place[self.left[nodes]],
+            place[self.right[nodes]],
+            self.nan_left[nodes],
+            place[self.leaf],
+            self.target,
+            self.value,
+        )
+
     def used(self) -> Ints:
         """Return the features some split asks about, in increasing order."""
         return np.unique(self.feature[self.feature >= 0])

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modelyard.core.errors import FamilyError
 from modelyard.core.optional import need
@@ -20,7 +21,9 @@ from modelyard.families.tabular.forest import Forest, Tree, floor_single, plant
 from modelyard.families.tabular.inputs import Singles
 
 OBJECTIVE = {"logistic": "binary", "softmax": "multiclass", "squared": "regression"}
-MISSING_NONE, MISSING_ZERO, MISSING_NAN = 0, 1, 2
+MISSING_ZERO, MISSING_NAN = 1, 2
+ZERO = np.float32(1e-35)
+"""Numbers this near to zero LightGBM reads as zero."""
 
 
 class LightGBM:
@@ -119,6 +122,13 @@ def _guard(request: Request, lgb: Any) -> Any:
     return stop
 
 
+def _beside_zero(threshold: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Move thresholds off the values that LightGBM reads as zero, so that those fall where zero falls."""
+    below = np.nextafter(-ZERO, np.float32(-np.inf))
+    moved = np.where((threshold >= -ZERO) & (threshold < 0), below, threshold)
+    return np.where((moved >= 0) & (moved < ZERO), ZERO, moved).astype(np.float32)
+
+
 def _fields(block: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
 
@@ -141,7 +151,7 @@ def _tree(block: str, target: int) -> Tree:
             raise FamilyError("A LightGBM tree treats zero as missing, which the graph has no node for.")
         border = np.array(fields["threshold"].split(), dtype=np.float64)
         feature[:inner] = np.array(fields["split_feature"].split(), dtype=np.int64)
-        threshold[:inner] = floor_single(border)
+        threshold[:inner] = _beside_zero(floor_single(border))
         nan_left[:inner] = np.where(missing == MISSING_NAN, (kind & 2) > 0, border >= 0.0)
         for side, name in ((left, "left_child"), (right, "right_child")):
             child = np.array(fields[name].split(), dtype=np.int64)

@@ -28,6 +28,8 @@ FEWEST = 5
 """Rows a level needs for a weight of its own."""
 PATH = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4)
 """Strengths of the ridge penalty on the mean loss, tried from strong to weak."""
+LEAST_SPREAD = 1e-30
+"""Deviation under which, or over whose inverse, a number is left out."""
 WORTH = 1e-3
 """Share of the loss that two steps of the path must take off for a third to be tried."""
 ROWS_TIMES_WEIGHTS = 3_000_000
@@ -99,7 +101,8 @@ class Design:
         self.mean = (np.nansum(drawn, axis=0) / count).astype(np.float32)
         centred = np.where(gone, 0.0, drawn - self.mean)
         spread = np.sqrt(np.square(centred).sum(axis=0) / count)
-        self.spread = np.where(spread > 0, spread, 1.0)
+        # What varies by less, or more, has no weight that float32 can hold: infinity as its spread leaves it out.
+        self.spread = np.where((spread > LEAST_SPREAD) & (spread < 1 / LEAST_SPREAD), spread, np.inf)
         self.gaps = gone.any(axis=0)
         self.places = [_places(c, s) for c, s in zip(inputs.codes.T, sizes, strict=True)]
 

@@ -18,6 +18,10 @@ from modelyard.families.tabular.cores import usable_cores
 
 ROWS_PER_PARAMETER = 10
 """A model may have one parameter for so many rows."""
+MANY = 10_000
+"""Rows from which large trees find enough to split."""
+WIDE = 96
+"""Leaves of a large tree."""
 RARE = 0.4
 """A class below this part of an even share makes the search try class weights."""
 
@@ -79,6 +83,11 @@ class Kind:
     title: str
     why: str
     extra: bool = False
+    wide: bool = False
+
+    def suits(self, table: Table) -> bool:
+        """Say whether the rows are enough for large trees, or so few that random thresholds are worth a try."""
+        return not (self.wide and table.rows < MANY) and not (self.extra and table.rows >= MANY)
 
     def parameters(self, table: Table) -> dict[str, Any]:
         """Return what it starts from; rate, rounds and seconds are settled with the budget."""
@@ -93,8 +102,10 @@ class Kind:
             "seconds": 60,
             **({} if table.task == "regression" else {"balanced": False}),
         }
+        if self.wide:
+            shared["columns"] = 0.5 if table.numbers + table.categories > 4 else 1.0
         if self.algorithm == "lightgbm":
-            return {**shared, "leaves": table.leaves, "depth": -1, "extra": self.extra}
+            return {**shared, "leaves": WIDE if self.wide else table.leaves, "depth": -1, "extra": self.extra}
         return {**shared, "depth": table.depth}
 
 
@@ -106,8 +117,15 @@ BOOSTED = (
         "lightgbm-extra",
         "lightgbm",
         "LightGBM, extra trees",
-        "random thresholds, whose errors differ most from the others'",
+        "random thresholds, which overfit less where rows are few",
         extra=True,
+    ),
+    Kind(
+        "lightgbm-wide",
+        "lightgbm",
+        "LightGBM, large trees",
+        f"trees of {WIDE} leaves on half the columns each, for what many rows can tell apart",
+        wide=True,
     ),
 )
 

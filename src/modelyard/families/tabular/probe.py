@@ -75,7 +75,7 @@ class Probe:
         self._time(parameters, small, 1)  # the first booster of a process also starts threads
         slow, fast = (self._round(parameters, rows) for rows in (large, small))
         per_row = max(slow - fast, 0.0) / max(large - small, 1)
-        return Pace(max(slow - per_row * large, 1e-5), per_row)
+        return Pace(max(slow - per_row * large, 0.0), per_row)
 
     def linear_seconds(self, rows: float) -> float:
         """Return the seconds of one linear fit: measured passes over the data, times the passes a path takes."""
@@ -92,7 +92,7 @@ class Probe:
     def _round(self, parameters: Mapping[str, Any], rows: int) -> float:
         """Return the seconds of one round: the quicker of two tries, since others may be using the machine."""
         many, one = (min(self._time(parameters, rows, n) for _ in range(2)) for n in (ROUNDS, 1))
-        return max(many - one, 1e-5) / (ROUNDS - 1)
+        return max(many - one, 0.2 * many) / (ROUNDS - 1)
 
     def _time(self, parameters: Mapping[str, Any], rows: int, rounds: int) -> float:
         s = self._sample

@@ -1,0 +1,126 @@
+"""Small tables with everything a tabular model can stumble over, and candidates quick enough for tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import polars as pl
+
+from modelyard.brief.brief import Brief, Budget, DataBrief, Validation
+from modelyard.data.dataset import Dataset, Parts
+from modelyard.data.read import read_data
+from modelyard.data.splitting import split
+from modelyard.encoding.encoding import Encoding
+from modelyard.families.fitted import Blend, Candidate, Cost, Export, Fitted
+from modelyard.families.tabular.tabular import Tabular
+
+TASKS = ("binary", "multiclass", "regression")
+LINK = {"binary": "logistic", "multiclass": "softmax", "regression": "identity"}
+SHARED = {
+    "learning_rate": 0.2,
+    "rounds": 25,
+    "min_child_weight": 1.0,
+    "l2": 1.0,
+    "subsample": 0.8,
+    "columns": 0.8,
+    "seconds": 120,
+}
+PARAMETERS = {
+    "linear": {},
+    "lightgbm": {**SHARED, "leaves": 12},
+    "xgboost": {**SHARED, "depth": 4},
+    "catboost": {**SHARED, "depth": 4},
+}
+LIBRARIES = tuple(PARAMETERS)
+
+
+def frame(task: str, rows: int = 320, *, seed: int = 0, numbers: bool = True, strings: bool = True) -> pl.DataFrame:
+    """Return numbers of all sizes, some missing, one constant; categories few and many, some missing; a label."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, 5))
+    city = rng.integers(0, 30, rows)
+    colour = rng.integers(0, 4, rows)
+    signal = x[:, 0] + np.abs(x[:, 1]) + 0.7 * x[:, 2] + (colour == 1) + (city % 3 == 0) + rng.normal(0, 0.4, rows)
+    label = {
+        "binary": np.where(signal > 1.4, "yes", "no"),
+        "multiclass": np.array(["low", "mid", "high"])[np.digitize(signal, [0.9, 2.0])],
+        "regression": 20.0 + 3.0 * signal,
+    }[task]
+    gone = rng.random((rows, 2)) < 0.15
+    columns: dict[str, object] = {}
+    if numbers:
+        columns |= {
+            "plain": x[:, 0],
+            "holes": [None if g else v for g, v in zip(gone[:, 0], x[:, 1], strict=True)],
+            "huge": x[:, 2] * 1e29,
+            "tiny": x[:, 3] * 1e-41,
+            "counts": np.round(x[:, 4] * 3),
+        }
+    if strings:
+        columns |= {
+            "colour": [None if g else "rød blå grøn hvit".split()[c] for g, c in zip(gone[:, 1], colour, strict=True)],
+            "city": [f"city {c}" for c in city],
+        }
+    return pl.DataFrame({**columns, "label": label})
+
+
+def brief(task: str, **data: object) -> Brief:
+    return Brief(
+        task=task,
+        data=DataBrief(label="label", positive="yes" if task == "binary" else None, **data),
+        validation=Validation(folds=3),
+        budget=Budget(seconds=30),
+    )
+
+
+def parts(task: str, table: pl.DataFrame | None = None, **data: object) -> Parts:
+    asked = brief(task, **data)
+    return split(read_data(frame(task) if table is None else table, asked), asked)
+
+
+def candidate(algorithm: str, **parameters: object) -> Candidate:
+    given = {"algorithm": algorithm, **PARAMETERS[algorithm], **parameters}
+    return Candidate(algorithm, "tabular", algorithm, given, {}, "", Cost(0.0, 0.0))
+
+
+def blend(task: str, members: list[Fitted], *, scale: float = 1.0, offset: float = 0.0) -> Blend:
+    outputs = members[0].scores.shape[1]
+    shares = np.arange(1, len(members) + 1) / sum(range(1, len(members) + 1))
+    return Blend(tuple(zip(members, shares.tolist(), strict=True)), LINK[task], scale, (offset,) * outputs)
+
+
+def raw(mixed: Blend, data: Dataset) -> np.ndarray:
+    return sum(weight * Tabular().predict(fitted, data) for fitted, weight in mixed.members)
+
+
+def session(export: Export) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    return ort.InferenceSession(export.files["model.onnx"], options, providers=["CPUExecutionProvider"])
+
+
+def run_graph(running: ort.InferenceSession, data: Dataset) -> np.ndarray:
+    """Answer rows by the graph, shaped as `Blend.answer` shapes them."""
+    numbers, strings = Encoding.of(data.schema).frame(data.frame)
+    given = {i.name: {"numbers": numbers, "strings": strings}[i.name] for i in running.get_inputs()}
+    answer = running.run(["answer"], given)[0].astype(np.float64)
+    if data.schema.task == "binary":
+        np.testing.assert_allclose(answer.sum(axis=1), 1.0, atol=1e-6)
+        return answer[:, 1]
+    return answer[:, 0] if data.schema.task == "regression" else answer
+
+
+def rows_of(data: Dataset, columns: dict[str, list[object]]) -> Dataset:
+    """Return a table of the same schema holding the given features and no label."""
+    kept = {name: dtype for name, dtype in data.frame.schema.items() if name in columns}
+    return replace(data, frame=pl.DataFrame(columns, schema=kept), extras={})
+
+
+def write(export: Export, folder: Path) -> Path:
+    for name, content in export.files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder

@@ -1,0 +1,137 @@
+"""Candidates: what a table calls for, within the brief's budget, latency and size rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from modelyard.brief.brief import Brief, Budget, Latency
+from modelyard.data.profile import profile
+from modelyard.data.read import read_data
+from modelyard.families.fitted import Candidate
+from modelyard.families.tabular import candidates as proposing
+from modelyard.families.tabular.probe import Pace
+from modelyard.families.tabular.tabular import Tabular
+from tabular_cases import TASKS, brief, frame
+
+
+def proposed(asked: Brief, table: pl.DataFrame | None = None) -> tuple[Candidate, ...]:
+    data = read_data(frame(asked.task or "binary", 4_000) if table is None else table, asked)
+    return Tabular().candidates(asked, profile(data), data)
+
+
+@pytest.fixture(autouse=True)
+def steady(monkeypatch):
+    """A machine whose pace does not depend on who else is using it."""
+    monkeypatch.setattr(proposing.Probe, "pace", lambda self, parameters: Pace(1e-3, 1e-7))
+    monkeypatch.setattr(proposing.Probe, "linear_seconds", lambda self, rows: 0.1)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_kind_is_there_with_a_reason_ranges_and_a_cost(task):
+    found = proposed(brief(task))
+    assert {c.name for c in found} >= {"linear", "lightgbm", "xgboost", "catboost"}
+    assert len({c.name for c in found}) == len(found)
+    assert found[0].name == "lightgbm"
+    for one in found:
+        assert one.family == "tabular"
+        assert min(one.cost.seconds, one.cost.megabytes) > 0
+        assert "rows" in one.reason
+        if one.name != "linear":
+            space = one.space
+            assert 0.01 <= space["learning_rate"].low < space["learning_rate"].high == 0.3
+            assert (space["depth"].low, space["depth"].high) == (3, 8 if one.name == "catboost" else 10)
+            assert 30 <= space["rounds"].low <= 100
+            assert space["rounds"].low < space["rounds"].high <= 2_000
+            assert (space["min_child_weight"].low, space["min_child_weight"].high) == (1, 10)
+
+
+def test_a_name_narrows_the_portfolio():
+    for asked, names in (
+        ("xgboost", {"xgboost"}),
+        ("XGBoost", {"xgboost"}),
+        ("linear", {"linear"}),
+        ("lightgbm", {"lightgbm", "lightgbm-extra"}),
+    ):
+        assert {c.name for c in proposed(replace(brief("binary"), model=asked))} == names
+
+
+def test_a_library_that_is_not_installed_is_left_out(monkeypatch):
+    monkeypatch.setattr(proposing, "has", lambda module: module != "catboost")
+    assert "catboost" not in {c.name for c in proposed(brief("binary"))}
+
+
+def test_few_rows_put_the_line_first_and_keep_trees_small():
+    found = proposed(brief("binary"), frame("binary", 300))
+    assert found[0].name == "linear"
+    assert "few" in found[0].reason
+    for one in found[1:]:
+        leaves = one.parameters.get("leaves") or 2 ** one.parameters["depth"]
+        assert leaves <= 300 / 10
+
+
+def test_leaves_times_rounds_times_rate_stay_within_the_size_rule():
+    for one in proposed(brief("regression"), frame("regression", 2_000)):
+        if one.name != "linear":
+            given = one.parameters
+            leaves = given.get("leaves") or 2 ** given["depth"]
+            assert leaves * given["rounds"] * given["learning_rate"] <= 2_000 * 0.85 / 10 + 1
+            assert "rows / 10" in one.reason
+
+
+def test_a_smaller_budget_takes_coarser_rates_and_fewer_candidates():
+    def total(found):
+        return sum(c.cost.seconds for c in found)
+
+    rates, counts = [], []
+    for seconds in (100.0, 3.0, 0.7):
+        found = proposed(replace(brief("binary"), budget=Budget(seconds)))
+        boosted = [c for c in found if c.name != "linear"]
+        assert total(found) <= 0.6 * seconds
+        rates.append(boosted[0].parameters["learning_rate"])
+        counts.append(len(boosted))
+    assert rates == sorted(rates)
+    assert rates[0] < rates[-1]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > counts[-1] >= 1
+
+
+def test_a_budget_nothing_fits_still_leaves_one_candidate():
+    boosted = [c for c in proposed(replace(brief("binary"), budget=Budget(0.01))) if c.name != "linear"]
+    assert [one.parameters["rounds"] for one in boosted] == [30]
+
+
+def test_a_latency_limit_keeps_the_forest_small():
+    wide = proposed(brief("multiclass"))
+    narrow = proposed(replace(brief("multiclass"), latency=Latency(99.0, 0.1)))
+    rounds = {c.name: c.parameters.get("rounds", 0) for c in wide}
+    for one in narrow:
+        if one.name != "linear":
+            assert one.parameters["rounds"] < rounds[one.name]
+            assert "p99 < 0.1 ms" in one.reason
+
+
+def test_many_rows_bring_large_trees():
+    found = {c.name: c for c in proposed(brief("regression"), frame("regression", 13_000))}
+    assert found["lightgbm-wide"].parameters["leaves"] == 96
+    assert "lightgbm-extra" not in found
+
+
+def test_a_rare_class_lets_the_search_weigh_classes():
+    table = frame("binary", 2_000).with_columns(
+        pl.when(pl.int_range(2_000) % 10 == 0).then(pl.lit("yes")).otherwise(pl.lit("no")).alias("label")
+    )
+    rare = {c.name: c for c in proposed(brief("binary"), table)}
+    assert rare["lightgbm"].space["balanced"].choices == (False, True)
+    assert "rarest class" in rare["lightgbm"].reason
+    assert "balanced" not in proposed(brief("binary"))[0].space
+
+
+def test_the_probe_runs_every_library_on_this_machine(monkeypatch):
+    monkeypatch.undo()
+    found = proposed(brief("multiclass"), frame("multiclass", 600))
+    assert len(found) == 5
+    assert all(np.isfinite(c.cost.seconds) and c.cost.seconds > 0 for c in found)

@@ -1,0 +1,175 @@
+"""Fitting: replayed bit for bit, honest out of fold, on weights, rare classes, groups and time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from modelyard.data.dataset import Fold
+from modelyard.families.fitted import Fitted
+from modelyard.families.tabular import booster
+from modelyard.families.tabular.inputs import read_inputs
+from modelyard.families.tabular.models import load_models
+from modelyard.families.tabular.tabular import Tabular
+from tabular_cases import LIBRARIES, TASKS, blend, candidate, frame, parts, raw
+
+
+def same(one: Fitted, other: Fitted) -> bool:
+    return (
+        one.rounds == other.rounds
+        and dict(one.texts) == dict(other.texts)
+        and one.facts == other.facts
+        and np.array_equal(one.scores, other.scores, equal_nan=True)
+        and one.arrays.keys() == other.arrays.keys()
+        and all(np.array_equal(one.arrays[name], other.arrays[name]) for name in one.arrays)
+    )
+
+
+def timed(task: str):
+    table = frame(task, 400).with_columns(
+        pl.datetime_range(pl.datetime(2020, 1, 1), pl.datetime(2022, 1, 1), "1h", eager=True)[:400].alias("when")
+    )
+    return parts(task, table, time="when")
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("algorithm", LIBRARIES)
+def test_known_rounds_give_the_same_models_bit_for_bit(algorithm, task):
+    split = parts(task).blind()
+    first = Tabular().fit(candidate(algorithm, rounds=80, learning_rate=0.5), split, 3)
+    assert 0 < min(first.rounds) < 80  # ended by early stopping
+    assert len(first.rounds) == len(split.split.folds) == len(first.curves)
+    assert same(first, Tabular().fit(first.candidate, split, 3, rounds=first.rounds))
+
+
+@pytest.mark.parametrize("algorithm", LIBRARIES)
+def test_a_split_that_goes_forward_refits_on_every_row(algorithm):
+    split = timed("binary").blind()
+    folds = split.split.folds
+    first = Tabular().fit(candidate(algorithm), split, 0)
+    assert len(first.rounds) == len(folds) + 1
+    assert len(first.facts["models"]) == 1
+    scored = np.concatenate([fold.score for fold in folds])
+    assert np.isfinite(first.scores[scored]).all()
+    assert np.isnan(np.delete(first.scores, scored, axis=0)).all()
+    assert same(first, Tabular().fit(first.candidate, split, 0, rounds=first.rounds))
+
+
+@pytest.mark.parametrize("algorithm", LIBRARIES)
+def test_without_folds_every_row_is_learnt_from(algorithm):
+    split = parts("binary").blind()
+    whole = replace(split, split=replace(split.split, folds=()))
+    fitted = Tabular().fit(candidate(algorithm), whole, 0)
+    assert len(fitted.rounds) == 1
+    assert np.isnan(fitted.scores).all()
+    replayed = Tabular().fit(candidate(algorithm), whole, 0, rounds=fitted.rounds)
+    assert same(fitted, replayed)
+
+
+@pytest.mark.parametrize("algorithm", LIBRARIES)
+def test_models_learn(algorithm):
+    split = parts("binary", frame("binary", 900))
+    mixed = blend("binary", [Tabular().fit(candidate(algorithm), split.blind(), 0)])
+    truth, answer = split.test.truth(), mixed.answer(raw(mixed, split.test))
+    loss = -np.mean(np.log(np.where(truth == 1, answer, 1 - answer)))
+    share = truth.mean()
+    assert loss < 0.8 * -(share * np.log(share) + (1 - share) * np.log(1 - share))
+
+
+def test_a_row_is_scored_by_a_model_that_never_saw_it():
+    split = parts("binary").blind()
+    fitted = Tabular().fit(candidate("lightgbm"), split, 0)
+    models, levels = load_models(fitted), tuple(map(tuple, fitted.facts["levels"]))
+    inputs = read_inputs(split.development, levels)
+    for model, fold in zip(models, split.split.folds, strict=True):
+        np.testing.assert_array_equal(model.raw(inputs.take(fold.score)), fitted.scores[fold.score])
+    fold = split.split.folds[0]
+    turned = split.development.frame["label"].to_list()
+    for row in fold.score:
+        turned[row] = {"yes": "no", "no": "yes"}[turned[row]]
+    data = replace(split.development, frame=split.development.frame.with_columns(pl.Series("label", turned)))
+    other = Tabular().fit(candidate("lightgbm"), replace(split, development=data), 0)
+    np.testing.assert_array_equal(other.scores[fold.score], fitted.scores[fold.score])
+
+
+@pytest.mark.parametrize("algorithm", LIBRARIES)
+def test_a_class_a_fold_has_never_seen_keeps_its_place(algorithm):
+    table = frame("multiclass", 300)
+    label = table["label"].to_list()
+    label[:4] = ["rare"] * 4
+    split = parts("multiclass", table.with_columns(pl.Series("label", label))).blind()
+    rare = split.development.schema.classes.index("rare")
+    truth = split.development.truth()
+    elsewhere = np.setdiff1d(np.arange(len(truth)), np.flatnonzero(truth == rare))
+    alone = Fold(elsewhere, np.flatnonzero(truth == rare))
+    split = replace(split, split=replace(split.split, folds=(alone, *split.split.folds)))
+    fitted = Tabular().fit(candidate(algorithm), split, 0)
+    assert fitted.scores.shape == (len(truth), 4)
+    answers = blend("multiclass", [fitted]).answer(fitted.scores)
+    assert np.isfinite(answers).all()
+    assert 0 < answers[alone.score, rare].max() < 0.05
+
+
+@pytest.mark.parametrize("algorithm", LIBRARIES)
+def test_sample_weights_say_whom_to_believe(algorithm):
+    table = frame("binary", 800)
+    rng = np.random.default_rng(0)
+    wrong = rng.random(800) < 0.45
+    label = [{"yes": "no", "no": "yes"}[v] if w else v for v, w in zip(table["label"], wrong, strict=True)]
+    table = table.with_columns(pl.Series("label", label), pl.Series("w", np.where(wrong, 0.01, 1.0)))
+    losses = {}
+    for name in ("w", None):
+        split = parts("binary", table if name else table.drop("w"), **({"weight": "w"} if name else {}))
+        mixed = blend("binary", [Tabular().fit(candidate(algorithm), split.blind(), 0)])
+        held = Tabular().predict(mixed.members[0][0], split.development)[:, 0] > 0
+        losses[name] = np.mean(held != split.development.truth())
+    assert losses["w"] > losses[None]  # it contradicts the labels that were said not to count
+
+
+def test_class_weights_move_the_scores_of_a_rare_class_up():
+    table = frame("binary", 600).with_columns(
+        pl.when(pl.int_range(600) % 4 == 0).then(pl.col("label")).otherwise(pl.lit("no")).alias("label")
+    )
+    split = parts("binary", table).blind()
+    for algorithm in LIBRARIES:
+        plain, even = (Tabular().fit(candidate(algorithm, balanced=b), split, 0).scores.mean() for b in (False, True))
+        assert even > plain + 0.5
+
+
+def test_watching_sees_each_fold_and_can_end_the_fit():
+    split = parts("regression").blind()
+    seen = []
+    Tabular().fit(candidate("lightgbm"), split, 0, lambda fold, loss: seen.append((fold, loss)))
+    assert [fold for fold, _ in seen] == [0, 1, 2]
+    assert all(0 < loss < split.development.truth().std() for _, loss in seen)
+
+    class Enough(Exception):
+        pass
+
+    def watch(fold: int, loss: float) -> None:
+        raise Enough
+
+    with pytest.raises(Enough):
+        Tabular().fit(candidate("lightgbm"), split, 0, watch)
+
+
+def test_a_late_fit_stops_and_its_rounds_replay(monkeypatch):
+    split = parts("binary").blind()
+    monkeypatch.setattr(booster.time, "monotonic", lambda: 1e12)
+    for algorithm in ("lightgbm", "xgboost", "catboost"):
+        late = candidate(algorithm, seconds=-1, rounds=400, learning_rate=0.01)
+        fitted = Tabular().fit(late, split, 0)
+        assert max(fitted.rounds) < 20
+        assert same(fitted, Tabular().fit(late, split, 0, rounds=fitted.rounds))
+
+
+def test_curves_fall_and_end_at_the_rounds_kept():
+    fitted = Tabular().fit(candidate("xgboost"), parts("regression").blind(), 0)
+    for curve, rounds in zip(fitted.curves, fitted.rounds, strict=True):
+        assert curve.steps[-1] == rounds
+        assert len(curve.steps) == len(curve.train) == len(curve.validation)
+        assert curve.validation[-1] == min(curve.validation) < curve.validation[0]
+        assert curve.train[-1] < curve.train[0]
