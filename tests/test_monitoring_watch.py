@@ -110,7 +110,13 @@ def test_rows_that_do_not_fit_are_alarms(bundle, tmp_path, text):
         ("value", "age"): 5, ("missing", "member"): 7, ("value", "joined"): 3, ("level", "city"): 20,
     }  # fmt: skip
     raised = alarms(found)
-    assert {("schema", "age"), ("schema", "member"), ("schema", "joined")} <= urgent(raised)
+    assert {("schema", "age"), ("schema", "member"), ("schema", "joined")} <= kinds(raised)
+    assert {c for kind, c in urgent(raised) if kind == "schema"} == {"member"}  # over 1 % of rows
+    # What did not fit is counted once: neither as a value nor as missing, nor is its row predicted.
+    age = next(c for c in found.columns if c.name == "age")
+    assert (sum(age.window.counts), age.window.missing) == (495, 0)
+    predicted = next(c for c in found.columns if c.name == PREDICTION)
+    assert sum(predicted.window.counts) == 495
     assert ("new_level", "city") in kinds(raised) - urgent(raised)
     assert "'old'" in next(a.what for a in raised if a.column == "age")
 

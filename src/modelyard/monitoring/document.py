@@ -157,11 +157,10 @@ def _decision() -> list[Block]:
         Table(
             ("severity", "when"),
             [
-                ("action", f"significant and PSI* over {ACTION:g}; or rows that do not fit the schema"),
+                ("action", f"significant and PSI* over {ACTION:g}; or over 1 % of rows do not fit the schema"),
                 (
                     "warning",
-                    f"significant and PSI* over {WARNING:g}; or over 1 % of rows beyond the range, and more than "
-                    "chance",
+                    f"significant and PSI* over {WARNING:g}; or over 1 % of rows beyond the range and more than chance",
                 ),
                 ("watch", f"significant and PSI* over {FLOOR:g} in two windows in a row; or levels never seen"),
             ],

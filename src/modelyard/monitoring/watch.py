@@ -20,6 +20,8 @@ from modelyard.monitoring.window import Misfit, windows
 from modelyard.registry.release import Release
 
 _LIMITS = {"action": ACTION, "warning": WARNING, "watch": FLOOR}
+_MANY = 0.01
+"""Share of rows that do not fit from which somebody should act today."""
 _URGENCY: tuple[Severity, ...] = ("action", "warning", "watch")
 _TESTS = {"ks": "Kolmogorov-Smirnov", "chi2": "chi-squared"}
 
@@ -195,16 +197,17 @@ def _schema(misfit: Misfit, rows: int) -> Alarm:
     share = misfit.rows / rows
     shown = ", ".join(repr(v) for v in misfit.examples)
     name = misfit.column
+    few: Severity = "action" if share > _MANY else "warning"
     count = f"{misfit.rows:,} of {rows:,} rows"
     told: dict[str, tuple[str, str, Severity]] = {
         "absent": (f"'{name}' is absent.", "Bring the column back: without it the model answers nothing.", "action"),
         "value": (
             f"'{name}' holds values of another type in {count}: {shown}.",
-            "Correct them where they arise.", "action",
+            "Correct them where they arise: the server refuses such rows.", few,
         ),
         "missing": (
             f"'{name}' is missing in {count}; it never was where the model learnt.",
-            "Fill it, or train again with such rows.", "action",
+            "Fill it, or train again with such rows: the server refuses them.", few,
         ),
         "level": (
             f"'{name}' holds levels never seen before in {count}: {shown}.",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -82,13 +82,22 @@ class Window:
         for name in self._features:
             if name not in present:
                 self._note("absent", name, height)
-        frame = pl.DataFrame([self._typed(piece[name], self._features[name]) for name in present])
+        fits = {name: piece[name].is_null() | _fits(piece[name], self._features[name]) for name in present}
+        frame = pl.DataFrame([self._typed(piece[name], self._features[name], fits[name]) for name in present])
         with np.errstate(over="ignore", invalid="ignore"):  # moments of absurd numbers; their counts are what matters
-            counted = profile(Dataset(frame, self._bundle.schema, ""), self._answers(frame), like=self._reference)
-        for column in counted.columns:
-            held = self._held.get(column.name)
-            both = Profile(0, (column,))
-            self._held[column.name] = (both if held is None else add(Profile(0, (held,)), both)).columns[0]
+            for column in self._profile(frame).columns:
+                # A value that does not fit was noted, and is not missing as well.
+                self._hold(replace(column, missing=column.missing - int((~fits[column.name]).sum())))
+            # Nor is a row the server would refuse predicted.
+            for column in self._profile(pl.DataFrame(), self._answers(frame, fits)).columns:
+                self._hold(column)
+
+    def _profile(self, frame: pl.DataFrame, answers: Floats | None = None) -> Profile:
+        return profile(Dataset(frame, self._bundle.schema, ""), answers, like=self._reference)
+
+    def _hold(self, column: ColumnProfile) -> None:
+        held, new = self._held.get(column.name), Profile(0, (column,))
+        self._held[column.name] = (new if held is None else add(Profile(0, (held,)), new)).columns[0]
 
     def profile(self) -> Profile:
         """Return the counts as a profile over the reference's bins, of the columns that were seen."""
@@ -100,9 +109,8 @@ class Window:
         found += [m for name, outside in self._outside.items() if (m := self._range(name, outside)) is not None]
         return tuple(sorted(found, key=lambda m: (-m.rows, m.kind, m.column)))
 
-    def _typed(self, series: pl.Series, column: Column) -> pl.Series:
+    def _typed(self, series: pl.Series, column: Column, fits: pl.Series) -> pl.Series:
         """Return a column in its type, null where a value does not fit, which is noted."""
-        fits = series.is_null() | _fits(series, column)
         if not fits.all():
             bad = series.filter(~fits)
             self._note("value", column.name, bad.len(), bad.unique(maintain_order=True).head(_SHOWN).to_list())
@@ -144,11 +152,14 @@ class Window:
         shown = [str(v) for v in values if str(v) not in entry[1]]
         entry[1] = [*entry[1], *shown][:_SHOWN]
 
-    def _answers(self, frame: pl.DataFrame) -> Floats | None:
-        """Return what the model says of the rows as a profile counts it, or None where it cannot say anything."""
-        if frame.width < len(self._features) or not frame.height or self._bundle.schema.task == "forecast":
+    def _answers(self, frame: pl.DataFrame, fits: Mapping[str, pl.Series]) -> Floats | None:
+        """Return what the model says of the rows that fit, as a profile counts it; None where it says nothing."""
+        if len(fits) < len(self._features) or self._bundle.schema.task == "forecast":
             return None
-        answers = np.asarray(self._bundle.runtime.frame(frame), dtype=np.float64)
+        whole = frame.filter(np.logical_and.reduce([mask.to_numpy() for mask in fits.values()]))
+        if not whole.height:
+            return None
+        answers = np.asarray(self._bundle.runtime.frame(whole), dtype=np.float64)
         return answers if answers.shape[1] > 2 else answers[:, -1]
 
 
