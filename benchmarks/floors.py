@@ -2,9 +2,10 @@
 
 ``make bench-floors [SETS="adult caravan"]``. Each set is developed with its brief below and nothing else, and scored
 on its untouched test part. Two floors are shown: the figure of scikit-learn's gradient boosting or logistic
-regression (the better one) recorded once on a split of its own (``recorded``), and scikit-learn's gradient boosting fitted here on the
-same development rows and scored on the same test rows (``same rows``), which leaves the luck of the split out.
-A set fails where it is worse than both, or where its interval excludes the recorded floor on the bad side.
+regression (the better one) recorded once on a split of its own (``recorded``), and scikit-learn's gradient boosting
+fitted here on the same development rows and scored on the same test rows (``same rows``), which leaves the luck of
+the split out. A set fails where it is worse than both, or where its interval excludes the recorded floor on the bad
+side.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ import numpy as np
 import polars as pl
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from modelyard.metrics.find import metric as find_metric
-
 from data_sets import load
 from modelyard.brief.brief import Brief, Budget, DataBrief, ForecastBrief
 from modelyard.encoding.encoding import Encoding
-from modelyard.flow.develop import develop, prepare
+from modelyard.flow.develop import develop
+from modelyard.flow.prepare import prepare
+from modelyard.metrics.find import metric as find_metric
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -236,32 +237,35 @@ def test_five_thousand_columns(desk):
     assert code in (0, 2, 3), said
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists() or os.geteuid() != 0, reason="needs root to mount a small disk")
-def test_full_disk_keeps_what_was_finished(desk):
-    small = desk.folder / "small"
-    small.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", small], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip("no small disk can be mounted here")
+@contextlib.contextmanager
+def mounted(folder: Path, options: str) -> Iterator[Path]:
+    """Mount a small file system of our own; only root may, elsewhere the test is skipped."""
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(words, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no file system can be mounted here")
     try:
-        table().write_csv(desk.folder / "t.csv")
-        desk.brief()
-        refused(
-            desk.run("develop", desk.folder / "brief.yaml", "--workspace", small / "yard", "--quiet"),
-            "full",
-            "Free some",
-        )
+        yield folder
     finally:
-        subprocess.run(["umount", "-l", small], check=True)
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_full_disk_keeps_what_was_finished(desk):
+    table().write_csv(desk.folder / "t.csv")
+    desk.brief()
+    with mounted(desk.folder / "small", "size=400k") as small:
+        words = ("develop", desk.folder / "brief.yaml", "--workspace", small / "yard", "--quiet")
+        refused(desk.run(*words), "full", "Free some")
+        assert list((small / "yard" / "runs").glob("*/plan.json"))
 
 
 def test_read_only_workspace(desk):
     table().write_csv(desk.folder / "t.csv")
     desk.brief()
-    # /proc/sys is read-only or refuses new folders for everybody, root too.
-    refused(desk.run("develop", desk.folder / "brief.yaml", "--workspace", "/proc/sys/yard"), "--workspace")
+    with mounted(desk.folder / "sealed", "ro") as sealed:
+        refused(desk.run("develop", desk.folder / "brief.yaml", "--workspace", sealed / "yard"), "--workspace")
+    # Even where the operating system gives another reason, as in /proc.
+    refused(desk.run("runs", "--workspace", "/proc/sys/yard"), "--workspace")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

@@ -28,6 +28,7 @@ _WHY = {
         "There is no permission to write here.",
         "Name a folder that can be written with --workspace.",
     ),
+    errno.ENOENT: ("The folder cannot be made.", "Name a folder that can be written with --workspace."),
     errno.ENOTDIR: ("A file stands where a folder is needed.", "Name another folder with --workspace."),
     errno.EEXIST: ("A file stands where a folder is needed.", "Name another folder with --workspace."),
 }
