@@ -110,6 +110,22 @@ def test_a_candidate_slower_than_its_probe_is_stopped_after_a_fold():
     assert next(e for e in run.leaderboard if e.name == "squares").note.startswith("stopped")
 
 
+def test_a_fit_whose_last_fold_ends_late_is_kept():
+    class Late(Toy):
+        def fit(self, candidate, parts, seed, watch=None, rounds=None):
+            def told(fold, loss):
+                if candidate.name == "squares" and fold == 2:
+                    time.sleep(0.6)
+                if watch is not None:
+                    watch(fold, loss)
+
+            return super().fit(candidate, parts, seed, told, rounds)
+
+    data = dataset()
+    run = train(plan_of(data, seconds=0.6), parts_of(data, folds=3), family=Late())
+    assert "squares" in [f.candidate.name for f, _ in run.blend.members]
+
+
 def test_the_first_candidate_runs_whatever_it_takes():
     data = dataset()
     run = train(plan_of(data, seconds=0.01), parts_of(data), family=Toy(pause=0.05))

@@ -16,6 +16,7 @@ from modelyard.families.family import Family
 from modelyard.families.fitted import Blend, Candidate, Curve, Fitted
 from modelyard.metrics.metric import Metric
 from modelyard.metrics.reading import reading
+from modelyard.selection.cost import usable_cores
 from modelyard.selection.plan import Plan
 from modelyard.training.clock import Clock
 from modelyard.training.loss import LINKS, Loss
@@ -162,9 +163,17 @@ class Attempts:
         return Step(candidate, replace(fitted, seconds=seconds), tuple(watched), seconds)
 
     def _too_slow(self, spent: float, folds: int) -> bool:
-        """Say whether the folds to come would end well after the budget."""
-        one = spent / folds
-        to_come = len(self.parts.split.folds) - folds + (1 if self.parts.split.forward else 0)
+        """Say whether the folds to come would end well after the budget.
+
+        A family may fit as many folds side by side as there are cores: those not yet told may be all but done.
+        """
+        if folds == len(self.parts.split.folds):
+            return False
+        if self.clock.left <= 0:
+            return True
+        beside = usable_cores() - 1
+        one = spent / (folds + beside)
+        to_come = len(self.parts.split.folds) + (1 if self.parts.split.forward else 0) - folds - beside
         return to_come * one > self.clock.left + min(one, _GRACE * self.clock.budget)
 
     def _fault(self, fitted: Fitted) -> str:
