@@ -63,16 +63,18 @@ def _sizes(bundle: Bundle) -> list[int]:
 
 
 def _answer(bundle: Bundle, reference: Profile, simulated: list[Expectation]) -> list[Block]:
-    limit = bundle.manifest.brief.latency or DEFAULT_LIMIT
+    asked = bundle.manifest.brief.latency
+    limit = f"{DEFAULT_LIMIT}, as the brief names no limit" if asked is None else str(asked)
     windows, false = sum(e.windows for e in simulated), sum(e.alarms for e in simulated)
     columns = sum(c.name != PREDICTION for c in reference.columns)
     predictions = " and the predictions" if columns < len(reference.columns) else ""
     return [
         Note(
             "info",
-            f"Watched: {columns} columns{predictions} against {reference.rows:,} rows the model learnt from, the "
-            f"rows' form, and the server's errors, speed ({limit}) and log. In {windows:,} simulated windows without "
-            f"drift the rule for drift raised {false} false alarm{'' if false == 1 else 's'}.",
+            f"Watched: {columns} column{'' if columns == 1 else 's'}{predictions} against {reference.rows:,} rows "
+            f"the model learnt from, the rows' form, and the server's errors, speed ({limit}) and log. In "
+            f"{windows:,} simulated windows without drift the rule for drift raised {false} false "
+            f"alarm{'' if false == 1 else 's'}.",
         ),
         Code(f"modelyard watch {bundle.manifest.name} yard/predictions -o monitoring/", "sh"),
     ]

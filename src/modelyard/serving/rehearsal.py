@@ -76,7 +76,7 @@ def rehearse(bundle: Bundle, seconds: float = 1.0) -> Rehearsal:
     """
     rows = example_rows(bundle)
     refused = faulty(bundle, rows[0])
-    command = [sys.executable, "-c", _PROGRAM, str(bundle.path)]
+    command = [sys.executable, "-P", "-c", _PROGRAM, str(bundle.path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         try:
             with closing(http.client.HTTPConnection(_address(server), timeout=_START_SECONDS)) as connection:
