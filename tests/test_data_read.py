@@ -204,6 +204,8 @@ def test_a_time_that_does_not_parse_is_named_with_its_row() -> None:
     assert "'09/03/2024'" in found.what
     assert "row 18" in str(found.where)
     assert "ISO 8601" in str(found.allowed)
+    assert "data.time" in str(found.do)
+    assert "data.types" in str(error(frame, asked(types={"größe": "number"})).do)
     # Not named as the time, the column is read as it is.
     assert read_data(frame, asked()).schema.column("seen").kind == "category"
 

@@ -194,11 +194,13 @@ def test_the_inner_part_is_honest_too(frame: pl.DataFrame, group: bool, time: bo
     assert np.array_equal(fit, again[0])
     groups, times = data.groups(), data.times()
     truth = np.asarray(data.truth()) if data.schema.classes else np.zeros(len(data))
-    whole = len(set(truth[fit])) == len(set(truth[stop])) == len(set(truth[rows]))
-    if group and whole and groups is not None and len(set(groups[rows])) > 5:
+    # Where entities or moments are too few to keep every class on both sides, rows are divided at random.
+    enough = stop.size >= 20
+    if group and enough and groups is not None and len(set(groups[rows])) >= 20:
         assert not set(groups[fit]) & set(groups[stop])
-    elif time and not group and whole and times is not None:
+    elif time and not group and enough and times is not None:
         assert times[fit].max() < times[stop].min()
+    assert len(set(truth[fit])) >= min(2, len(set(truth[rows])))
 
 
 def test_classes_of_few_rows_are_learnt_from_in_every_fold() -> None:
@@ -326,7 +328,7 @@ def test_rolling_splits_score_what_comes_after(lengths: dict[str, int], horizon:
     data = DataBrief(label="y", group="g", time="t")
     asked = Brief(task="forecast", data=data, validation=how, forecast=ForecastBrief(horizon))
     held = read_data(series(lengths), asked)
-    assume(max(lengths.values()) >= (1 + test) * horizon + 3)
+    assume(max(lengths.values()) >= (1 + test) * horizon + 3 and sum(lengths.values()) >= 10)
     parts = split(held, asked)
     check_positions(held, parts)
     made, times, groups = parts.split, held.times(), held.groups()

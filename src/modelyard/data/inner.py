@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from modelyard.core.seeds import derive_seed
-from modelyard.data.dataset import Dataset, Ints
-from modelyard.data.forward import latest
+from modelyard.data.dataset import Dataset, Floats, Ints
+from modelyard.data.forward import Mask, latest
 from modelyard.data.shuffle import share_out, share_out_groups
 
 
@@ -31,7 +31,8 @@ def inner(data: Dataset, rows: Ints, fraction: float, seed: int, forward: bool) 
     -------
     (int64 array, int64 array)
         Rows to fit on and to stop by: positions in the development part, sorted, disjoint, together all of `rows`.
-        Where rows cannot be divided by entity or time (there is one only), they are divided at random.
+        Where a division by entity or time would leave one class only, or there is one entity or moment, rows are
+        divided at random.
     """
     rows = np.asarray(rows, dtype=np.int64)
     rng = np.random.default_rng(derive_seed(seed, "inner"))
@@ -39,26 +40,22 @@ def inner(data: Dataset, rows: Ints, fraction: float, seed: int, forward: bool) 
     classes = np.zeros(rows.size, dtype=np.int64)
     if data.schema.classes:
         classes = np.asarray(data.truth(), dtype=np.int64)[rows]
-    chosen = None
+    ways: list[Mask] = []
     if groups is not None and data.schema.task != "forecast":
         within = np.unique(groups[rows], return_inverse=True)[1].astype(np.int64)
-        if within.max() > 0:
-            if forward and times is not None:
-                chosen = _latest_entities(times[rows], within, fraction, rng)
-            else:
-                chosen = share_out_groups(within, classes, fraction, rng)
+        if forward and times is not None:
+            ways.append(_latest_entities(times[rows], within, fraction, rng))
+        ways.append(share_out_groups(within, classes, fraction, rng))
     elif forward and times is not None and np.unique(times[rows]).size > 1:
-        chosen = times[rows] >= latest(times[rows], fraction)
-    if chosen is None or not chosen.any() or _loses(classes, chosen):
-        chosen = share_out(classes, fraction, rng)
+        ways.append(times[rows] >= latest(times[rows], fraction))
+    ways.append(share_out(classes, fraction, rng))
+    chosen = next((way for way in ways if way.any() and not _loses(classes, way)), ways[-1])
     if not chosen.any():
         chosen[rng.integers(rows.size)] = rows.size > 1
     return np.sort(rows[~chosen]), np.sort(rows[chosen])
 
 
-def _latest_entities(
-    times: np.ndarray[tuple[int, ...], np.dtype[np.float64]], groups: Ints, fraction: float, rng: np.random.Generator
-) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def _latest_entities(times: Floats, groups: Ints, fraction: float, rng: np.random.Generator) -> Mask:
     sizes = np.bincount(groups)
     middle = np.bincount(groups, weights=times - times.min()) / sizes
     order = rng.permutation(sizes.size)
@@ -69,7 +66,7 @@ def _latest_entities(
     return taken[groups]
 
 
-def _loses(classes: Ints, chosen: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> bool:
+def _loses(classes: Ints, chosen: Mask) -> bool:
     """Say whether only one class would be left to fit on, or to stop by, of several."""
     if np.unique(classes).size < 2:
         return False

@@ -18,7 +18,7 @@ from modelyard.data.fingerprint import fingerprint
 from modelyard.data.infer import date_physical, kind_of, natural, physical_of
 from modelyard.data.measure import measure
 from modelyard.data.notes import ignored_because, left_out, not_in_table, note_kinds
-from modelyard.data.rows import as_text, convert, typed
+from modelyard.data.rows import CORRECT, as_text, convert, typed
 from modelyard.data.schema import Schema
 from modelyard.data.source import Table, batches, load
 
@@ -98,7 +98,7 @@ def _settled(frame: pl.DataFrame, brief: Brief, name: str, notes: list[Finding])
             physical = date_physical(plain)
         column = Column(plain.name, kind, roles[plain.name], physical, sensitive=plain.name in data.sensitive)
         columns.append(column)
-        series.append(plain if column.role == "label" else convert(plain, column))
+        series.append(plain if column.role == "label" else _converted(plain, column))
     table = pl.DataFrame(series)
     # Every value has been looked at before rows are left out, so that an error counts rows as the file does.
     table = _labelled(table, data.label, notes)
@@ -127,6 +127,18 @@ def _settled(frame: pl.DataFrame, brief: Brief, name: str, notes: list[Finding])
     if task == "forecast":
         table = _ordered(table, brief)
     return Dataset(table, Schema(tuple(settled), task, classes), name, {}, tuple(notes))
+
+
+def _converted(plain: pl.Series, column: Column) -> pl.Series:
+    """Convert a column, and where a value does not fit say what in the brief would read it otherwise."""
+    try:
+        return convert(plain, column)
+    except DataError as error:
+        if error.do != CORRECT:
+            raise
+        other = "column under data.time" if column.role == "time" else f"type under data.types: {plain.name}"
+        do = f"Correct the value, or name another {other}."
+        raise DataError(error.what, where=error.where, allowed=error.allowed, do=do) from None
 
 
 def _role(column: str, brief: Brief) -> Role:

@@ -11,6 +11,7 @@ from modelyard.data.infer import natural
 from modelyard.data.schema import Schema
 from modelyard.data.source import Table, from_memory
 
+CORRECT = "Correct the value."
 _NUMBERS = "Numbers, with a point for decimals."
 
 
@@ -142,7 +143,7 @@ def _bad(series: pl.Series, wrong: pl.Series, first_row: int, what: str, allowed
         f"'{series.name}' holds {series[at]!r}, which is {what}.",
         where=f"column '{series.name}', row {first_row + at}",
         allowed=allowed,
-        do=f"Correct the value, or name another type under data.types: {series.name}.",
+        do=CORRECT,
     )
 
 
