@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,8 +23,10 @@ quiet: Callable[[F], F] = click.option("-q", "--quiet", is_flag=True, help="Prin
 
 
 def print_json(value: Any) -> None:
-    """Print one line of JSON."""
-    click.echo(json.dumps(value, sort_keys=False, allow_nan=False, default=str))
+    """Print one line of JSON; a figure that is undefined is null."""
+    import msgspec
+
+    click.echo(msgspec.json.encode(value, enc_hook=str))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> None:

@@ -14,9 +14,10 @@ from modelyard.cli import options
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
 @click.option("--log", type=click.Path(path_type=Path), help="Folder of the prediction log; default: in the workspace.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that answer.")
 @click.option("--no-log", is_flag=True, help="Write no prediction log.")
 @options.workspace
-def command(bundle: str, host: str, port: int, log: Path | None, no_log: bool, workspace: Path) -> None:
+def command(bundle: str, host: str, port: int, log: Path | None, no_log: bool, workers: int, workspace: Path) -> None:
     """Serve a bundle over HTTP: POST /v1/predict, /health/live, /health/ready, /metrics, /openapi.json, /docs.
 
     BUNDLE is a bundle's folder or archive, a run's id, or a release's name. SIGTERM lets requests in flight finish.
@@ -35,4 +36,11 @@ def command(bundle: str, host: str, port: int, log: Path | None, no_log: bool, w
         path = find_bundle(bundle, workspace)
     from modelyard.serving.serve import serve
 
-    serve(path, host=host, port=port, log=None if no_log else log or workspace / "predictions")
+    serve(
+        path,
+        host=host,
+        port=port,
+        log=None if no_log else log or workspace / "predictions",
+        workers=workers,
+        started=lambda address: click.echo(f"Serving {path} on {address} (Ctrl-C or SIGTERM ends it)"),
+    )

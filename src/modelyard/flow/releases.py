@@ -11,11 +11,8 @@ from modelyard.core.canonical import from_json
 from modelyard.core.errors import ModelyardError
 from modelyard.data.finding import Finding
 from modelyard.evaluation.store import load_report
-from modelyard.flow.compare import bundle_answers, run_brief, test_rows
+from modelyard.flow.compare import gain
 from modelyard.flow.workspace import Workspace
-from modelyard.metrics.find import metric as find_metric
-from modelyard.metrics.intervals import paired
-from modelyard.metrics.reading import reading
 from modelyard.registry.gates import better_than_production
 from modelyard.registry.mirror import reflect
 from modelyard.registry.register import register, whoever
@@ -142,28 +139,11 @@ def _last_gates(registry: Registry, release: Release) -> tuple[Gate, ...]:
 
 
 def _against_production(yard: Workspace, release: Release, rival: Release | None) -> Gate:
-    """Compare with production on the rows the new model was tested on; the old one must not have learnt from them."""
+    """Compare with production on rows that neither has learnt from."""
     if rival is None:
         return better_than_production(None, None)
     try:
-        one, other = (yard.find(r.run) for r in (release, rival))
-        brief, former = run_brief(yard, one), run_brief(yard, other)
-        rows = test_rows(brief).test
-        if rows is None:
-            return better_than_production(rival, None, missing="no untouched rows were kept")
-        if (brief.validation, brief.seed, brief.data.group, brief.data.time) != (
-            former.validation, former.seed, former.data.group, former.data.time,
-        ):  # fmt: skip
-            return better_than_production(
-                rival, None, missing="it was split otherwise and may have learnt from the rows"
-            )
-        metric = find_metric(one.metric)
-        bundles = [load_bundle(yard.folder(r) / "bundle") for r in (one, other)]
-        answers = [reading(metric, bundle_answers(b, rows), b.threshold or 0.5) for b in bundles]
-        gain = paired(
-            metric, rows.truth(), answers[0], answers[1],
-            weights=rows.weights(), groups=rows.groups(), context=rows.extras, seed=brief.seed,
-        )  # fmt: skip
+        found, n, why = gain(yard, yard.find(release.run), yard.find(rival.run))
     except ModelyardError as error:
         return better_than_production(rival, None, missing=error.what)
-    return better_than_production(rival, gain, n=len(rows))
+    return better_than_production(rival, found, n=n, missing=why)

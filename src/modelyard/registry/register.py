@@ -7,9 +7,11 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from modelyard.bundle.bundle import Bundle
-from modelyard.bundle.latency import Timing
+from modelyard.bundle.latency import Timing, measure
+from modelyard.core.canonical import from_json
 from modelyard.data.finding import Finding
 from modelyard.evaluation.report import Report
 from modelyard.registry import gates
@@ -42,7 +44,8 @@ def register(
     registry : Registry, optional
         Default: ``registry.db`` in the workspace (``MODELYARD_WORKSPACE``, else ``yard``).
     latency : Timing, optional
-        What `modelyard.bundle.latency.measure` found; without it a limit of the brief stays undecided.
+        What `modelyard.bundle.latency.measure` found; default: where the brief sets a limit, it is measured here, on
+        the bundle's example rows.
     findings : sequence of Finding
         What was seen in the data and is still open.
     by : str, optional
@@ -56,6 +59,8 @@ def register(
         The new version, or the one this bundle was entered as before.
     """
     store = registry or Registry(default_path())
+    if latency is None and bundle.manifest.brief.latency is not None:
+        latency = measure(bundle, from_json((bundle.path / "examples.json").read_bytes(), list[dict[str, Any]]))
     release = store.register(
         bundle.manifest.name,
         bundle.path,
