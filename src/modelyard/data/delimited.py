@@ -22,7 +22,7 @@ _SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 _NOT_READ = {":": "a colon", "^": "a caret", "~": "a tilde", "\x01": "the character 0x01", " ": "blanks"}
 _SNIFF_BYTES = 1 << 16
 _SNIFF_RECORDS = 100
-_BLOCK_BYTES = 1 << 23
+_BLOCK_BYTES = 1 << 22
 _UNPACKING = (EOFError, zlib.error, gzip.BadGzipFile)
 _BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
@@ -105,7 +105,7 @@ def read_text(path: Path, form: Layout) -> Iterator[pl.DataFrame]:
                 stream,
                 # A block must hold the header, however wide the table is.
                 read_options=arrow_csv.ReadOptions(
-                    column_names=list(form.names), skip_rows_after_names=1, block_size=_BLOCK_BYTES
+                    column_names=list(form.names), skip_rows_after_names=1, block_size=_BLOCK_BYTES, use_threads=False
                 ),
                 parse_options=arrow_csv.ParseOptions(delimiter=form.separator, newlines_in_values=True),
                 convert_options=arrow_csv.ConvertOptions(
