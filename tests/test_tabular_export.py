@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from modelyard.core.errors import FamilyError
 from modelyard.data.dataset import Dataset
 from modelyard.encoding.encoding import Encoding
-from modelyard.families.tabular.booster import library
+from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.forest import floor_single
 from modelyard.families.tabular.tabular import Tabular
 from tabular_cases import LIBRARIES, TASKS, blend, candidate, frame, parts, raw, rows_of, run_graph, session

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Any, Literal, Protocol
 
-from modelyard.core.errors import FamilyError
 from modelyard.data.dataset import Floats
 from modelyard.families.tabular.forest import Forest
 from modelyard.families.tabular.inputs import Singles
@@ -112,20 +111,3 @@ class Library(Protocol):
 
     def forest(self, text: str) -> Forest:
         """Return a native text as a forest that answers as the library does."""
-
-
-def library(name: str) -> Library:
-    """Return the library of that name: lightgbm, xgboost or catboost."""
-    if name == "lightgbm":
-        from modelyard.families.tabular.lightgbm_trees import LightGBM
-
-        return LightGBM()
-    if name == "xgboost":
-        from modelyard.families.tabular.xgboost_trees import XGBoost
-
-        return XGBoost()
-    if name == "catboost":
-        from modelyard.families.tabular.catboost_trees import CatBoost
-
-        return CatBoost()
-    raise FamilyError(f"'{name}' is not a library of boosted trees.", allowed="lightgbm, xgboost, catboost")

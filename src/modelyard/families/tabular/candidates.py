@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from modelyard.brief.brief import Brief
-from modelyard.core.optional import has
+from modelyard.core.optional import has, need
 from modelyard.data.dataset import Dataset
 from modelyard.data.profile import Profile
 from modelyard.families.fitted import Candidate, Cost
@@ -38,8 +39,9 @@ TREE_MICROSECONDS = 0.03
 """Time one tree adds to one answer of the merged graph."""
 LATENCY_SHARE = 0.3
 """Share of the latency limit the forest may take; the request, its checks and the log have the rest."""
-SLACK = 4.0
-"""The clock ends a fit only beyond this many times its reckoned seconds."""
+SLACK, LEAST_GUARD = 6.0, 10
+"""The clock ends a fit only beyond this many times its reckoned seconds, half the budget, and this many seconds: models
+that the clock cut short are worth little."""
 FEWEST_ROUNDS = 30
 LINEAR = "linear"
 LINEAR_TITLE = {
@@ -66,6 +68,8 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
     named = {LINEAR, *(kind.algorithm for kind in BOOSTED)} & {asked}  # other words narrow nothing here
     kinds = [kind for kind in BOOSTED if kind.suits(table) and has(kind.algorithm)]
     kinds = [kind for kind in kinds if not named or kind.algorithm in named]
+    for algorithm in named - {LINEAR}:
+        need(algorithm, "catboost" if algorithm == "catboost" else "train", f"model: {brief.model}")
     probe = Probe(data, brief.seed)
     found = []
     straight = 0.0
@@ -130,7 +134,7 @@ def _offer(
     cap = min(caps, key=lambda name: caps[name])
     rounds = max(FEWEST_ROUNDS, caps[cap])
     once = pace.seconds(table.learnt, LIKELY * rounds)
-    guard = max(3, round(SLACK * once + 0.5))
+    guard = math.ceil(max(SLACK * once, brief.budget.seconds / 2, LEAST_GUARD))
     parameters |= {"learning_rate": rate, "rounds": rounds, "seconds": guard}
     return Offer(kind, parameters, once * table.waves, cap)
 

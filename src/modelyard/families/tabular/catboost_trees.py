@@ -120,7 +120,7 @@ def _package() -> Any:
     return need("catboost", "catboost", "A CatBoost candidate")
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _model(text: str) -> Any:
     model = _package().CatBoost()
     with TemporaryDirectory() as folder:

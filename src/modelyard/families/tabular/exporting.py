@@ -12,11 +12,11 @@ from modelyard.core.errors import FamilyError
 from modelyard.data.dataset import Dataset, Floats
 from modelyard.encoding.encoding import Encoding
 from modelyard.families.fitted import Blend, Export
-from modelyard.families.tabular.booster import library
 from modelyard.families.tabular.forest import Forest, Tree, merge, plant
 from modelyard.families.tabular.graph import LinearPart, build
 from modelyard.families.tabular.inputs import Levels
 from modelyard.families.tabular.layout import Layout, stretch, union_levels
+from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.linear import Linear
 from modelyard.families.tabular.models import Model, load_models
 

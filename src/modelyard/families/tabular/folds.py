@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
@@ -18,10 +19,11 @@ from modelyard.data.inner import inner
 from modelyard.families.family import Watch
 from modelyard.families.fitted import Candidate, Curve, Fitted
 from modelyard.families.tabular import linear
-from modelyard.families.tabular.booster import Request, Sample, library
+from modelyard.families.tabular.booster import Request, Sample
 from modelyard.families.tabular.cores import one_blas_thread, usable_cores
 from modelyard.families.tabular.inputs import Inputs, find_levels, read_inputs
 from modelyard.families.tabular.labels import Labels, balance, mean_loss, read_labels
+from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.models import Model, dump_model
 from modelyard.families.tabular.tables import blocks, cross_fit, fit_tables, look_up, targets
 
@@ -78,8 +80,8 @@ def fit_folds(
     models: list[Model] = []
     counts: list[int] = []
     curves: list[Curve] = []
-    with one_blas_thread():
-        for number, (model, count, curve, raw) in enumerate(_side_by_side(learning, parts.split.folds, rounds)):
+    with one_blas_thread(), closing(_side_by_side(learning, parts.split.folds, rounds)) as fits:
+        for number, (model, count, curve, raw) in enumerate(fits):
             scores[parts.split.folds[number].score] = raw
             models.append(model)
             counts.append(count)
@@ -106,7 +108,7 @@ def fit_folds(
 
 def _side_by_side(
     learning: Learning, folds: Sequence[Fold], rounds: tuple[int, ...] | None
-) -> Iterator[tuple[Model, int, list[Curve], Floats]]:
+) -> Generator[tuple[Model, int, list[Curve], Floats], None, None]:
     """Fit folds on as many cores as there are, and give them back in order; each is fitted by one thread."""
 
     def one(number: int) -> tuple[Model, int, list[Curve], Floats]:
@@ -132,6 +134,18 @@ def _final_rounds(learning: Learning, counts: list[int]) -> int:
     return _fit_one(learning, np.arange(len(learning.data)), 0, None)[1]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """One fit: rows to learn from, rows that say when to stop, weights [n_development], and the number of its fold."""
+
+    number: int
+    rounds: int | None
+    learn: Ints
+    stop: Ints
+    weights: Floats
+    labels: Labels
+
+
 def _fit_one(
     learning: Learning, train: Ints, number: int, rounds: int | None, whole: bool = False
 ) -> tuple[Model, int, list[Curve]]:
@@ -141,18 +155,18 @@ def _fit_one(
         share = 0.15 if len(train) < 5_000 else 0.12
         seed = derive_seed(learning.seed, "inner", number)
         learn, stop = inner(learning.data, train, share, seed, learning.forward)
-    rows = train if learning.algorithm == "linear" else learn
+    straight = learning.algorithm == "linear"
     weights = learning.weights
     if learning.candidate.parameters.get("balanced"):
         weights = balance(learning.truth, weights, learning.classes)
+    rows = train if straight else learn
     labels = read_labels(learning.truth[rows], weights[rows], learning.classes)
     blank = Model(learning.algorithm, labels.base, labels.scale, labels.present)
     varied = any(_varies(part[rows]) for part in (learning.inputs.numbers, learning.inputs.codes))
     if rounds == 0 or labels.constant or not varied:
         return blank, 0, []
-    if learning.algorithm == "linear":
-        return _fit_linear(learning, blank, labels, weights, learn, stop, train, number, rounds)
-    return _fit_booster(learning, blank, labels, weights, learn, stop, number, rounds)
+    job = Job(number, rounds, learn, stop, weights, labels)
+    return _fit_linear(learning, blank, job) if straight else _fit_booster(learning, blank, job)
 
 
 def _varies(matrix: NDArray[Any]) -> bool:
@@ -162,74 +176,55 @@ def _varies(matrix: NDArray[Any]) -> bool:
     return not bool(same.all())
 
 
-def _fit_linear(
-    learning: Learning,
-    blank: Model,
-    labels: Labels,
-    weights: Floats,
-    learn: Ints,
-    stop: Ints,
-    train: Ints,
-    number: int,
-    rounds: int | None,
-) -> tuple[Model, int, list[Curve]]:
-    columns = sum(learning.inputs.numbers.shape[1:]) + sum(learning.inputs.codes.shape[1:])
-    seed = derive_seed(learning.seed, "sample", number)
+def _fit_linear(learning: Learning, blank: Model, job: Job) -> tuple[Model, int, list[Curve]]:
+    columns = learning.inputs.numbers.shape[1] + learning.inputs.codes.shape[1]
+    labels = job.labels
 
-    def rows(which: Ints, most: bool) -> linear.Rows:
+    def rows(which: Ints) -> linear.Rows:
         y, known = labels.of(learning.truth[which])
-        if most:
-            kept = linear.sample(len(known), columns, len(labels.present), seed)
-            y, known = y[kept], known[kept]
-        return linear.Rows(learning.inputs.take(which[known]), y, weights[which[known]])
+        seed = derive_seed(learning.seed, "sample", job.number)
+        kept = linear.sample(len(known), columns, len(labels.present), seed)
+        which = which[known[kept]]
+        return linear.Rows(learning.inputs.take(which), y[kept], job.weights[which])
 
-    curves = []
-    if rounds is None:
-        rounds, seen, judged = linear.fit_path(
-            rows(learn, True), rows(stop, False), learning.sizes, labels.loss, labels.start
-        )
-        curves = [_curve(number, labels, seen, judged)]
-    fitted = linear.fit_linear(rows(train, True), learning.sizes, labels.loss, labels.start, rounds)
-    return blank.with_linear(fitted), rounds, curves
+    step, curves = job.rounds, []
+    if step is None:
+        step, seen, judged = linear.fit_path(rows(job.learn), rows(job.stop), learning.sizes, labels.loss, labels.start)
+        curves = [_curve(job.number, labels, seen, judged)]
+    train = np.sort(np.concatenate([job.learn, job.stop]))
+    fitted = linear.fit_linear(rows(train), learning.sizes, labels.loss, labels.start, step)
+    return blank.with_linear(fitted), step, curves
 
 
-def _fit_booster(
-    learning: Learning,
-    blank: Model,
-    labels: Labels,
-    weights: Floats,
-    learn: Ints,
-    stop: Ints,
-    number: int,
-    rounds: int | None,
-) -> tuple[Model, int, list[Curve]]:
-    parameters = learning.candidate.parameters
+def _fit_booster(learning: Learning, blank: Model, job: Job) -> tuple[Model, int, list[Curve]]:
+    parameters, labels, learn = learning.candidate.parameters, job.labels, job.learn
     y, _ = labels.of(learning.truth[learn])
     inputs, mass = learning.inputs.take(learn), learning.weights[learn]
     target = targets(y if learning.classes == 0 else learning.truth[learn], learning.classes)
     tables = fit_tables(inputs.codes, learning.sizes, target, mass)
     groups = None if learning.groups is None else learning.groups[learn]
     times = None if learning.times is None else learning.times[learn]
-    block = blocks(len(learn), derive_seed(learning.seed, "blocks", number), groups, times)
+    block = blocks(len(learn), derive_seed(learning.seed, "blocks", job.number), groups, times)
     x = cross_fit(inputs, tables, target, mass, block, learning.forward)
-    held = None
-    if len(stop):
-        stop_y, known = labels.of(learning.truth[stop])
-        stop = stop[known]
-        held = _sample(look_up(learning.inputs.take(stop), tables), stop_y, weights[stop], labels.start)
+    held, curves = None, []
+    held_y, known = labels.of(learning.truth[job.stop])
+    if len(known):
+        stop = job.stop[known]
+        held = _sample(look_up(learning.inputs.take(stop), tables), held_y, job.weights[stop], labels.start)
     request = Request(
         parameters,
         labels.loss,
         len(labels.present),
-        _sample(x, y, weights[learn], labels.start),
+        _sample(x, y, job.weights[learn], labels.start),
         held,
-        rounds,
-        derive_seed(learning.seed, learning.candidate.name, number),
+        job.rounds,
+        derive_seed(learning.seed, learning.candidate.name, job.number),
         time.monotonic() + float(parameters["seconds"]),
         learning.halted,
     )
     boosted = library(learning.algorithm).train(request)
-    curves = [_curve(number, labels, boosted.train, boosted.validation)] if held is not None else []
+    if held is not None:
+        curves = [_curve(job.number, labels, boosted.train, boosted.validation)]
     return blank.with_booster(boosted.text, tables), boosted.rounds, curves
 
 

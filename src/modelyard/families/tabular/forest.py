@@ -137,7 +137,7 @@ def floor_single(threshold: Floats) -> NDArray[np.float32]:
     """
     with np.errstate(over="ignore"):
         near = threshold.astype(np.float32)
-    below = np.where(near.astype(np.float64) > threshold, np.nextafter(near, np.float32(-np.inf)), near)
+        below = np.where(near.astype(np.float64) > threshold, np.nextafter(near, np.float32(-np.inf)), near)
     return np.where(threshold >= LARGEST, np.float32(np.inf), below).astype(np.float32)
 
 

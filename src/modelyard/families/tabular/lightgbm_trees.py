@@ -61,16 +61,18 @@ class LightGBM:
             sets.append(_dataset(request.stop, request.outputs, learn))
             names.append("stop")
         seen: dict[str, dict[str, list[float]]] = {}
-        calls: list[Any] = [lgb.record_evaluation(seen)]
+        grown: list[int] = []
+        calls: list[Any] = [lgb.record_evaluation(seen), _count(grown)]
         if request.stops:
             calls += [lgb.early_stopping(request.patience, verbose=False), _guard(request, lgb)]
         booster = lgb.train(parameters, learn, request.most, valid_sets=sets, valid_names=names, callbacks=calls)
-        rounds = request.most if request.rounds is not None else booster.best_iteration
-        rounds = min(rounds if rounds > 0 else request.most, booster.current_iteration())
-        text = booster.model_to_string(num_iteration=rounds)
+        rounds = request.most if request.rounds is not None else booster.best_iteration or len(grown)
+        # A round that finds no split adds no tree; and no trees at all would mean "every tree" to LightGBM.
+        rounds = next((i for i, trees in enumerate(grown, start=1) if i >= rounds and trees), len(grown))
+        text = booster.model_to_string(num_iteration=grown[rounds - 1])
         return Boosted(
             text[: text.index("\nparameters:")] + "\n",
-            request.most if request.rounds is not None else rounds,
+            rounds,
             losses(seen, "train", rounds),
             losses(seen, "stop", rounds),
         )
@@ -91,7 +93,7 @@ def _package() -> Any:
     return need("lightgbm", "train", "A LightGBM candidate")
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _booster(text: str) -> Any:
     return _package().Booster(model_str=text)
 
@@ -107,6 +109,16 @@ def _dataset(sample: Sample, outputs: int, reference: Any = None) -> Any:
         free_raw_data=False,
         params={"verbosity": -1, "feature_pre_filter": False, "num_threads": THREADS},
     )
+
+
+def _count(grown: list[int]) -> Any:
+    """Return a callback that writes down how many rounds had trees, after each round."""
+
+    def count(env: Any) -> None:
+        grown.append(env.model.current_iteration())
+
+    count.order = 20  # type: ignore[attr-defined]  # before early stopping, which LightGBM runs as number 30
+    return count
 
 
 def _guard(request: Request, lgb: Any) -> Any:

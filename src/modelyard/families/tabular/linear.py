@@ -28,6 +28,8 @@ FEWEST = 5
 """Rows a level needs for a weight of its own."""
 PATH = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4)
 """Strengths of the ridge penalty on the mean loss, tried from strong to weak."""
+PATH_STEPS, LAST_STEPS = 30, 150
+"""Iterations for each step of the path, which only has to choose, and for the model that is kept."""
 LEAST_SPREAD = 1e-30
 """Deviation under which, or over whose inverse, a number is left out."""
 WORTH = 1e-3
@@ -167,11 +169,13 @@ def fit_path(
     int, tuple of float, tuple of float
         How many steps of `PATH` were worth it, and the losses of each step on both sets of rows.
     """
+    if not len(stop.y):
+        return (len(PATH) + 1) // 2, (), ()
     design = Design(rows.inputs, sizes)
     learn, judge = design.matrix(rows.inputs), design.matrix(stop.inputs)
     weights, train, validation = None, [], []
     for penalty in PATH:
-        weights = _solve(learn, rows.y, rows.weight, loss, start, penalty, weights)
+        weights = _solve(learn, rows.y, rows.weight, loss, start, penalty, PATH_STEPS, weights)
         train.append(_loss(_scores(learn, weights, start), rows.y, rows.weight, loss)[0])
         validation.append(_loss(_scores(judge, weights, start), stop.y, stop.weight, loss)[0])
         if len(validation) > 2 and validation[-1] > (1 - WORTH) * min(validation[:-2]):
@@ -183,7 +187,7 @@ def fit_path(
 def fit_linear(rows: Rows, sizes: Sequence[int], loss: Loss, start: Floats, step: int) -> Linear:
     """Fit with the penalty of one step of `PATH`, counted from 1."""
     design = Design(rows.inputs, sizes)
-    weights = _solve(design.matrix(rows.inputs), rows.y, rows.weight, loss, start, PATH[step - 1], None)
+    weights = _solve(design.matrix(rows.inputs), rows.y, rows.weight, loss, start, PATH[step - 1], LAST_STEPS)
     return design.linear(weights[1:], weights[0], rows.inputs.codes)
 
 
@@ -227,7 +231,8 @@ def _solve(
     loss: Loss,
     start: Floats,
     penalty: float,
-    warm: Floats | None,
+    steps: int,
+    warm: Floats | None = None,
 ) -> Floats:
     dense, hot = matrix
     turned = hot.T.tocsr()
@@ -244,6 +249,6 @@ def _solve(
 
     minimise = need("scipy.optimize", "train", "A linear candidate").minimize
     first = np.zeros(shape) if warm is None else warm
-    options = {"maxiter": 100, "gtol": 1e-5, "ftol": 1e-7}
+    options = {"maxiter": steps, "gtol": 1e-5, "ftol": 1e-7}
     found = minimise(objective, first.ravel(), jac=True, method="L-BFGS-B", options=options)
     return np.asarray(found.x, dtype=np.float64).reshape(shape)

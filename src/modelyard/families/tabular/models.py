@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from modelyard.data.dataset import Floats, Ints
 from modelyard.families.fitted import Fitted
-from modelyard.families.tabular.booster import library
 from modelyard.families.tabular.inputs import Inputs, Singles
+from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.linear import Linear
 from modelyard.families.tabular.tables import look_up
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Dataset
-from modelyard.families.tabular.booster import Loss, Request, Sample, library
+from modelyard.families.tabular.booster import Loss, Request, Sample
 from modelyard.families.tabular.inputs import find_levels, read_inputs
 from modelyard.families.tabular.labels import read_labels
+from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.linear import ROWS_TIMES_WEIGHTS
 from modelyard.families.tabular.tables import fit_tables, look_up, targets
 

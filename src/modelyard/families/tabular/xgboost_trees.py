@@ -83,7 +83,7 @@ def _package() -> Any:
     return need("xgboost", "train", "An XGBoost candidate")
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _booster(text: str) -> Any:
     booster = _package().Booster({"nthread": THREADS, "verbosity": 0})
     booster.load_model(bytearray(text.encode()))
