@@ -37,6 +37,11 @@ def test_what_serves_and_watches_loads_nothing_that_trains(entry):
     assert offenders(modules, TRAINS + HEAVY) == []
 
 
+def test_serving_by_a_run_or_release_name_loads_nothing_that_trains():
+    modules = loaded_by("import modelyard.cli.serve, modelyard.flow.refs, modelyard.serving.serve")
+    assert offenders(modules, TRAINS + HEAVY) == []
+
+
 def test_import_modelyard_loads_no_stage_and_no_package():
     modules = loaded_by("import modelyard")
     assert offenders(modules, (*HEAVY, "numpy", "polars", "pyarrow", "click", "rich")) == []

@@ -5,7 +5,6 @@ The public names, each loaded when first used, so that ``import modelyard`` stay
 
 from importlib import import_module
 
-
 _HOMES = {
     "read_brief": "modelyard.brief.read",
     "read_data": "modelyard.data.read",

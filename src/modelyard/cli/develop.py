@@ -49,7 +49,7 @@ def command(
     from modelyard.flow.asked import asked
     from modelyard.flow.develop import develop
     from modelyard.flow.look import answer_lines
-    from modelyard.flow.refs import find_recipe
+    from modelyard.flow.recipes import find_recipe
     from modelyard.flow.workspace import Workspace
 
     question = asked(brief, data=data, label=label, seconds=seconds, seed=seed)

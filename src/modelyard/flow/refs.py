@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from modelyard.core.errors import RegistryError, WorkspaceError
 from modelyard.flow.workspace import Workspace
 from modelyard.registry.release import STAGES, Release
 from modelyard.registry.store import Registry
-from modelyard.training.recipe import read_recipe
 
 
 def find_bundle(word: str, workspace: Path | str | None) -> Path:
@@ -95,15 +92,3 @@ def find_movable(word: str, yard: Workspace) -> Release:
         return find_release(word, yard)
     waiting = [r for r in Registry(yard.registry).releases(word) if r.stage in ("development", "staging")]
     return max(waiting, key=lambda r: r.version) if waiting else find_release(word, yard)
-
-
-def find_recipe(word: str, yard: Workspace) -> Mapping[str, Any]:
-    """Return the recipe of a run, by its id, or from a recipe file.
-
-    Raises
-    ------
-    WorkspaceError
-        If there is none.
-    """
-    path = Path(word)
-    return read_recipe(path if path.is_file() else yard.folder(yard.find(word)) / "recipe.json")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from modelyard.brief.brief import Latency
 from modelyard.data.finding import Finding
-from modelyard.evaluation.report import Estimate, Report
-from modelyard.metrics.intervals import Gain
 from modelyard.registry.release import Gate, Release
+
+if TYPE_CHECKING:
+    # For the reader alone: a server looks up releases here and loads nothing that evaluates.
+    from modelyard.evaluation.report import Estimate, Report
+    from modelyard.metrics.intervals import Gain
 
 Answer = Literal["pass", "fail", "inconclusive"]
 PRODUCTION = "better than production"
