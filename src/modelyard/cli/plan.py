@@ -44,5 +44,5 @@ def command(brief: str, data: Path | None, label: str | None, out: Path | None, 
         if finding.severity != "note":
             click.echo(f"{'':<13}{finding.do}")
     if out is not None:
-        markdown, page = architecture_document(plan).write(out, "1-architecture")
+        markdown, page = architecture_document(plan, split=parts.split.reason).write(out, "1-architecture")
         click.echo(f"Wrote {markdown} and {page}")

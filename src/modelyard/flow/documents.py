@@ -76,7 +76,7 @@ def write_documents(
     name = bundle.manifest.name
     releases = registry.releases(name)
     pages: dict[str, Document] = {
-        "architecture": architecture_document(run.plan, run, report, bundle.manifest.facts),
+        "architecture": architecture_document(run.plan, run, report, bundle.manifest.facts, parts.split.reason),
         "training": training_document(run, parts),
         "evaluation": evaluation_document(report, findings, run.plan),
         "deployment": deployment_document(

@@ -45,7 +45,11 @@ _SEVERAL = {
 
 
 def architecture_document(
-    plan: Plan, run: Run | None = None, report: Report | None = None, facts: Mapping[str, Any] | None = None
+    plan: Plan,
+    run: Run | None = None,
+    report: Report | None = None,
+    facts: Mapping[str, Any] | None = None,
+    split: str | None = None,
 ) -> Document:
     """Return which algorithm was chosen and why, how it is put together, and what it costs.
 
@@ -59,6 +63,8 @@ def architecture_document(
         What it is worth.
     facts : mapping, optional
         The packed model's facts: trees and nodes.
+    split : str, optional
+        How the rows were divided and why (see `modelyard.data.dataset.Split`).
     """
     plan = plan if run is None else run.plan
     blocks: list[Block] = [
@@ -66,7 +72,7 @@ def architecture_document(
         _diagram(plan, run),
         *_candidates(plan, run),
         *_left_out(plan),
-        *_validation(plan, run),
+        *_validation(plan, run, split),
         *(() if run is None else _hyperparameters(run)),
         *_cost(plan, run, facts or {}),
         *_doubts(plan),
@@ -194,12 +200,10 @@ def _left_out(plan: Plan) -> list[Block]:
     ]
 
 
-def _validation(plan: Plan, run: Run | None) -> list[Block]:
+def _validation(plan: Plan, run: Run | None, split: str | None) -> list[Block]:
     asked = plan.brief.validation
-    rows: list[tuple[str, str]] = [
-        ("Strategy", asked.strategy if asked.strategy != "auto" else "chosen from the table")
-    ]
-    rows.append(("Folds", str(asked.folds)))
+    chosen = asked.strategy if asked.strategy != "auto" else "chosen from the table"
+    rows = [("Strategy", chosen if split is None else literal(split)), ("Folds", str(asked.folds))]
     if run is not None:
         kept = plan.rows - len(run.development)
         rows.append(("Untouched", f"{kept:,} of {plan.rows:,} rows ({kept / max(plan.rows, 1):.0%})"))
