@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 
 from modelyard.brief.brief import Brief
 from modelyard.data.dataset import Dataset, Parts
+from modelyard.data.drift import ColumnDrift, Verdict, drift
 from modelyard.data.entity import entities
 from modelyard.data.finding import Finding
 from modelyard.data.leaks import leaks
 from modelyard.data.profile import profile
-from modelyard.data.shift import ACTION, WARNING, adjusted_psi, chi2_p_value, discoveries, pooled
 
 _ORDER = {"stop": 0, "warn": 1, "note": 2}
-_RATE = 0.01
 _MANY_DUPLICATES, _ALIKE = 0.01, 0.995
 _MOST_ALIKE = 5
 
@@ -95,27 +94,34 @@ def _seen(development: Dataset, test: Dataset, names: list[str]) -> NDArray[np.b
 
 
 def _drift(development: Dataset, test: Dataset) -> list[Finding]:
-    """Compare the parts column by column: an effect that matters, and that chance does not make."""
+    """Compare the parts column by column, by the rule that watches the model later."""
     reference = profile(development)
-    recent = profile(test, like=reference)
-    p_values, effects = [], []
-    for one, other in zip(reference.columns, recent.columns, strict=True):
-        # Being missing is a bin of its own.
-        a, b = pooled([*one.counts, one.missing], [*other.counts, other.missing])
-        p_values.append(chi2_p_value(a, b))
-        effects.append(adjusted_psi(a, b))
-    found = []
-    shifted = zip(reference.columns, discoveries(p_values, _RATE), effects, strict=True)
-    for column, significant, effect in sorted(shifted, key=lambda s: -s[2]):
-        if significant and effect > WARNING:
-            found.append(
-                Finding(
-                    "drift",
-                    "warn" if effect > ACTION else "note",
-                    column.name,
-                    f"'{column.name}' is distributed otherwise in the test part (PSI {effect:.2f} beyond chance).",
-                    "The test part is of another kind than what is learnt from; so may be what the model will meet.",
-                    f"Check how {column.name} came to change; if it was over time, name the time column.",
-                )
-            )
-    return found
+    columns = drift(reference, profile(test, like=reference))
+    found = [(c, c.verdict, c.values.corrected, _otherwise(c)) for c in columns]
+    found += [(c, c.missing_verdict, c.missing.corrected, _missing(c)) for c in columns]
+    return [
+        _drifted(c.name, verdict, what)
+        for c, verdict, _, what in sorted(found, key=lambda f: -f[2])
+        if verdict != "stable"
+    ]
+
+
+def _otherwise(column: ColumnDrift) -> str:
+    effect = column.values.corrected
+    return f"'{column.name}' is distributed otherwise in the test part (PSI {effect:.2f} beyond chance)."
+
+
+def _missing(column: ColumnDrift) -> str:
+    then, now = 100 * column.missing_then, 100 * column.missing_now
+    return f"'{column.name}' is missing in {now:.1f} % of the test part, and in {then:.1f} % of development."
+
+
+def _drifted(name: str, verdict: Verdict, what: str) -> Finding:
+    return Finding(
+        "drift",
+        "warn" if verdict == "action" else "note",
+        name,
+        what,
+        "The test part is of another kind than what is learnt from; so may be what the model will meet.",
+        f"Check how {name} came to change; if it was over time, name the time column.",
+    )

@@ -17,8 +17,8 @@ from modelyard.core.markup import (
     Text,
     literal,
 )
+from modelyard.data.drift import ACTION, FALSE_DISCOVERIES, FLOOR, WARNING
 from modelyard.data.profile import PREDICTION, ColumnProfile, Profile
-from modelyard.monitoring.drift import ACTION, FALSE_DISCOVERIES, FLOOR, WARNING
 from modelyard.monitoring.expectation import Expectation, expect
 from modelyard.monitoring.pictures import picture
 from modelyard.monitoring.rules import DEFAULT_LIMIT, alert_rules

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from modelyard.data.drift import drift
 from modelyard.data.profile import ColumnProfile, Profile
-from modelyard.monitoring.drift import drift
 
 WINDOWS = 104
 _MOST_COLUMNS = 200

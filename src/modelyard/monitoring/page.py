@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.core.markup import Block, Details, Document, Facts, Heading, Listing, Note, Table, Text, literal
+from modelyard.data.drift import ACTION, FALSE_DISCOVERIES, FLOOR, WARNING, ColumnDrift
 from modelyard.monitoring.alarm import Alarm
-from modelyard.monitoring.drift import ACTION, FALSE_DISCOVERIES, FLOOR, WARNING, ColumnDrift
 from modelyard.monitoring.pictures import picture
 from modelyard.monitoring.watch import Drift, p_text
 

@@ -12,10 +12,10 @@ from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.load import load_bundle
 from modelyard.core.canonical import from_json
 from modelyard.core.errors import BundleError
+from modelyard.data.drift import ACTION, FLOOR, WARNING, ColumnDrift, Shift, drift
 from modelyard.data.profile import PREDICTION, Profile
 from modelyard.data.source import Table
 from modelyard.monitoring.alarm import Alarm, Severity
-from modelyard.monitoring.drift import ACTION, FLOOR, WARNING, ColumnDrift, Shift, drift
 from modelyard.monitoring.window import Misfit, windows
 from modelyard.registry.release import Release
 

@@ -19,8 +19,8 @@ from modelyard.data.dates import parse_dates
 from modelyard.data.infer import natural
 from modelyard.data.profile import ColumnProfile, Profile, add, profile
 from modelyard.data.rows import convert
+from modelyard.data.significance import beyond
 from modelyard.data.source import Table, batches, from_memory
-from modelyard.monitoring.significance import beyond
 from modelyard.serving.log import Record, read_log
 
 _PIECE = 50_000

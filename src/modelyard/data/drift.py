@@ -1,4 +1,4 @@
-"""Drift: how far new rows lie from the reference, and whether chance explains it.
+"""Drift: how far one set of rows lies from another, and whether chance explains it: test part, new traffic.
 
 A difference counts when it is both large enough to matter (PSI, corrected for what chance alone adds) and more than
 chance (Kolmogorov-Smirnov or chi-squared, with the false discovery rate held over all columns). Either alone fails:
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelyard.data.profile import ColumnProfile, Profile
-from modelyard.monitoring.significance import benjamini_hochberg, chi_squared, ks
+from modelyard.data.significance import benjamini_hochberg, chi_squared, ks
 
 Verdict = Literal["stable", "watch", "warning", "action"]
 Counts = NDArray[np.float64]
@@ -151,14 +151,14 @@ def missing_shift(reference: ColumnProfile, window: ColumnProfile) -> Shift:
 
 
 def drift(reference: Profile, window: Profile, before: Profile | None = None) -> tuple[ColumnDrift, ...]:
-    """Compare every column of a window with the reference.
+    """Compare every column of some rows with the reference.
 
     Parameters
     ----------
     reference : Profile
-        Of the rows the model learnt from.
+        Of the rows a model learns from.
     window : Profile
-        Of new rows, over the same bins and levels.
+        Of other rows, over the same bins and levels.
     before : Profile, optional
         Of the window before: a small difference that both windows show is watched.
 

@@ -1,6 +1,6 @@
 """The p-values drift needs, on counts alone: Kolmogorov-Smirnov, chi-squared, and Benjamini-Hochberg over them.
 
-scipy has all of them and is not needed to watch a model: an image that serves stays small. The tests compare with it.
+scipy has all of them and is not needed for this: an image that serves and watches stays small. The tests compare.
 """
 
 from __future__ import annotations

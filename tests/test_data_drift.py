@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelyard.data.drift import corrected_psi, drift, pooled, psi, tenths
 from modelyard.data.profile import ColumnProfile, Profile
-from modelyard.monitoring.drift import corrected_psi, drift, pooled, psi, tenths
+from modelyard.data.significance import chi_squared, ks
 
 COUNTS = st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min_size=2, max_size=40)
 SHARES = (0.4, 0.25, 0.15, 0.1, 0.05, 0.03, 0.015, 0.004, 0.001)
@@ -167,3 +168,26 @@ def test_the_order_of_levels_does_not_matter(counts, swaps):
 def test_few_rows_raise_nothing():
     world = World(3)
     assert raised(drift(world.reference, world.week(3)), "watch", "warning", "action") == []
+
+
+def test_the_tests_keep_their_level_and_the_corrected_index_is_zero_on_average():
+    random = np.random.default_rng(0)
+    chi2_p, ks_p, index = [], [], []
+    for _ in range(2000):
+        one, other = (np.bincount(random.integers(0, 20, n), minlength=20).astype(float) for n in (5000, 800))
+        chi2_p.append(chi_squared(one, other)[1])
+        ks_p.append(ks(one, other)[1])
+        index.append(corrected_psi(one, other))
+    assert 0.035 < np.mean(np.array(chi2_p) < 0.05) < 0.065
+    assert np.mean(np.array(ks_p) < 0.05) < 0.065  # binned: conservative
+    assert abs(np.mean(index)) < 0.002
+    shifted = np.bincount(np.minimum(random.integers(0, 20, 800) + 3, 19), minlength=20).astype(float)
+    assert ks(one, shifted)[1] < 1e-6
+    assert corrected_psi(one, shifted) > 0.25
+
+
+@pytest.mark.parametrize(("one", "other"), [([0, 0], [3, 4]), ([3, 4], [0, 0]), ([0, 0], [0, 0])])
+def test_no_rows_on_either_side_are_no_drift(one, other):
+    a, b = pooled(np.array(one, dtype=float), np.array(other, dtype=float))
+    assert corrected_psi(a, b) == 0.0
+    assert np.isfinite(psi(a, b))

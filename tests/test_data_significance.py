@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from modelyard.monitoring.significance import (
+from modelyard.data.significance import (
     benjamini_hochberg,
     beyond,
     chi_squared,
