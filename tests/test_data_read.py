@@ -16,6 +16,7 @@ import pytest
 from modelyard.brief.brief import Brief, DataBrief, ForecastBrief, Target
 from modelyard.core.errors import DataError
 from modelyard.data.dataset import Dataset
+from modelyard.data.finding import Finding
 from modelyard.data.read import read_batches, read_data
 
 
@@ -311,6 +312,79 @@ def test_what_a_csv_hides_is_said(tmp_path: Path) -> None:
     assert seen["comma"].column == "b"
     assert seen["unnamed"].column == "unnamed_1"
     assert seen["id"].column == "unnamed_1"
+
+
+def word_notes(data: Dataset) -> list[Finding]:
+    return [f for f in data.notes if f.kind == "missing_word"]
+
+
+def test_words_read_as_missing_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    # Quoted, between blanks and in a later block too; the empty cell is no word.
+    path.write_text("a,b,gone,y\n" + "1, ?,NA,0\n,?,NA,1\n2,red,NA,1\n" * 200_000 + '3,"NA",NA,0\n')
+    read = read_data(path, asked(drop=("gone",)))
+    (note,) = word_notes(read)
+    assert (note.severity, note.column) == ("note", "b")
+    assert note.what == "'b' says '?' in 400,000, 'NA' in 1 rows."
+    assert read.frame["b"].null_count() == 400_001
+    assert read.schema.column("b").levels == ("red",)
+    wide = tmp_path / "w.csv"
+    names = [f"c{i}" for i in range(30)]
+    wide.write_text(",".join(["y", *names]) + "\n" + "".join(f"{i % 2}," + "NULL," * 29 + f"{i}\n" for i in range(9)))
+    (note,) = word_notes(read_data(wide, asked()))
+    assert note.column is None
+    assert "'c0' says 'NULL' in 9" in note.what
+    assert "19 more columns" in note.what
+    table().drop_nulls().write_csv(path)
+    assert not word_notes(read_data(path, asked()))
+
+
+def test_a_word_for_missing_is_left_in_a_table_and_said() -> None:
+    read = read_data(table().with_columns(c=pl.Series(["?", "red", " NA "] * 20)), asked())
+    assert set(read.schema.column("c").levels) == {"?", "red", " NA "}
+    assert not read.frame["c"].null_count()
+    (note,) = word_notes(read)
+    assert (note.column, note.severity) == ("c", "note")
+    assert "'?'" in note.what
+    assert "red" not in note.what
+
+
+@pytest.mark.parametrize(
+    ("values", "unclear"),
+    [
+        (["03/04/2024", "12/11/2023"], "03/04/2024"),
+        (["3-4-24", "12-11-23"], "3-4-24"),
+        (["03.04.2024 14:30", "12.11.2023 9:05"], "03.04.2024 14:30"),
+        (["3-Apr-2024", "12 November 2023"], "3-Apr-2024"),
+        (["April 3, 2024", "Nov 12, 2023 10:00 PM"], "April 3, 2024"),
+        (["2024-04-03"] * 29 + ["2023-02-30"], "2023-02-30"),
+        (["2024-04-03", "2023-02-28"], None),
+        (["1.2.3", "1.10.12"], None),  # versions
+        (["40-47-84", "20-00-00"], None),  # sort codes
+        (["3/4", "1/2"], None),
+        (["may", "june"], None),
+    ],
+)
+@pytest.mark.parametrize("alike", [True, False])
+def test_dates_that_are_not_guessed_are_said(values: list[str], unclear: str | None, alike: bool) -> None:
+    # Repeated they are categories, all different (here by blanks) they would be an identifier.
+    column = [v if alike else v + " " * i for i, v in enumerate(values * (60 // len(values)))]
+    read = read_data(table().with_columns(when=pl.Series(column)), asked())
+    notes = [f for f in read.notes if f.column == "when"]
+    if unclear is None:
+        assert "date_unclear" not in [f.kind for f in notes]
+        return
+    (note,) = notes
+    assert (note.kind, note.severity) == ("date_unclear", "note")
+    assert f"'{unclear}" in note.what
+    assert ("read as a category" if alike else "left out") in note.means
+    assert "ISO 8601" in note.do
+    # A column that tells nothing is told so.
+    one = read_data(table().with_columns(when=pl.lit(values[0])), asked())
+    assert [f.kind for f in one.notes if f.column == "when"] == ["constant"]
+    # Where the brief says what it is, nothing is left to say.
+    said = read_data(table().with_columns(when=pl.Series(column)), asked(types={"when": "category"}))
+    assert "date_unclear" not in [f.kind for f in said.notes]
 
 
 def label(values: list[object], **brief: object) -> Dataset:

@@ -13,6 +13,12 @@ PATTERN = (
     r"(?:[T ](\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,6})\d*)?)?)?\s*(Z|[+-]\d{2}:?\d{2})?\s*$"
 )
 _ISO = re.compile(PATTERN)
+_DAY, _MONTHS = r"(0?[1-9]|[12]\d|3[01])", "(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+UNCLEAR = (
+    rf"^\s*({_DAY}[-/]{_DAY}[-/](\d{{4}}|\d\d)|{_DAY}\.{_DAY}\.\d{{4}}"
+    rf"|{_DAY}[- ]{_MONTHS}[- ,]+(\d{{4}}|\d\d)|{_MONTHS} {_DAY},? \d{{4}})([T ,]+\d{{1,2}}:.*)?\s*$"
+)
+"""What a person takes for a date and `parse_date` does not: 03/04/2024, 3.4.2024, 3-Apr-2024, April 3, 2024."""
 
 
 def parse_date(text: str) -> datetime | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TypeAlias, cast
 
 import polars as pl
 
@@ -17,6 +18,9 @@ from modelyard.data.finding import Finding
 
 NULLS = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "?")
 """What a cell of a text file may hold instead of a value."""
+
+Words: TypeAlias = dict[str, Counter[str]]
+"""How often which of `NULLS` was read as missing, column by column; the empty cell is no word."""
 
 _SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 _NOT_READ = {":": "a colon", "^": "a caret", "~": "a tilde", "\x01": "the character 0x01", " ": "blanks"}
@@ -88,8 +92,17 @@ def duplicate_names(names: list[str], where: str) -> DataError:
     )
 
 
-def read_text(path: Path, form: Layout) -> Iterator[pl.DataFrame]:
+def read_text(path: Path, form: Layout, words: Words | None = None) -> Iterator[pl.DataFrame]:
     """Read a text file in blocks of some megabytes: every column String, blanks stripped, `NULLS` as null.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    form : Layout
+        Of this file.
+    words : Words, optional
+        Filled with what was read as missing, block by block.
 
     Raises
     ------
@@ -110,28 +123,36 @@ def read_text(path: Path, form: Layout) -> Iterator[pl.DataFrame]:
                 parse_options=arrow_csv.ParseOptions(delimiter=form.separator, newlines_in_values=True),
                 convert_options=arrow_csv.ConvertOptions(
                     column_types=dict.fromkeys(form.names, pa.large_string()),
-                    null_values=list(NULLS),
+                    null_values=[""],  # the words among `NULLS` are looked for, and counted, below
                     strings_can_be_null=True,
                     quoted_strings_can_be_null=True,
                 ),
             )
             for batch in reader:
                 if batch.num_rows:
-                    yield _cleaned(pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch]))))
+                    yield _cleaned(pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch]))), words)
     except _UNPACKING as error:
         raise _cut_short(path, error) from None
     except (pa.ArrowException, OSError) as error:
         raise _explained(path, form, error) from None
 
 
-def _cleaned(frame: pl.DataFrame) -> pl.DataFrame:
-    """Strip blanks around values, and read what only then is a null as one."""
-    blank = frame.select(pl.all().str.contains(r"^\s|\s$").any()).row(0)
-    names = [name for name, any_blank in zip(frame.columns, blank, strict=True) if any_blank]
-    if not names:
-        return frame
-    stripped = pl.col(names).str.strip_chars()
-    return frame.with_columns(pl.when(stripped.is_in(NULLS)).then(None).otherwise(stripped).name.keep())
+def _cleaned(frame: pl.DataFrame, words: Words | None) -> pl.DataFrame:
+    """Strip blanks around values, and read `NULLS` as null."""
+    blank = _columns(frame, pl.all().str.contains(r"^\s|\s$").any())
+    if blank:
+        frame = frame.with_columns(pl.col(blank).str.strip_chars())
+    holding = _columns(frame, pl.all().is_in(NULLS).any())
+    if words is not None:
+        for name in holding:
+            series = frame[name]
+            found = series.filter(series.is_in(NULLS)).to_list()
+            words.setdefault(name, Counter()).update(word for word in found if word)
+    return frame.with_columns(pl.when(pl.col(holding).is_in(NULLS)).then(None).otherwise(pl.col(holding)).name.keep())
+
+
+def _columns(frame: pl.DataFrame, condition: pl.Expr) -> list[str]:
+    return [name for name, holds in zip(frame.columns, frame.select(condition).row(0), strict=True) if holds]
 
 
 def _opened(path: Path) -> IO[bytes]:

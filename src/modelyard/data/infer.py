@@ -8,7 +8,7 @@ import polars as pl
 
 from modelyard.brief.brief import ColumnKind
 from modelyard.data.column import Physical
-from modelyard.data.dates import PATTERN, has_clock, parse_dates
+from modelyard.data.dates import PATTERN, UNCLEAR, has_clock, parse_dates
 from modelyard.data.finding import Finding
 
 _MOSTLY = 0.95
@@ -158,6 +158,16 @@ def is_date(series: pl.Series) -> bool:
     if not head.len() or not bool(head.str.contains(PATTERN).all()):
         return False
     return parse_dates(series).null_count() == series.null_count()
+
+
+def unclear_date(series: pl.Series) -> str | None:
+    """Return the first value of a string column that is no ISO 8601 date where most look like dates, else None."""
+    head = series.drop_nulls().head(_SAMPLE)
+    looks = head.str.contains(f"{PATTERN}|{UNCLEAR}").mean()
+    if not isinstance(looks, float) or looks < _MOSTLY:
+        return None
+    unread = series.filter(parse_dates(series).is_null() & series.is_not_null())
+    return str(unread[0]) if unread.len() else None
 
 
 def date_physical(series: pl.Series) -> Physical:

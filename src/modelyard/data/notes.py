@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import polars as pl
+
 from modelyard.brief.brief import Brief, ColumnKind
 from modelyard.core.errors import DataError, did_you_mean
 from modelyard.data.column import Column
+from modelyard.data.delimited import NULLS, Words
 from modelyard.data.finding import Finding
+from modelyard.data.infer import unclear_date
 
 _MANY_LEVELS = 1000
+_MOST_NAMED = 10
 
 
 def not_in_table(names: Sequence[str], brief: Brief) -> list[Finding]:
@@ -83,6 +88,45 @@ def left_out(kind: str, column: str, rows: int, of: int, why: str) -> Finding:
     )
 
 
+def missing_words(words: Words) -> list[Finding]:
+    """Return one note on the words of a text file that were read as missing, most rows first; none without any."""
+    found = sorted(((name, held) for name, held in words.items() if held), key=lambda w: -w[1].total())
+    if not found:
+        return []
+    said = [
+        f"'{name}' says " + ", ".join(f"'{word}' in {rows:,}" for word, rows in held.most_common())
+        for name, held in found[:_MOST_NAMED]
+    ]
+    more = f"; and {len(found) - _MOST_NAMED:,} more columns" if len(found) > _MOST_NAMED else ""
+    return [
+        Finding(
+            "missing_word",
+            "note",
+            found[0][0] if len(found) == 1 else None,
+            f"{'; '.join(said)} rows{more}.",
+            "These words are read as missing values.",
+            "Where one is a value of its own, write another word in the file.",
+        )
+    ]
+
+
+def date_unclear(series: pl.Series, column: Column) -> Finding | None:
+    """Return the note for a column that looks like dates and is not read as such, or None."""
+    if column.role not in ("feature", "ignored") or column.physical != "string" or column.kind == "date":
+        return None
+    value = unclear_date(series)
+    if value is None:
+        return None
+    return Finding(
+        "date_unclear",
+        "note",
+        column.name,
+        f"'{column.name}' looks like dates, but '{value}' is not ISO 8601: day and month are not guessed.",
+        "It is left out." if column.role == "ignored" else "It is read as a category: what lies between is lost.",
+        "Write it as ISO 8601, such as 2024-03-09, to use it as a date.",
+    )
+
+
 def ignored_because(column: Column, rows: int, asked: ColumnKind | None) -> Finding | None:
     """Return why a feature cannot be learnt from, or None when it can."""
     name = column.name
@@ -138,6 +182,19 @@ def note_kinds(columns: Sequence[Column]) -> list[Finding]:
                     f"'{column.name}' has {column.distinct:,} different values.",
                     "Most levels have too few rows to be learnt from.",
                     "Group them, or add the column to data.drop.",
+                )
+            )
+        words = [level for level in column.levels if level.strip() in NULLS]
+        if column.role in ("feature", "label") and column.kind == "category" and words:
+            listed = ", ".join(f"'{word}'" for word in words)
+            notes.append(
+                Finding(
+                    "missing_word",
+                    "note",
+                    column.name,
+                    f"'{column.name}' has the level {listed}, which looks like a missing value.",
+                    "It is kept as a level like any other.",
+                    "If it stands for no value, leave those cells empty.",
                 )
             )
         if column.role == "group" and column.missing > 0:

@@ -17,7 +17,7 @@ from modelyard.data.finding import Finding
 from modelyard.data.fingerprint import fingerprint
 from modelyard.data.infer import date_physical, kind_of, natural, physical_of
 from modelyard.data.measure import measure
-from modelyard.data.notes import ignored_because, left_out, not_in_table, note_kinds
+from modelyard.data.notes import date_unclear, ignored_because, left_out, missing_words, not_in_table, note_kinds
 from modelyard.data.rows import CORRECT, as_text, convert, typed
 from modelyard.data.schema import Schema
 from modelyard.data.source import Table, batches, load
@@ -50,17 +50,20 @@ def read_data(source: Table = None, brief: Brief | None = None) -> Dataset:
     source = asked.data.path if source is None else source
     if source is None:
         raise DataError("No table is named.", do="Add data.path to the brief, or pass a table.")
-    raw, seen, text = load(source)
+    loaded = load(source)
+    raw = loaded.frame
     where = str(source) if isinstance(source, str | Path) else "the table in memory"
     if not raw.width:
         raise DataError("The table has no columns.", where=where, do="Name a table with a label and features.")
     if not raw.height:
         raise DataError("The table has no rows.", where=where, do="Name a table with at least one row.")
-    frame, read = natural(raw, text)
+    frame, read = natural(raw, loaded.text)
     name = fingerprint(frame)
-    notes = [*seen, *read, *not_in_table(frame.columns, asked)]
+    absent = not_in_table(frame.columns, asked)
     gone = [c for c in asked.data.drop if c not in asked.data.sensitive]
     frame = frame.drop(gone)
+    words = missing_words({name: held for name, held in loaded.words.items() if name not in gone})
+    notes = [*loaded.notes, *words, *read, *absent]
     return _settled(frame, asked, name, notes)
 
 
@@ -114,10 +117,14 @@ def _settled(frame: pl.DataFrame, brief: Brief, name: str, notes: list[Finding])
     measured = measure(table, columns)
     settled = []
     for column in measured:
-        why = ignored_because(column, table.height, data.types.get(column.name)) if column.role == "feature" else None
+        asked = data.types.get(column.name)
+        why = ignored_because(column, table.height, asked) if column.role == "feature" else None
+        column = column if why is None else replace(column, role="ignored")
+        if asked is None and (why is None or why.kind in ("id", "text_left_out")):
+            why = date_unclear(table[column.name], column) or why
         if why is not None:
             notes.append(why)
-        settled.append(column if why is None else replace(column, role="ignored"))
+        settled.append(column)
     notes += note_kinds(settled)
     if not any(c.role == "feature" for c in settled) and data.label is not None and task != "forecast":
         raise DataError(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import polars as pl
 
 from modelyard.core.errors import DataError
-from modelyard.data.delimited import duplicate_names, layout, read_text
+from modelyard.data.delimited import Words, duplicate_names, layout, read_text
 from modelyard.data.finding import Finding
 
 Table: TypeAlias = Any
@@ -19,13 +20,30 @@ Table: TypeAlias = Any
 _EXCEL = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
 
-def load(source: Table) -> tuple[pl.DataFrame, tuple[Finding, ...], bool]:
-    """Return a table as it is written.
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A table as it is written.
 
-    Returns
-    -------
-    (polars.DataFrame, tuple of Finding, bool)
-        The table, what was noticed, and whether it comes from text, where every value is a string still.
+    Attributes
+    ----------
+    frame : polars.DataFrame
+        The table.
+    text : bool
+        Whether it comes from text, where every value is a string still.
+    notes : tuple of Finding
+        What was noticed.
+    words : Words
+        What was read as missing in a text file.
+    """
+
+    frame: pl.DataFrame
+    text: bool = False
+    notes: tuple[Finding, ...] = ()
+    words: Words = field(default_factory=dict)
+
+
+def load(source: Table) -> Loaded:
+    """Return a table as it is written.
 
     Raises
     ------
@@ -33,14 +51,14 @@ def load(source: Table) -> tuple[pl.DataFrame, tuple[Finding, ...], bool]:
         If there is no such file, or it cannot be read as a table.
     """
     if not isinstance(source, str | Path):
-        return from_memory(source), (), False
+        return Loaded(from_memory(source))
     path = existing(source)
     if _format(path) == "text":
-        form = layout(path)
-        blocks = list(read_text(path, form))
+        form, words = layout(path), Words()
+        blocks = list(read_text(path, form, words))
         empty = pl.DataFrame(schema=dict.fromkeys(form.names, pl.String))
-        return (pl.concat(blocks) if blocks else empty), form.notes, True
-    return _whole(path), (), False
+        return Loaded(pl.concat(blocks) if blocks else empty, True, form.notes, words)
+    return Loaded(_whole(path))
 
 
 def batches(path: str | Path, rows: int) -> Iterator[tuple[pl.DataFrame, bool]]:
