@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -61,7 +62,10 @@ def forecast(method: str, values: Floats, season: int, steps: int, window: int |
     if len(recent) < _ENOUGH or np.ptp(recent) == 0:
         return naive, False
     try:
-        mean = fit(np.ascontiguousarray(recent), season if len(recent) >= 2 * season else 1, steps)
+        with warnings.catch_warnings():
+            # The library's own divisions on short series; what comes of them is looked at below.
+            warnings.simplefilter("ignore")
+            mean = fit(np.ascontiguousarray(recent), season if len(recent) >= 2 * season else 1, steps)
     except Exception:
         # Estimation of one odd series may fail in many ways inside the library; it must not cost the others theirs.
         return naive, False
