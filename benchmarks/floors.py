@@ -3,8 +3,8 @@
 ``make bench-floors [SETS="adult caravan"]``. Each set is developed with its brief below and nothing else, and scored
 on its untouched test part. Two floors are shown: the figure of scikit-learn's gradient boosting or logistic
 regression (the better one) recorded once on a split of its own (``recorded``), and the better of the two fitted here
-on the same development rows and scored on the same test rows (``same rows``), which leaves the luck of the split out. A set fails where it is worse than both, or where its interval excludes the recorded floor on the bad
-side.
+on the same development rows and scored on the same test rows (``same rows``), which leaves out the luck of the split.
+A set fails where it is worse than both, or where its interval excludes the recorded floor on the bad side.
 """
 
 from __future__ import annotations
@@ -132,12 +132,10 @@ def reference(brief: Brief, frame: pl.DataFrame, case: Case) -> float | None:
     truth = parts.development.truth()
     if test.schema.task == "regression":
         return metric(test.truth(), HistGradientBoostingRegressor(random_state=0).fit(learn, truth).predict(score))
-    hot = ColumnTransformer(
-        [
-            ("n", make_pipeline(SimpleImputer(), StandardScaler()), slice(0, len(encoding.numbers))),
-            ("c", OneHotEncoder(handle_unknown="ignore"), slice(len(encoding.numbers), learn.shape[1])),
-        ]
-    )
+    numbers, categories = list(range(len(encoding.numbers))), list(range(len(encoding.numbers), learn.shape[1]))
+    scaled, hot = make_pipeline(SimpleImputer(), StandardScaler()), OneHotEncoder(handle_unknown="ignore")
+    columns = [("n", scaled, numbers)] if numbers else []
+    hot = ColumnTransformer([*columns, ("c", hot, categories)] if categories else columns)
     models = [HistGradientBoostingClassifier(random_state=0), make_pipeline(hot, LogisticRegression(max_iter=300))]
     found = []
     for model in models:
