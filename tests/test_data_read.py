@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -300,6 +301,53 @@ def test_an_id_is_not_a_measurement() -> None:
     assert kind((rng.integers(0, 40, 200)).tolist(), "user_id") == "number"  # it repeats: an entity, not an id
     assert kind(list(range(1, 201)), "whatever") == "id"
     assert kind(integers, "patient_id", types={"patient_id": "number"}) == "number"
+
+
+@pytest.mark.parametrize("values", [[1, 2], {"a": 1}, (1, 2), {1, 2}, b"bytes"])
+def test_a_column_of_lists_or_the_like_is_left_out_or_refused_where_the_brief_needs_it(values: object) -> None:
+    frame = table().to_pandas().assign(odd=[values] * 60)
+    read = read_data(frame, asked())
+    assert [f.kind for f in read.notes] == ["not_read"]
+    assert "odd" not in read.frame.columns
+    assert not read_data(frame, asked(drop=("odd",))).notes
+    assert "odd" not in read_data(frame, asked(keep=("odd",))).frame.columns
+    for brief in (
+        Brief(data=DataBrief(label="odd")),
+        asked(group="odd"),
+        asked(time="odd"),
+        asked(weight="odd"),
+        asked(types={"odd": "number"}),
+    ):
+        assert "'odd' holds" in error(frame, brief).what
+    assert "'odd' holds" in error(frame[["odd"]], Brief()).what
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series(np.ones(60) * 1j),
+        pd.Series(pd.arrays.SparseArray(np.ones(60))),
+        pd.Series([2**2000] * 60, dtype=object),
+        pa.array([pa.MonthDayNano([1, 2, 3])] * 60),
+        pa.UnionArray.from_sparse(pa.array([0] * 60, type=pa.int8()), [pa.array(range(60))]),
+    ],
+    ids=["complex", "sparse", "huge", "interval", "union"],
+)
+def test_a_column_of_a_type_that_is_not_known_is_refused_by_its_name(column: object) -> None:
+    frame = table()
+    whole = (
+        frame.to_pandas().assign(odd=column)
+        if isinstance(column, pd.Series)
+        else frame.to_arrow().append_column("odd", column)
+    )
+    found = error(whole)
+    assert "'odd' holds" in found.what
+    assert found.do
+
+
+def test_integers_too_large_for_a_word_are_not_lost() -> None:
+    frame = table().to_pandas().assign(odd=pd.Series([2**200, None] * 30, dtype=object))
+    assert read_data(frame, asked()).frame["odd"].to_list() == [2.0**200, None] * 30
 
 
 def test_what_a_csv_hides_is_said(tmp_path: Path) -> None:

@@ -172,6 +172,22 @@ def test_the_layout_of_the_encoding() -> None:
     assert encoding.rows([])[0].shape == (0, len(encoding.numbers))
 
 
+@pytest.mark.parametrize("values", [[1.0, 2.0], {"a": 1.0}, b"bytes"])
+@pytest.mark.parametrize("form", ["polars", "pandas", "arrow"])
+@pytest.mark.parametrize("column", ["x", "ward", "when", "y"])
+def test_a_column_of_lists_or_the_like_is_refused_by_its_name(values: object, form: str, column: str) -> None:
+    frame = pl.DataFrame({**{k: [v] * 3 for k, v in GOOD.items()}, "y": [0, 1, 0]}).with_columns(
+        pl.Series(column, [values] * 3)
+    )
+    table = {"polars": frame, "pandas": frame.to_pandas(), "arrow": frame.to_arrow()}[form]
+    with pytest.raises(DataError, match=f"'{column}' holds .*, which is not read") as caught:
+        typed(table, SCHEMA)
+    assert caught.value.do
+    # What the schema does not know, or leaves aside, is passed over.
+    good = pl.DataFrame({**{k: [v] * 3 for k, v in GOOD.items()}, "more": [values] * 3, "patient_id": [values] * 3})
+    assert "patient_id" not in typed(good, SCHEMA).columns
+
+
 def test_a_table_is_typed_as_the_schema_says() -> None:
     frame = pl.DataFrame({k: [v, v] for k, v in GOOD.items()}, strict=False).with_columns(extra=1, y=pl.Series([0, 1]))
     out = typed(frame, SCHEMA)

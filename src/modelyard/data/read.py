@@ -20,7 +20,7 @@ from modelyard.data.measure import measure
 from modelyard.data.notes import date_unclear, ignored_because, left_out, missing_words, not_in_table, note_kinds
 from modelyard.data.rows import CORRECT, as_text, convert, typed
 from modelyard.data.schema import Schema
-from modelyard.data.source import Table, batches, load
+from modelyard.data.source import Table, batches, load, not_read
 
 _MOST_UNLABELLED = 0.5
 
@@ -44,7 +44,8 @@ def read_data(source: Table = None, brief: Brief | None = None) -> Dataset:
     Raises
     ------
     DataError
-        If the table cannot be read or used as the brief asks.
+        If the table cannot be read or used as the brief asks; a column of lists or the like that the brief names
+        no role or type for is left out with a note.
     """
     asked = brief or Brief()
     source = asked.data.path if source is None else source
@@ -58,12 +59,17 @@ def read_data(source: Table = None, brief: Brief | None = None) -> Dataset:
     if not raw.height:
         raise DataError("The table has no rows.", where=where, do="Name a table with at least one row.")
     frame, read = natural(raw, loaded.text)
+    absent = not_in_table(raw.columns, asked)
+    needed = [asked.data.label, asked.data.group, asked.data.time, asked.data.weight, *asked.data.types]
+    plain = set(frame.columns)
+    for unread in [c for c in raw.columns if c not in plain]:
+        if unread in needed or not plain:
+            raise not_read(unread, raw[unread].dtype)
     name = fingerprint(frame)
-    absent = not_in_table(frame.columns, asked)
     gone = [c for c in asked.data.drop if c not in asked.data.sensitive]
-    frame = frame.drop(gone)
+    frame = frame.drop(gone, strict=False)
     words = missing_words({name: held for name, held in loaded.words.items() if name not in gone})
-    notes = [*loaded.notes, *words, *read, *absent]
+    notes = [*words, *absent, *(n for n in (*loaded.notes, *read) if n.column not in gone)]
     return _settled(frame, asked, name, notes)
 
 

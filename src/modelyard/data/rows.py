@@ -9,7 +9,7 @@ from modelyard.data.column import Column
 from modelyard.data.dates import ALLOWED, parse_dates
 from modelyard.data.infer import natural
 from modelyard.data.schema import Schema
-from modelyard.data.source import Table, from_memory
+from modelyard.data.source import Table, from_memory, not_read
 
 CORRECT = "Correct the value."
 _NUMBERS = "Numbers, with a point for decimals."
@@ -38,7 +38,7 @@ def typed(table: Table, schema: Schema, *, text: bool = False, first_row: int = 
     Raises
     ------
     DataError
-        If a feature is absent, or a value is not of its type.
+        If a feature is absent, holds lists or the like, or a value is not of its type.
     """
     frame = from_memory(table)
     present = set(frame.columns)
@@ -51,9 +51,11 @@ def typed(table: Table, schema: Schema, *, text: bool = False, first_row: int = 
             do="Add what is absent.",
         )
     wanted = [c for c in schema.columns if c.name in present]
-    if not text:
-        frame = natural(frame.select([c.name for c in wanted]), text=False)[0]
-    held = {series.name: series for series in frame.iter_columns()}
+    plain = frame if text else natural(frame.select([c.name for c in wanted]), text=False)[0]
+    held = {series.name: series for series in plain.iter_columns()}
+    for column in wanted:
+        if column.role != "ignored" and column.name not in held:
+            raise not_read(column.name, frame[column.name].dtype)
     columns = [
         _label(held[c.name], c, schema) if c.role == "label" else convert(held[c.name], c, first_row)
         for c in wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,15 @@ from modelyard.data.finding import Finding
 Table: TypeAlias = Any
 """A path, or a pandas, polars or pyarrow table; pandas and pyarrow are never imported to find out."""
 
+# pyarrow's errors of a type it does not know are Python's own; polars panics over some.
+_NOT_CONVERTED = (
+    TypeError,
+    ValueError,
+    NotImplementedError,
+    OverflowError,
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+)
 _EXCEL = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
 
@@ -175,12 +185,15 @@ def from_memory(table: Table, where: str = "the table in memory") -> pl.DataFram
     pandas, arrow = sys.modules.get("pandas"), sys.modules.get("pyarrow")
     if pandas is not None and isinstance(table, pandas.DataFrame):
         _unique([str(c) for c in table.columns], where)
-        return pl.DataFrame({str(name): _pandas_series(column) for name, column in table.items()})
+        return pl.DataFrame({str(name): _pandas_series(str(name), column) for name, column in table.items()})
     if arrow is not None and isinstance(table, arrow.RecordBatch):
         table = arrow.Table.from_batches([table])
     if arrow is not None and isinstance(table, arrow.Table):
         _unique(table.column_names, where)
-        return pl.DataFrame(pl.from_arrow(table))
+        try:
+            return pl.DataFrame(pl.from_arrow(table))
+        except _NOT_CONVERTED:
+            return pl.DataFrame({name: _arrow_series(name, table[name]) for name in table.column_names})
     raise DataError(
         f"A table was expected, not {type(table).__name__}.",
         where=where,
@@ -189,17 +202,42 @@ def from_memory(table: Table, where: str = "the table in memory") -> pl.DataFram
     )
 
 
-def _pandas_series(column: Any) -> pl.Series:
-    if str(column.dtype) == "object":
-        import math
+def not_read(name: str, kind: object) -> DataError:
+    """Return the error for a column that is needed and holds no single number, text, truth or date a row."""
+    return DataError(
+        f"'{name}' holds {kind}, which is not read.",
+        where=f"column '{name}'",
+        allowed="Numbers, text, true and false, dates.",
+        do="Turn it into one or more columns of these.",
+    )
 
-        values = [None if v is None or (isinstance(v, float) and math.isnan(v)) else v for v in column.tolist()]
-        kinds = {type(v) for v in values if v is not None}
-        if len(kinds) > 1:  # a mixed column is what its values look like in print
-            values = [None if v is None else str(v) for v in values]
-        return pl.Series(values, strict=False)
-    plain: pl.Series = pl.from_pandas(column.reset_index(drop=True).rename(None), nan_to_null=True)
+
+def _pandas_series(name: str, column: Any) -> pl.Series:
+    try:
+        if str(column.dtype) == "object":
+            return _objects(column.tolist())
+        plain: pl.Series = pl.from_pandas(column.reset_index(drop=True).rename(None), nan_to_null=True)
+    except _NOT_CONVERTED:
+        raise not_read(name, column.dtype) from None
     return plain
+
+
+def _objects(values: list[Any]) -> pl.Series:
+    values = [None if v is None or (isinstance(v, float) and math.isnan(v)) else v for v in values]
+    kinds = {type(v) for v in values if v is not None}
+    if len(kinds) > 1:  # a mixed column is what its values look like in print
+        values = [None if v is None else str(v) for v in values]
+    made = pl.Series(values, strict=False)
+    if made.null_count() > sum(v is None for v in values):  # integers too large for polars
+        return pl.Series([None if v is None else float(v) for v in values])
+    return made
+
+
+def _arrow_series(name: str, column: Any) -> pl.Series:
+    try:
+        return pl.Series(name, pl.from_arrow(column))
+    except _NOT_CONVERTED:
+        raise not_read(name, column.type) from None
 
 
 def _unique(names: list[str], where: str) -> None:
