@@ -14,8 +14,9 @@ from hypothesis.extra.numpy import arrays
 from modelyard.core.errors import FamilyError
 from modelyard.data.dataset import Dataset
 from modelyard.encoding.encoding import Encoding
-from modelyard.families.tabular.libraries import library
+from modelyard.families.tabular import graph as graph_module
 from modelyard.families.tabular.forest import floor_single
+from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.tabular import Tabular
 from tabular_cases import LIBRARIES, TASKS, blend, candidate, frame, parts, raw, rows_of, run_graph, session
 
@@ -89,6 +90,17 @@ def test_a_blend_of_all_libraries_is_one_graph_of_a_dozen_nodes(task):
         f"members/lightgbm-{fold}.txt" for fold in range(3)
     }
     assert Tabular().export(mixed, split.development).files == exported.files
+
+
+def test_very_many_trees_are_shared_out_between_nodes(monkeypatch):
+    split = parts("multiclass")
+    mixed = blend("multiclass", [Tabular().fit(candidate("xgboost"), split.blind(), 0)])
+    whole = session(Tabular().export(mixed, split.development))
+    monkeypatch.setattr(graph_module, "MOST_TREES", 50)
+    exported = Tabular().export(mixed, split.development)
+    nodes = pytest.importorskip("onnx").load_from_string(exported.files["model.onnx"]).graph.node
+    assert sum(n.op_type == "TreeEnsembleRegressor" for n in nodes) == -(-exported.facts["trees"] // 50) > 1
+    np.testing.assert_allclose(run_graph(session(exported), split.test), run_graph(whole, split.test), atol=1e-6)
 
 
 @pytest.mark.parametrize(("numbers", "strings"), [(True, False), (False, True)])

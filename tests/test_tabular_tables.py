@@ -170,9 +170,12 @@ def walk(forest: Forest, x: float) -> float:
 def test_merging_and_ordering_trees_changes_no_sum(stumps, x):
     one = plant([stump(*s) for s in stumps])
     both = merge([one, plant([stump(0.5, -1.0, 2.0)])])
-    ordered = both.smallest_first()
+    order = both.smallest_first()
+    ordered = both.take(order)
     assert walk(both, x) == pytest.approx(walk(one, x) + walk(plant([stump(0.5, -1.0, 2.0)]), x))
     assert walk(ordered, x) == pytest.approx(walk(both, x))
+    parted = walk(both.take(order[::2]), x) + walk(both.take(order[1::2]), x)
+    assert parted == pytest.approx(walk(both, x))
     sizes = [np.abs(ordered.value[(ordered.leaf >= r) & (ordered.leaf < r + 3)]).max() for r in ordered.roots]
     assert sizes == sorted(sizes)
 

@@ -69,7 +69,7 @@ def export(blend: Blend, data: Dataset) -> Export:
         record.update(features=features.tolist(), outputs=model.present.tolist(), factor=factor)
     if not placed and not linears:
         placed = [plant([NOTHING])]
-    whole = merge(placed).smallest_first() if placed else None
+    whole = merge(placed) if placed else None
     part = _linear_part(linears, layout) if linears else None
     columns = [column.name for column in data.schema.features]
     files["members/explain.json"] = canonical_json(

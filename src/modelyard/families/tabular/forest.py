@@ -53,27 +53,30 @@ class Forest:
         moved = np.where(self.feature >= 0, feature[np.maximum(self.feature, 0)], -1) if len(feature) else self.feature
         return replace(self, feature=moved, target=target[self.target], value=self.value * factor)
 
-    def smallest_first(self) -> Forest:
-        """Return the trees in order of their largest leaf: float32 sums stay small, and so exact, until the end."""
+    def smallest_first(self) -> Ints:
+        """Return the trees in order of their largest leaf: summed so, float32 stays small, and exact, to the end."""
         tree = np.searchsorted(self.roots, self.leaf, side="right") - 1
         size = np.zeros(len(self.roots))
         np.maximum.at(size, tree, np.abs(self.value))
-        order = np.argsort(size, kind="stable")
+        return np.argsort(size, kind="stable")
+
+    def take(self, trees: Ints) -> Forest:
+        """Return some of the trees, in the order given."""
         ends = np.append(self.roots[1:], len(self.feature))
-        nodes = np.concatenate([np.arange(self.roots[t], ends[t]) for t in order])
-        place = np.empty_like(nodes)
+        nodes = np.concatenate([np.arange(self.roots[t], ends[t]) for t in trees])
+        place = np.full(len(self.feature), -1, dtype=np.int64)
         place[nodes] = np.arange(len(nodes))
-        counts = (ends - self.roots)[order]
+        held = place[self.leaf] >= 0
         return Forest(
-            np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64),
+            np.concatenate([[0], np.cumsum((ends - self.roots)[trees])[:-1]]).astype(np.int64),
             self.feature[nodes],
             self.threshold[nodes],
             place[self.left[nodes]],
             place[self.right[nodes]],
             self.nan_left[nodes],
-            place[self.leaf],
-            self.target,
-            self.value,
+            place[self.leaf[held]],
+            self.target[held],
+            self.value[held],
         )
 
     def used(self) -> Ints:

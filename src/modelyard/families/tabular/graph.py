@@ -22,6 +22,8 @@ from modelyard.families.tabular.layout import Layout, vocabulary
 
 OPSET, TREES_OPSET, IR_VERSION = 17, 3, 8
 """Versions ONNX Runtime has read since 1.15."""
+MOST_TREES = 4_000
+"""Trees of one node of the graph; more are shared out, since every float32 sum of so many loses a little."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +98,7 @@ def build(
     if linear is not None:
         terms += _linear(draft, linear, numbers, strings)
     if forest is not None:
-        terms.append(_trees(draft, forest, layout, len(offset)))
+        terms += _trees(draft, forest, layout, len(offset))
     terms.append(draft.constant("offset", offset.astype(np.float32)))
     last = "answer" if link == "identity" else "raw"
     draft.add("Sum", terms, last)
@@ -135,7 +137,7 @@ def _rows(draft: _Draft, levels: Levels) -> None:
     draft.add("Gather", [draft.constant("row_of_cell", rows.ravel()), "cell"], "row")
 
 
-def _trees(draft: _Draft, forest: Forest, layout: Layout, outputs: int) -> str:
+def _trees(draft: _Draft, forest: Forest, layout: Layout, outputs: int) -> list[str]:
     parts = ["numbers"] if layout.numbers else []
     if layout.width:
         draft.add("Gather", [draft.constant("figures", layout.table()), "row"], "figures_by_column")
@@ -144,7 +146,18 @@ def _trees(draft: _Draft, forest: Forest, layout: Layout, outputs: int) -> str:
     elif not parts:  # trees that ask nothing still need a matrix with a row for each row
         parts.append(draft.add("Cast", ["row"], "rows_as_numbers", to=need("onnx", "train", "").TensorProto.FLOAT))
     features = draft.add("Concat", parts, "features", axis=1)
-    return draft.add("TreeEnsembleRegressor", [features], "trees", domain="ai.onnx.ml", **_ensemble(forest, outputs))
+    order = forest.smallest_first()
+    pieces = -(-len(order) // MOST_TREES)
+    return [
+        draft.add(
+            "TreeEnsembleRegressor",
+            [features],
+            f"trees{piece or ''}",
+            domain="ai.onnx.ml",
+            **_ensemble(forest.take(order[piece::pieces]), outputs),
+        )
+        for piece in range(pieces)
+    ]
 
 
 def _ensemble(forest: Forest, outputs: int) -> dict[str, Any]:
