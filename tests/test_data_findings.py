@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
+import sys
+from fractions import Fraction
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data_sets import load
 from modelyard.brief.brief import Brief, DataBrief
 from modelyard.core.errors import DataError
+from modelyard.data.column import Column
 from modelyard.data.dataset import Dataset
 from modelyard.data.finding import Finding
 from modelyard.data.findings import findings
 from modelyard.data.profile import PREDICTION, Profile, add, profile
 from modelyard.data.read import read_data
+from modelyard.data.schema import Schema
 from modelyard.data.splitting import split
 
 AFTER = (
@@ -213,6 +217,43 @@ def test_profiles_add_up(rows: list[tuple[float | None, str | None, bool | None]
         if other.mean is not None and one.mean is not None and one.deviation is not None:
             assert one.mean == pytest.approx(other.mean, rel=1e-9, abs=1e-6)
             assert one.deviation == pytest.approx(other.deviation, rel=1e-6, abs=1e-3)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=60), st.integers(1, 59))
+@example([sys.float_info.max] * 30 + [-sys.float_info.max] * 30, 30)
+@example([sys.float_info.max] * 7, 3)
+@example([1e154, -1e154, 3e200, 0.0, 5e-324], 2)
+@example([5e-324, 0.0, 5e-324], 1)
+def test_moments_of_any_finite_numbers(values: list[float], cut: int) -> None:
+    frame = pl.DataFrame({"n": values}, schema={"n": pl.Float64})
+    data = Dataset(frame, Schema((Column("n", "number", "feature", "float"),), "regression"), "")
+    made = profile(data)
+    (column,) = made.columns
+    exact = [Fraction(v) for v in values]
+    mean = sum(exact) / len(exact)
+    square = sum((v - mean) ** 2 for v in exact) / len(exact)
+    width, least = max(map(abs, exact)), Fraction(5e-324)
+    cut = min(cut, len(values) - 1)
+    first, rest = data.take(np.arange(cut)), data.take(np.arange(cut, len(values)))
+    summed = add(profile(first, like=made), profile(rest, like=made)).columns[0]
+    for one in (column, summed):
+        assert one.mean is not None
+        assert one.deviation is not None
+        assert min(values) <= one.mean <= max(values)
+        assert abs(Fraction(one.mean) - mean) <= Fraction(1e-13) * width + least
+        # Compared as squares, which have no range to leave.
+        assert (
+            abs(Fraction(one.deviation) ** 2 - square) <= Fraction(1e-7) * Fraction(width) ** 2 + Fraction(5e-324) ** 2
+        )
+    assert sum(column.counts) == len(values)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(-1e300, 1e300), min_size=30, max_size=300, unique=True))
+def test_bins_of_a_number_hold_about_equally_many_rows(values: list[float]) -> None:
+    counts = profile(dataset(framed([(v, None, None) for v in values]))).column("n").counts
+    assert max(counts[:-1]) - min(counts[:-1]) <= 1
 
 
 def test_a_profile_holds_the_prediction_and_goes_through_json() -> None:

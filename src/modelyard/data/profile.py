@@ -159,13 +159,22 @@ def _of_values(name: str, kind: str, values: Floats, missing: int, like: ColumnP
     made = ColumnProfile(name, kind, tuple(edges.tolist()), (), tuple(counts.tolist()), missing)
     if not values.size:
         return made
-    return replace(
-        made,
-        mean=float(values.mean()),
-        deviation=float(values.std()),
-        low=float(values.min()),
-        high=float(values.max()),
-    )
+    low, high = float(values.min()), float(values.max())
+    mean, deviation = _moments(values, low, high)
+    return replace(made, mean=mean, deviation=deviation, low=low, high=high)
+
+
+def _moments(values: Floats, low: float, high: float) -> tuple[float, float]:
+    """Return mean and standard deviation of anything finite: sums and squares are taken of values scaled below 1."""
+    power = math.frexp(max(-low, high))[1]
+    scaled = np.ldexp(values, -power)
+    mean, deviation = math.ldexp(float(scaled.mean()), power), math.ldexp(float(scaled.std()), power)
+    return _within(mean, deviation, low, high)
+
+
+def _within(mean: float, deviation: float, low: float, high: float) -> tuple[float, float]:
+    """Return moments as no rounding leaves them: inside the range, and at most half of it."""
+    return min(max(mean, low), high), min(deviation, high / 2 - low / 2)
 
 
 def _edges(values: Floats) -> Floats:
@@ -174,8 +183,8 @@ def _edges(values: Floats) -> Floats:
         return np.empty(0)
     distinct = np.unique(values)
     if distinct.size > _BINS + 1:
-        shares = np.arange(1, _BINS) / _BINS
-        distinct = np.append(np.unique(np.quantile(values, shares, method="inverted_cdf")), distinct[-1])
+        places = -(-np.arange(1, _BINS) * values.size // _BINS) - 1  # where so many of the rows are at most as large
+        distinct = np.append(np.unique(np.sort(values)[places]), distinct[-1])
     return np.asarray(distinct[distinct < values.max()], dtype=np.float64)
 
 
@@ -188,7 +197,11 @@ def _sum(a: ColumnProfile, b: ColumnProfile) -> ColumnProfile:
         return replace(both, mean=b.mean, deviation=b.deviation, low=b.low, high=b.high)
     n, m = sum(a.counts), sum(b.counts)
     share = m / (n + m)
-    gap = b.mean - a.mean
-    spread = (1 - share) * a.deviation**2 + share * b.deviation**2 + share * (1 - share) * gap**2
-    mean, deviation = a.mean + share * gap, math.sqrt(spread)
-    return replace(both, mean=mean, deviation=deviation, low=min(a.low, b.low), high=max(a.high, b.high))
+    between = math.sqrt(share * (1 - share))
+    # No square and no difference that could overflow is taken.
+    mean = (1 - share) * a.mean + share * b.mean
+    gap = between * b.mean - between * a.mean
+    deviation = math.hypot(math.sqrt(1 - share) * a.deviation, math.sqrt(share) * b.deviation, gap)
+    low, high = min(a.low, b.low), max(a.high, b.high)
+    mean, deviation = _within(mean, deviation, low, high)
+    return replace(both, mean=mean, deviation=deviation, low=low, high=high)

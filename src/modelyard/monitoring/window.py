@@ -84,13 +84,12 @@ class Window:
                 self._note("absent", name, height)
         fits = {name: piece[name].is_null() | _fits(piece[name], self._features[name]) for name in present}
         frame = pl.DataFrame([self._typed(piece[name], self._features[name], fits[name]) for name in present])
-        with np.errstate(over="ignore", invalid="ignore"):  # moments of absurd numbers; their counts are what matters
-            for column in self._profile(frame).columns:
-                # A value that does not fit was noted, and is not missing as well.
-                self._hold(replace(column, missing=column.missing - int((~fits[column.name]).sum())))
-            # Nor is a row the server would refuse predicted.
-            for column in self._profile(pl.DataFrame(), self._answers(frame, fits)).columns:
-                self._hold(column)
+        for column in self._profile(frame).columns:
+            # A value that does not fit was noted, and is not missing as well.
+            self._hold(replace(column, missing=column.missing - int((~fits[column.name]).sum())))
+        # Nor is a row the server would refuse predicted.
+        for column in self._profile(pl.DataFrame(), self._answers(frame, fits)).columns:
+            self._hold(column)
 
     def _profile(self, frame: pl.DataFrame, answers: Floats | None = None) -> Profile:
         return profile(Dataset(frame, self._bundle.schema, ""), answers, like=self._reference)
