@@ -124,6 +124,17 @@ def test_a_model_with_nothing_to_learn_from_answers_the_mean():
     np.testing.assert_allclose(answers, data.truth().mean(), rtol=1e-2)
 
 
+@pytest.mark.parametrize("algorithm", ["lightgbm", "xgboost"])
+def test_trees_that_found_no_split_still_make_a_graph(algorithm):
+    split = parts("multiclass")
+    given = candidate(algorithm, min_child_weight=1e9)
+    fitted = Tabular().fit(given, split.blind(), 0)
+    assert fitted.texts == Tabular().fit(given, split.blind(), 0, rounds=fitted.rounds).texts
+    mixed = blend("multiclass", [fitted])
+    graph = session(Tabular().export(mixed, split.development))
+    assert np.abs(run_graph(graph, split.test) - mixed.answer(raw(mixed, split.test))).max() < TOLERANCE
+
+
 def test_a_table_without_inputs_is_refused():
     split = parts("binary")
     fitted = Tabular().fit(candidate("linear"), split.blind(), 0)

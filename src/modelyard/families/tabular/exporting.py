@@ -56,6 +56,8 @@ def export(blend: Blend, data: Dataset) -> Export:
                 files[name] = _readable(model.linear, encoding, own)
             elif model.text:
                 forest = library(model.algorithm).forest(model.text)
+                if not len(forest.roots):
+                    continue  # no round found a split: the base is all it answers
                 trees += len(forest.roots)
                 boosters.append((forest, layout.place(own, model.tables, forest.used()), model, factor * model.scale))
                 files[name] = model.text.encode()
