@@ -82,8 +82,8 @@ def _pieces(source: Path) -> Iterator[tuple[pl.DataFrame, bool]]:
         yield piece
     if empty:
         # A night without rows still gets its file, with its header.
-        frame, _, text = load(source)
-        yield frame, text
+        loaded = load(source)
+        yield loaded.frame, loaded.text
 
 
 def _scored(bundle: Bundle, raw: pl.DataFrame, text: bool, first: int, source: Path) -> pl.DataFrame:
