@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from modelyard.brief.brief import Brief, Budget, DataBrief, Latency, Target
 from modelyard.core.errors import BriefError, WorkspaceError
+from modelyard.core.machine import usable_cores
 from modelyard.families.fitted import Cost
-from modelyard.selection.cost import run_cost, usable_cores
+from modelyard.selection.cost import run_cost
 from modelyard.selection.document import architecture_document
 from modelyard.selection.left_out import left_out
 from modelyard.selection.prices import VARIABLE, prices

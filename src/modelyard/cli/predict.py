@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -30,9 +29,10 @@ def command(bundle: str, rows: Path, out: Path, workspace: Path, quiet: bool) ->
     from modelyard.bundle.load import load_bundle
     from modelyard.bundle.stream import predict_file
     from modelyard.cli.progress import Drawn
+    from modelyard.core.machine import usable_cores
     from modelyard.flow.refs import find_bundle
 
-    loaded = load_bundle(find_bundle(bundle, workspace), threads=os.cpu_count() or 1)
+    loaded = load_bundle(find_bundle(bundle, workspace), threads=usable_cores())
     with Drawn(quiet) as progress:
         progress.stage("predict")
         count = predict_file(loaded, rows, out, progress=progress)

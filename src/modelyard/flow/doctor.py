@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from modelyard.core.errors import ModelyardError
+from modelyard.core.machine import usable_cores
 from modelyard.flow.workspace import Workspace
 
 _EXTRAS = {
@@ -36,7 +37,7 @@ def examine(workspace: Path) -> tuple[Check, ...]:
     python = ".".join(map(str, sys.version_info[:3]))
     checks = [
         Check("python", "ok", f"{python} on {platform.system()} {platform.machine()}"),
-        Check("cores", "ok", str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())),
+        Check("cores", "ok", str(usable_cores())),
         Check("memory", "ok", f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"),
     ]
     for extra, packages in _EXTRAS.items():

@@ -11,12 +11,13 @@ from modelyard.brief.brief import Brief
 from modelyard.brief.doubts import doubts
 from modelyard.brief.settle import settle
 from modelyard.core.errors import BriefError, did_you_mean
+from modelyard.core.machine import usable_cores
 from modelyard.data.dataset import Dataset
 from modelyard.data.profile import profile
 from modelyard.families.family import Family
 from modelyard.families.find import family_for
 from modelyard.families.fitted import Candidate
-from modelyard.selection.cost import run_cost, usable_cores
+from modelyard.selection.cost import run_cost
 from modelyard.selection.left_out import left_out
 from modelyard.selection.plan import Plan
 from modelyard.selection.prices import prices

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from modelyard.core.errors import ModelyardError
+from modelyard.core.machine import usable_cores
 from modelyard.core.progress import Progress
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Floats, Ints, Parts
@@ -16,7 +17,6 @@ from modelyard.families.family import Family
 from modelyard.families.fitted import Blend, Candidate, Curve, Fitted
 from modelyard.metrics.metric import Metric
 from modelyard.metrics.reading import reading
-from modelyard.selection.cost import usable_cores
 from modelyard.selection.plan import Plan
 from modelyard.training.clock import Clock
 from modelyard.training.loss import LINKS, Loss

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from importlib import metadata
 
-from modelyard.selection.cost import usable_cores
+from modelyard.core.machine import usable_cores
 
 _OURS = "modelyard"
 _EXTRAS = ("train", "catboost", "forecast")

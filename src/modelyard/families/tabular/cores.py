@@ -1,17 +1,11 @@
-"""Cores: how many there are, and how folds share them."""
+"""Cores: how folds share them."""
 
 from __future__ import annotations
 
-import os
 from contextlib import AbstractContextManager
 from typing import Any
 
 from modelyard.core.optional import need
-
-
-def usable_cores() -> int:
-    """Return the cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def one_blas_thread() -> AbstractContextManager[Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modelyard.core.machine import usable_cores
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Dataset, Floats, Fold, Ints, Parts
 from modelyard.data.inner import inner
@@ -20,7 +21,7 @@ from modelyard.families.family import Watch
 from modelyard.families.fitted import Candidate, Curve, Fitted
 from modelyard.families.tabular import linear
 from modelyard.families.tabular.booster import Request, Sample
-from modelyard.families.tabular.cores import one_blas_thread, usable_cores
+from modelyard.families.tabular.cores import one_blas_thread
 from modelyard.families.tabular.inputs import Inputs, find_levels, read_inputs
 from modelyard.families.tabular.labels import Labels, balance, mean_loss, read_labels
 from modelyard.families.tabular.libraries import library

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from modelyard.brief.brief import Brief
+from modelyard.core.machine import usable_cores
 from modelyard.data.dataset import Dataset
 from modelyard.data.profile import Profile
 from modelyard.encoding.encoding import Encoding
 from modelyard.families.fitted import Range
-from modelyard.families.tabular.cores import usable_cores
 
 ROWS_PER_PARAMETER = 10
 """A model may have one parameter for so many rows."""
