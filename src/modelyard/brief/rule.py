@@ -23,7 +23,7 @@ with a number is read as a number, and with a date as a date; where it is none i
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from modelyard.brief.expression import (
@@ -218,17 +218,16 @@ class _Parser:
         return Literal(-item.value) if negative and not isinstance(item.value, str) else item
 
     def _sum(self) -> Expression:
-        tree = self._product()
-        while (sign := self._peek()) in {"+", "-"}:
-            self._next += 1
-            tree = Arithmetic(sign, tree, self._product())
-        return tree
+        return self._chain({"+", "-"}, self._product)
 
     def _product(self) -> Expression:
-        tree = self._factor()
-        while (sign := self._peek()) in {"*", "/"}:
+        return self._chain({"*", "/"}, self._factor)
+
+    def _chain(self, signs: set[str], operand: Callable[[], Expression]) -> Expression:
+        tree = operand()
+        while (sign := self._peek()) in signs:
             self._next += 1
-            tree = Arithmetic(sign, tree, self._factor())
+            tree = Arithmetic(sign, tree, operand())
         return tree
 
     def _factor(self) -> Expression:

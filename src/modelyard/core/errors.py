@@ -141,6 +141,11 @@ class Undecided(ModelyardError):
     exit_code = 3
 
 
+def listed(names: Sequence[str], most: int) -> str:
+    """Return the first `most` names with commas between them, and ", ..." where there are more."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
 def did_you_mean(word: str, known: Sequence[str]) -> str | None:
     """Return "Did you mean 'x'?" for the nearest of the known words, or None when none is near.
 

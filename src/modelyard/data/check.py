@@ -7,7 +7,7 @@ from datetime import date, datetime
 from math import isfinite
 from typing import Any
 
-from modelyard.core.errors import Problem, RowError, did_you_mean
+from modelyard.core.errors import Problem, RowError, did_you_mean, listed
 from modelyard.data.column import Column, Value
 from modelyard.data.dates import ALLOWED, naive, parse_date
 
@@ -87,9 +87,7 @@ def _allowed(column: Column) -> str:
         return "true or false."
     if column.kind == "date":
         return ALLOWED
-    shown = ", ".join(column.levels[:_MOST_SHOWN_LEVELS])
-    more = ", ..." if len(column.levels) > _MOST_SHOWN_LEVELS else ""
-    return f"A string (seen: {shown}{more})." if shown else "A string."
+    return f"A string (seen: {listed(column.levels, _MOST_SHOWN_LEVELS)})." if column.levels else "A string."
 
 
 def _reader(column: Column) -> Callable[[Any], Value | datetime]:

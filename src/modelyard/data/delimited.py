@@ -13,7 +13,7 @@ from typing import IO, TypeAlias, cast
 
 import polars as pl
 
-from modelyard.core.errors import DataError
+from modelyard.core.errors import DataError, listed
 from modelyard.data.finding import Finding
 
 NULLS = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "?")
@@ -83,9 +83,9 @@ def layout(path: Path) -> Layout:
 
 def duplicate_names(names: list[str], where: str) -> DataError:
     """Return the error for columns that share a name."""
-    listed = ", ".join(f"'{n}'" for n in names[:5]) + (", ..." if len(names) > 5 else "")
+    quoted = [f"'{n}'" for n in names]
     return DataError(
-        f"Two columns have the same name: {listed}.",
+        f"Two columns have the same name: {listed(quoted, 5)}.",
         where=where,
         allowed="Every column has a name of its own.",
         do="Rename or remove one of them.",

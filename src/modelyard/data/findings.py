@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelyard.brief.brief import Brief
+from modelyard.core.errors import listed
 from modelyard.data.dataset import Dataset, Parts
 from modelyard.data.drift import ColumnDrift, Verdict, drift
 from modelyard.data.entity import entities
@@ -54,7 +55,7 @@ def _condensed(found: list[Finding]) -> list[Finding]:
         else:
             rest.setdefault((finding.kind, finding.severity), []).append(finding)
     for more in rest.values():
-        names = ", ".join(str(f.column) for f in more[:10]) + (", ..." if len(more) > 10 else "")
+        names = listed([str(f.column) for f in more], 10)
         what = f"{len(more):,} more columns: {names}."
         kept.append(replace(more[0], column=None, what=f"The same ({more[0].kind.replace('_', ' ')}) holds of {what}"))
     return kept

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from modelyard.brief.brief import Brief, ColumnKind
-from modelyard.core.errors import DataError, did_you_mean
+from modelyard.core.errors import DataError, did_you_mean, listed
 from modelyard.data.column import Column
 from modelyard.data.delimited import NULLS, Words
 from modelyard.data.finding import Finding
@@ -66,12 +66,11 @@ def not_in_table(names: Sequence[str], brief: Brief) -> list[Finding]:
 
 
 def _absent(key: str, name: str, names: Sequence[str], source: str) -> DataError:
-    listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     what = "The label" if key == "data.label" else "The column"
     return DataError(
         f"{what} '{name}' is not in the table.",
         where=f"{source}: {key}",
-        allowed=f"Its columns: {listed}.",
+        allowed=f"Its columns: {listed(names, 12)}.",
         do=did_you_mean(name, names) or "Name one of them.",
     )
 
@@ -184,15 +183,14 @@ def note_kinds(columns: Sequence[Column]) -> list[Finding]:
                     "Group them, or add the column to data.drop.",
                 )
             )
-        words = [level for level in column.levels if level.strip() in NULLS]
+        words = [f"'{level}'" for level in column.levels if level.strip() in NULLS]
         if column.role in ("feature", "label") and column.kind == "category" and words:
-            listed = ", ".join(f"'{word}'" for word in words)
             notes.append(
                 Finding(
                     "missing_word",
                     "note",
                     column.name,
-                    f"'{column.name}' has the level {listed}, which looks like a missing value.",
+                    f"'{column.name}' has the level {listed(words, _MOST_NAMED)}, which looks like a missing value.",
                     "It is kept as a level like any other.",
                     "If it stands for no value, leave those cells empty.",
                 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from modelyard.brief.brief import Brief
-from modelyard.core.errors import SplitError
+from modelyard.core.errors import SplitError, listed
 from modelyard.data.dataset import Dataset, Floats, Fold, Ints, Split
 from modelyard.data.finding import Finding
 from modelyard.data.season import season_length, seasonal_naive, seasonal_scale, usual_horizon
@@ -99,12 +99,11 @@ def roll(data: Dataset, brief: Brief) -> tuple[Split, dict[str, Floats], tuple[F
 def _too_short(data: Dataset, brief: Brief, first_rows: list[int]) -> Finding:
     group = brief.data.group
     names = [] if group is None else [str(data.frame[group][row]) for row in first_rows]
-    listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
     return Finding(
         "short_series",
         "warn",
         group,
-        f"{len(first_rows):,} series are too short to be tested: {listed}.",
+        f"{len(first_rows):,} series are too short to be tested: {listed(names, 5)}.",
         "They are left out of training and testing.",
         "Write a smaller forecast.horizon to keep them.",
     )

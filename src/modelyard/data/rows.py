@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from modelyard.core.errors import DataError
+from modelyard.core.errors import DataError, listed
 from modelyard.data.column import Column
 from modelyard.data.dates import ALLOWED, parse_dates
 from modelyard.data.infer import natural
@@ -42,11 +42,10 @@ def typed(table: Table, schema: Schema, *, text: bool = False, first_row: int = 
     """
     frame = from_memory(table)
     present = set(frame.columns)
-    absent = [c.name for c in schema.features if c.name not in present]
+    absent = [f"'{c.name}'" for c in schema.features if c.name not in present]
     if absent:
-        listed = ", ".join(f"'{n}'" for n in absent[:5]) + (", ..." if len(absent) > 5 else "")
         raise DataError(
-            f"{'A column is' if len(absent) == 1 else f'{len(absent)} columns are'} absent: {listed}.",
+            f"{'A column is' if len(absent) == 1 else f'{len(absent)} columns are'} absent: {listed(absent, 5)}.",
             allowed=f"The model needs {len(schema.features)} columns.",
             do="Add what is absent.",
         )

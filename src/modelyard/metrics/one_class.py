@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from modelyard.core.errors import BriefError, did_you_mean
+from modelyard.core.errors import BriefError, did_you_mean, listed
 from modelyard.metrics.find import metric as find_metric
 from modelyard.metrics.metric import Context, Floats, Metric, Scorer, Truth
 
@@ -64,7 +64,7 @@ def class_code(label: str, classes: Sequence[str]) -> int:
         found = [i for i, name in enumerate(classes) if plain(name) == plain(label)]
         if len(found) == 1:
             return found[0]
-    shown = ", ".join(map(repr, classes[:20])) + (", ..." if len(classes) > 20 else "")
+    shown = listed([repr(c) for c in classes], 20)
     raise BriefError(
         f"The label has no class '{label}'.",
         allowed=did_you_mean(label, classes)

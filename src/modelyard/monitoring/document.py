@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from modelyard.bundle.bundle import Bundle
+from modelyard.core.errors import listed
 from modelyard.core.markup import (
     Block,
     Code,
@@ -145,7 +146,7 @@ def _share(column: ColumnProfile) -> float:
 def _range(column: ColumnProfile) -> str:
     if column.low is not None and column.high is not None and column.kind == "number":
         return f"{column.low:g} to {column.high:g}"
-    return literal(", ".join(column.levels[:5]) + (", ..." if len(column.levels) > 5 else ""))
+    return literal(listed(column.levels, 5))
 
 
 def _decision() -> list[Block]:
