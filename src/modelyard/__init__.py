@@ -17,6 +17,7 @@ _HOMES = {
     "load_bundle": "modelyard.bundle.load",
     "register": "modelyard.registry.register",
     "watch": "modelyard.monitoring.watch",
+    "read_log": "modelyard.serving.log",
     "propose": "modelyard.retraining.propose",
     "develop": "modelyard.flow.develop",
     "Brief": "modelyard.brief.brief",

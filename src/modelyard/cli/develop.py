@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from modelyard.cli import options
+from modelyard.core.errors import FindingsOpen
 
 
 @click.command("develop")
@@ -55,7 +58,7 @@ def command(
     question = asked(brief, data=data, label=label, seconds=seconds, seed=seed)
     recipe = None if replay is None else find_recipe(replay, Workspace.open(workspace))
     typed = " ".join(["modelyard", *(_quoted(word) for word in sys.argv[1:])])
-    with Drawn(quiet or as_json) as progress:
+    with Drawn(quiet or as_json) as progress, _stopped(as_json):
         done = develop(question, workspace=workspace, progress=progress, replay=recipe, commands=(typed,))
     if as_json:
         options.print_json(done.summary())
@@ -63,6 +66,19 @@ def command(
         for line in answer_lines(done):
             click.echo(line)
     raise SystemExit(done.exit_code)
+
+
+@contextmanager
+def _stopped(as_json: bool) -> Iterator[None]:
+    """Print findings that stop the run as the last line too, where a machine reads it."""
+    try:
+        yield
+    except FindingsOpen as stop:
+        if as_json:
+            from modelyard.core.canonical import to_plain
+
+            options.print_json({"run": None, "bundle": None, "verdict": "stopped", "findings": to_plain(stop.findings)})
+        raise
 
 
 def _quoted(word: str) -> str:

@@ -8,16 +8,26 @@ from modelyard.cli import options
 
 
 @click.command("help")
-@click.argument("topic", type=click.Choice(["metrics", "exit-codes", "brief"]))
-def command(topic: str) -> None:
-    """Explain a topic: the metrics a brief may name, the exit codes, or the keys of a brief.
+@click.argument("topic")
+@click.pass_context
+def command(context: click.Context, topic: str) -> None:
+    """Explain a topic: the metrics a brief may name, the exit codes, the keys of a brief, or a verb.
 
     \b
     Examples:
       modelyard help metrics
       modelyard help brief
+      modelyard help predict
     """
-    {"metrics": _metrics, "exit-codes": _exit_codes, "brief": _brief}[topic]()
+    topics = {"metrics": _metrics, "exit-codes": _exit_codes, "brief": _brief}
+    if topic in topics:
+        topics[topic]()
+        return
+    verbs = context.find_root().command
+    verb = verbs.get_command(context, topic) if isinstance(verbs, click.Group) else None
+    if verb is None:
+        raise click.UsageError(f"There is no help on '{topic}'. Topics: {', '.join(topics)}, or any verb.")
+    click.echo(verb.get_help(click.Context(verb, info_name=topic, parent=context.find_root())))
 
 
 def _metrics() -> None:

@@ -17,7 +17,7 @@ from modelyard.cli import options
 def command(run: str, workspace: Path, as_json: bool, browse: bool) -> None:
     """Show one run: its answer, its leaderboard and where its documents lie.
 
-    RUN is a run's id or name, or "last".
+    RUN is a run's id or name, "last", or a release (name, name@version, name@stage).
 
     \b
     Examples:
@@ -25,10 +25,11 @@ def command(run: str, workspace: Path, as_json: bool, browse: bool) -> None:
       modelyard show last --open
     """
     from modelyard.flow.look import run_lines, run_plain
+    from modelyard.flow.refs import find_run
     from modelyard.flow.workspace import Workspace
 
     yard = Workspace.open(workspace)
-    record = yard.find(run)
+    record = find_run(run, yard)
     if as_json:
         options.print_json(run_plain(yard, record))
         return

@@ -14,7 +14,8 @@
     |-- ServingError          the server cannot start
     |-- WorkspaceError        the workspace cannot be read or written (full disk, read-only, ...)
     |-- MissingExtra          an optional package is not installed
-    |-- GateFailed            exit 2: a gate, a finding or a target said no
+    |-- GateFailed            exit 2: a gate or a target said no
+    |   `-- FindingsOpen      exit 2: a finding must be answered by the brief first
     `-- Undecided             exit 3: the evidence does not decide it
 
 Each error says the same four things: what was wrong, where, what was allowed, what to do.
@@ -133,6 +134,16 @@ class GateFailed(ModelyardError):
     """A gate, a finding or a target said no."""
 
     exit_code = 2
+
+
+class FindingsOpen(GateFailed):
+    """Findings that the brief must answer before anything is trained; `findings` holds them."""
+
+    def __init__(
+        self, what: str, findings: Sequence[object], *, where: str | None = None, do: str | None = None
+    ) -> None:
+        super().__init__(what, where=where, do=do)
+        self.findings = tuple(findings)
 
 
 class Undecided(ModelyardError):

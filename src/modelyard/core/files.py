@@ -19,18 +19,18 @@ _WHY = {
         "The disk quota is used up.",
         "Free some space and run the same command again: finished steps are kept.",
     ),
-    errno.EROFS: ("The file system is read-only.", "Name a folder that can be written with --workspace."),
+    errno.EROFS: ("The file system is read-only.", "Name a folder that can be written (--workspace, -o)."),
     errno.EACCES: (
         "There is no permission to write here.",
-        "Name a folder that can be written with --workspace.",
+        "Name a folder that can be written (--workspace, -o).",
     ),
     errno.EPERM: (
         "There is no permission to write here.",
-        "Name a folder that can be written with --workspace.",
+        "Name a folder that can be written (--workspace, -o).",
     ),
-    errno.ENOENT: ("The folder cannot be made.", "Name a folder that can be written with --workspace."),
-    errno.ENOTDIR: ("A file stands where a folder is needed.", "Name another folder with --workspace."),
-    errno.EEXIST: ("A file stands where a folder is needed.", "Name another folder with --workspace."),
+    errno.ENOENT: ("The folder cannot be made.", "Name a folder that can be written (--workspace, -o)."),
+    errno.ENOTDIR: ("A file stands where a folder is needed.", "Name another folder (--workspace, -o)."),
+    errno.EEXIST: ("A file stands where a folder is needed.", "Name another folder (--workspace, -o)."),
 }
 
 

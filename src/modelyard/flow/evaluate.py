@@ -49,7 +49,11 @@ def evaluate_file(bundle: Bundle, path: Path) -> Measured:
     frame = pl.concat(list(read_batches(path, bundle.schema)))
     if label is None or label.name not in frame.columns or frame[label.name].null_count() == frame.height:
         name = "" if label is None else label.name
-        raise DataError(f"The file has no labels: column '{name}' is missing or empty.", where=str(path))
+        raise DataError(
+            f"The file has no labels: column '{name}' is missing or empty.",
+            where=str(path),
+            do="Bring rows whose outcome is known; for rows without one there is modelyard predict.",
+        )
     rows = Dataset(frame.filter(pl.col(label.name).is_not_null()), bundle.schema, "")
     if bundle.schema.classes:
         unknown = set(rows.frame[label.name].unique()) - set(bundle.schema.classes)

@@ -47,8 +47,13 @@ def init(data: Path, label: str, out: Path | None = None, *, force: bool = False
     if target.exists() and not force:
         raise BriefError(f"There is a brief called {target} already.", do="Name another with -o, or add --force.")
     began = time.monotonic()
-    asked = Brief(use_case=data.stem, data=DataBrief(path=str(data.absolute()), label=label))
+    asked = Brief(use_case=data.stem, data=DataBrief(path=str(data.absolute()), label=label), source="--label")
     table = read_data(None, asked)
+    series = _series(table)
+    if series is not None:
+        group, moment = series
+        asked = replace(asked, data=replace(asked.data, group=group, time=moment))
+        table = read_data(None, asked)
     seconds = time.monotonic() - began
     lines = [
         f"Read {len(table):,} rows x {table.frame.width} columns in {seconds:.1f} s "
@@ -57,9 +62,14 @@ def init(data: Path, label: str, out: Path | None = None, *, force: bool = False
     ]
     _, _, findings = prepare(asked, table)
     entity = next((f for f in findings if f.kind == "entity"), None)
-    moment = _moment(table)
+    moment = asked.data.time or _moment(table)
+    group = asked.data.group or (None if entity is None else entity.column)
     comments = {}
-    if entity is not None:
+    if series is not None:
+        lines.append(
+            f"  forecast   {label} of every {group or 'moment'} over {moment}: one value for each of its dates"
+        )
+    elif entity is not None:
         comments["data.group"] = entity.what
         lines.append(f"  entity     {entity.what}")
     if moment is not None:
@@ -69,11 +79,11 @@ def init(data: Path, label: str, out: Path | None = None, *, force: bool = False
     comments["data.drop"] = _doubtful(findings)
     brief = replace(
         asked,
-        task=table.schema.task,
+        source="python",
         data=replace(
             asked.data,
             path=os.path.relpath(data, target.absolute().parent),
-            group=None if entity is None else entity.column,
+            group=group,
             time=moment,
         ),
     )
@@ -99,6 +109,21 @@ def _moment(table: Dataset) -> str | None:
     dates = [c.name for c in table.schema.columns if c.kind == "date" and c.role == "feature"]
     dates = [name for name in dates if not any(word in name.lower() for word in ("birth", "dob", "born"))]
     return dates[0] if len(dates) == 1 else None
+
+
+def _series(table: Dataset) -> tuple[str | None, str] | None:
+    """Return the columns that name the series and the moment, where the table holds one value for each pair."""
+    moment = _moment(table)
+    if moment is None or table.schema.task != "regression":
+        return None
+    if table.frame[moment].is_unique().all():
+        return (None, moment) if table.frame.width == 2 else None
+    names = [c.name for c in table.schema.columns if c.physical in {"string", "integer"} and c.role != "label"]
+    for name in names:
+        repeats = len(table) >= 8 * table.frame[name].n_unique()
+        if repeats and not table.frame.select(name, moment).is_duplicated().any():
+            return name, moment
+    return None
 
 
 def _span(table: Dataset, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modelyard.brief.brief import Brief
 from modelyard.brief.rule import Rule
-from modelyard.core.errors import BriefError, GateFailed, did_you_mean
+from modelyard.core.errors import BriefError, FindingsOpen, did_you_mean
 from modelyard.data.dataset import Dataset, Parts
 from modelyard.data.finding import Finding
 from modelyard.data.findings import findings as look_for_findings
@@ -38,15 +38,16 @@ def stop_at(findings: tuple[Finding, ...]) -> None:
 
     Raises
     ------
-    GateFailed
+    FindingsOpen
         If any finding's severity is "stop": exit code 2.
     """
     stops = [f for f in findings if f.severity == "stop"]
     if not stops:
         return
     names = ", ".join(str(f.column) for f in stops)
-    raise GateFailed(
+    raise FindingsOpen(
         f"{len(stops)} column{'s' if len(stops) > 1 else ''} may leak the label: nothing was trained.",
+        stops,
         where="\n  ".join(f"{f.column}: {f.what}" for f in stops),
         do=f"Add each of [{names}] to the brief's data.drop (known only after the outcome)\n"
         "  or to data.keep (known when the prediction is made).",

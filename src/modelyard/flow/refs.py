@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from modelyard.core.errors import RegistryError, WorkspaceError
-from modelyard.flow.workspace import Workspace
+from modelyard.flow.workspace import Record, Workspace
 from modelyard.registry.release import STAGES, Release
 from modelyard.registry.store import Registry
 
@@ -50,6 +50,23 @@ def find_bundle(word: str, workspace: Path | str | None) -> Path:
             f"Run '{record.id}' has no bundle: it is {record.status}.", do="Run develop with its brief again."
         )
     return bundle
+
+
+def find_run(word: str, yard: Workspace) -> Record:
+    """Return a run by its id or name, "last", or the name of a release made of it.
+
+    Raises
+    ------
+    WorkspaceError
+        If there is none.
+    """
+    try:
+        return yard.find(word)
+    except WorkspaceError as error:
+        try:
+            return yard.find(find_release(word, yard).run)
+        except RegistryError:
+            raise error from None
 
 
 def find_release(word: str, yard: Workspace) -> Release:

@@ -17,7 +17,7 @@ from modelyard.core.canonical import from_json, pretty_json
 from modelyard.core.errors import WorkspaceError, did_you_mean
 from modelyard.core.files import guarded, write_atomic
 
-Status = Literal["running", "finished", "failed"]
+Status = Literal["running", "finished", "failed", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Record:
         Full name, and its short last part.
     key : str
         Hash of brief and data: a second run of the same key takes up the first one's finished steps.
-    status : {"running", "finished", "failed"}
-        "running" with nobody holding its lock means it was killed.
+    status : {"running", "finished", "failed", "interrupted"}
+        "interrupted" is what a running one is called whose process was killed: nobody holds its lock.
     created : str
         UTC, ISO 8601.
     use_case, metric : str
@@ -105,11 +105,13 @@ class Workspace:
         found = []
         for path in self.runs.glob("*/run.json"):
             try:
-                found.append(from_json(path.read_bytes(), Record))
+                record = from_json(path.read_bytes(), Record)
             except (msgspec.MsgspecError, OSError) as error:
                 raise WorkspaceError(
                     "A run's record cannot be read.", where=str(path), do=f"Move the folder away. ({error})"
                 ) from error
+            killed = record.status == "running" and not self._held(record)
+            found.append(replace(record, status="interrupted") if killed else record)
         return tuple(sorted(found, key=lambda r: (r.created, r.name), reverse=True))
 
     def find(self, word: str) -> Record:
@@ -141,6 +143,17 @@ class Workspace:
     def close(self, record: Record, status: Status, summary: dict[str, Any] | None = None) -> Record:
         """Write down how a run ended."""
         return self.write(replace(record, status=status, summary=summary or {}))
+
+    def _held(self, record: Record) -> bool:
+        """Say whether a process is working on a run."""
+        try:
+            with (self.folder(record) / ".lock").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     @contextmanager
     def lock(self, record: Record) -> Iterator[None]:
