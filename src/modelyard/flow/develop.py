@@ -117,7 +117,7 @@ def develop(
             watch.say(f"  finding    {finding.what}")
     stop_at(findings)
     watch.stage("plan")
-    plan = select(brief, table)
+    plan = select(brief, table, parts=parts)
     for doubt in plan.doubts:
         watch.say(f"  doubt      {doubt.what} {doubt.do}")
     record = _record(yard, plan, replay)

@@ -51,8 +51,7 @@ def init(data: Path, label: str, out: Path | None = None, *, force: bool = False
     table = read_data(None, asked)
     series = _series(table)
     if series is not None:
-        group, moment = series
-        asked = replace(asked, data=replace(asked.data, group=group, time=moment))
+        asked = replace(asked, data=replace(asked.data, group=series[0], time=series[1]))
         table = read_data(None, asked)
     seconds = time.monotonic() - began
     lines = [
@@ -66,9 +65,7 @@ def init(data: Path, label: str, out: Path | None = None, *, force: bool = False
     group = asked.data.group or (None if entity is None else entity.column)
     comments = {}
     if series is not None:
-        lines.append(
-            f"  forecast   {label} of every {group or 'moment'} over {moment}: one value for each of its dates"
-        )
+        lines.append(f"  forecast   {label} of every {group or 'moment'} over {moment}, one value a date")
     elif entity is not None:
         comments["data.group"] = entity.what
         lines.append(f"  entity     {entity.what}")
