@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.brief.brief import Brief, Budget, DataBrief, Latency, Target
+from modelyard.brief.brief import Brief, Budget, DataBrief, Latency, Target, Validation
 from modelyard.core.errors import BriefError, WorkspaceError
 from modelyard.core.machine import usable_cores
 from modelyard.families.fitted import Cost
@@ -35,6 +35,22 @@ def test_a_plan_settles_the_brief_and_describes_the_table():
     assert (plan.rows, plan.fingerprint, plan.schema) == (300, data.fingerprint, data.schema)
     assert [c.name for c in plan.candidates] == ["plain", "squares"]
     assert plan.cores == usable_cores()
+
+
+def test_models_are_chosen_from_the_development_rows_alone():
+    seen = []
+
+    class Watching(Toy):
+        def candidates(self, brief, profile, data):
+            seen.append((profile.rows, len(data)))
+            return super().candidates(brief, profile, data)
+
+    data = dataset()
+    given = select(brief(), data, parts=parts_of(data), family=Watching())
+    own = select(replace(brief(), validation=Validation(test_fraction=0.4)), data, family=Watching())
+    assert seen == [(270, 270), (180, 180)]
+    assert (given.rows, own.rows) == (300, 300)
+    assert given.left_out[0].reason.startswith("270 rows")
 
 
 def test_a_named_model_is_the_only_one_tried():

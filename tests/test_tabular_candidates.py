@@ -11,6 +11,7 @@ import pytest
 from modelyard.brief.brief import Brief, Budget, Latency
 from modelyard.data.profile import profile
 from modelyard.data.read import read_data
+from modelyard.data.splitting import split
 from modelyard.families.fitted import Candidate
 from modelyard.families.tabular import candidates as proposing
 from modelyard.families.tabular.probe import Pace
@@ -20,7 +21,8 @@ from tabular_cases import TASKS, brief, frame
 
 def proposed(asked: Brief, table: pl.DataFrame | None = None) -> tuple[Candidate, ...]:
     data = read_data(frame(asked.task or "binary", 4_000) if table is None else table, asked)
-    return Tabular().candidates(asked, profile(data), data)
+    learnt = split(data, asked).development
+    return Tabular().candidates(asked, profile(learnt), learnt)
 
 
 @pytest.fixture(autouse=True)

@@ -32,7 +32,7 @@ def command(brief: str, data: Path | None, label: str | None, out: Path | None, 
 
     question = asked(brief, data=data, label=label)
     table, parts, findings = prepare(question)
-    plan = select(question, table)
+    plan = select(question, table, parts=parts)
     if as_json:
         options.print_json({"plan": to_plain(plan), "findings": to_plain(findings)})
         return

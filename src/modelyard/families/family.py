@@ -23,7 +23,10 @@ class Family(Protocol):
     """Whether the bundle holds a refit on every row, test rows too (a forecast must start after the last date)."""
 
     def candidates(self, brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, ...]:
-        """Return what could be fitted, best bet first, each with its reason, its search ranges and its cost."""
+        """Return what could be fitted, best bet first, each with its reason, its search ranges and its cost.
+
+        `data` holds the development rows, those models learn from, and `profile` is of them.
+        """
 
     def fit(
         self,

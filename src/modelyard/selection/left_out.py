@@ -33,7 +33,7 @@ def left_out(brief: Brief, data: Dataset, candidates: Sequence[Candidate]) -> tu
     brief : Brief
         Its latency limit and the model it names.
     data : Dataset
-        Rows and text columns.
+        The development rows, and their text columns.
     candidates : sequence of Candidate
         What is in the plan.
     """

@@ -12,8 +12,9 @@ from modelyard.brief.doubts import doubts
 from modelyard.brief.settle import settle
 from modelyard.core.errors import BriefError, did_you_mean
 from modelyard.core.machine import usable_cores
-from modelyard.data.dataset import Dataset
+from modelyard.data.dataset import Dataset, Parts
 from modelyard.data.profile import profile
+from modelyard.data.splitting import split
 from modelyard.families.family import Family
 from modelyard.families.find import family_for
 from modelyard.families.fitted import Candidate
@@ -32,7 +33,7 @@ _GROUPS = {
 }
 
 
-def select(brief: Brief, data: Dataset, *, family: Family | None = None) -> Plan:
+def select(brief: Brief, data: Dataset, *, parts: Parts | None = None, family: Family | None = None) -> Plan:
     """Choose what to try, in which order, and say what it will cost. Trains nothing but a short probe.
 
     Parameters
@@ -41,6 +42,9 @@ def select(brief: Brief, data: Dataset, *, family: Family | None = None) -> Plan
         What is asked.
     data : Dataset
         The whole table.
+    parts : Parts, optional
+        How it was divided; default, how `modelyard.data.splitting.split` divides it. Models are chosen from the
+        development rows alone: those are the rows they will have, and nothing is chosen on the rows that test them.
     family : Family, optional
         Default: the one found for the task.
 
@@ -55,11 +59,14 @@ def select(brief: Brief, data: Dataset, *, family: Family | None = None) -> Plan
         If the brief asks for what does not fit the table, or for a model nobody brings.
     FamilyError
         If no family fits the task.
+    SplitError
+        If no honest split of the table exists.
     """
     schema = data.schema
     brief = settle(brief, schema.task, schema.classes)
     family = family or family_for(schema.task)
-    candidates = family.candidates(brief, profile(data), data)
+    development = (parts or split(data, brief)).development
+    candidates = family.candidates(brief, profile(development), development)
     if brief.model != "auto":
         candidates = _named(brief, candidates)
     cost = run_cost(candidates, brief.budget)
@@ -73,7 +80,7 @@ def select(brief: Brief, data: Dataset, *, family: Family | None = None) -> Plan
         family=family.name,
         metric=str(brief.metric),
         candidates=candidates,
-        left_out=left_out(brief, data, candidates),
+        left_out=left_out(brief, development, candidates),
         doubts=doubts(
             brief,
             task=schema.task,

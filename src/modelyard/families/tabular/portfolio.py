@@ -136,11 +136,10 @@ def leaves(parameters: Mapping[str, Any]) -> int:
 
 
 def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:
-    """Describe a table for the choice of models."""
+    """Describe development rows for the choice of models."""
     encoding = Encoding.of(data.schema)
     classes = len(data.schema.classes)
-    test = 0.15 if brief.validation.test_fraction is None else brief.validation.test_fraction
-    rows = max(1, round(len(data) * (1 - test)))
+    rows = max(1, len(data))
     folds = max(2, brief.validation.folds)
     forward = brief.data.time is not None
     share = (0.5 if forward else (folds - 1) / folds) * 0.88
