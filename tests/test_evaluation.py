@@ -19,16 +19,20 @@ from modelyard.data.dataset import Dataset, Floats, Parts
 from modelyard.data.finding import Finding
 from modelyard.data.profile import Profile
 from modelyard.data.schema import Column, Schema
+from modelyard.evaluation import wording as say
+from modelyard.evaluation.answers import halves, out_of_fold
 from modelyard.evaluation.card import model_card
 from modelyard.evaluation.document import evaluation_document
 from modelyard.evaluation.evaluate import evaluate
 from modelyard.evaluation.report import Estimate, Report
 from modelyard.evaluation.slices import FEW
 from modelyard.evaluation.store import load_report, save_report
+from modelyard.evaluation.threshold import crossed_thresholds
 from modelyard.evaluation.verdict import met
 from modelyard.families import find
 from modelyard.families.family import Watch
 from modelyard.families.fitted import Blend, Candidate, Cost, Export, Fitted
+from modelyard.flow.look import report_lines
 from modelyard.selection.plan import Plan
 from modelyard.training.run import Run
 
@@ -398,3 +402,53 @@ def test_weights_decide_what_a_figure_is_of() -> None:
     )
     report = small(run, Dataset(frame, dataclasses.replace(rows.schema, columns=columns), ""))
     assert report.estimate.value == pytest.approx(1.0, abs=0.15)
+
+
+def test_no_row_judges_a_threshold_it_helped_to_choose() -> None:
+    run = toy_run(metric="f1", target=(Target("recall", ">=", 0.8),))
+    found = crossed_thresholds(run)
+    assert found is not None
+    at, pair = found
+    rows, _ = out_of_fold(run)
+    one, other = halves(rows, run.plan.brief.seed)
+    flipped = run.development.frame.with_row_index("i").with_columns(
+        label=pl.when(pl.col("i").is_in(50 + one)).then(pl.lit("yes")).otherwise(pl.col("label"))
+    )
+    truth = np.asarray(rows.truth())
+    assert set(at[one]) == {pair[0]}
+    assert set(at[other]) == {pair[1]}
+    changed = dataclasses.replace(run, development=dataclasses.replace(run.development, frame=flipped.drop("i")))
+    assert len(np.unique(truth[one])) == 2
+    assert crossed_thresholds(changed) is None  # a half with one class alone can choose nothing
+    report = small(run, run.development)
+    assert report.confusion is not None
+    assert report.confusion.crossed == pair
+    recall = next(t.estimate.value for t in report.targets)
+    assert recall == pytest.approx(report.confusion.counts[1][1] / sum(report.confusion.counts[1]))
+    text = evaluation_document(report, (), run.plan).markdown("3-evaluation")
+    assert "not on the rows that judge it" not in text
+    assert "each chosen on the half it does not judge" in text
+    held = evaluation_document(small(run, untouched(run)), (), run.plan).markdown("3-evaluation")
+    assert "not on the rows that judge it" in held
+
+
+def test_the_least_p_that_resamples_can_give_is_a_bound() -> None:
+    run = toy_run()
+    best = small(run, untouched(run)).baselines[-1]
+    assert best.p_value == pytest.approx(2 / 301)
+    assert say.p(best) == "p <= 0.007"
+    assert say.p(dataclasses.replace(best, p_value=4 / 301)) == "p = 0.013"
+    alone = dataclasses.replace(best, p_value=1.0, estimate=dataclasses.replace(best.estimate, resamples=0))
+    assert say.p(alone) == "p = 1.000"
+
+
+def test_a_terminal_shows_the_figure_of_each_target_and_asks_nothing_back() -> None:
+    run = toy_run(target=(Target("roc_auc", ">=", 0.7), Target("recall", ">=", 0.95)))
+    report = small(run, untouched(run))
+    first = report_lines(report)[0]
+    assert f"recall >= 0.95: no, {report.targets[1].estimate.value:.4g} [" in first
+    assert first.count("roc_auc >= 0.7") == 1
+    assert "(p <= 0.007)" in report_lines(report)[1]
+    for weight, said in ((1.5, ""), (0.0, "not ")):
+        free = toy_run(weights=weight)
+        assert f"no target: {said}better than the best baseline" in report_lines(small(free, untouched(free)))[0]

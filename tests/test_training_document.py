@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from modelyard.training.document import training_document
@@ -15,7 +17,7 @@ def made(request):
     parts = parts_of(data)
     tried = (candidate("plain"), candidate("squares", squares=True), candidate("odd", fails=True))
     run = train(plan_of(data, tried, trials=4), parts, family=Toy(), name="blend-0000-20260101-ab")
-    return run, parts, training_document(run, parts)
+    return run, parts, training_document(run, parts, family=Toy())
 
 
 def test_it_opens_with_what_was_trained_and_how_well(made):
@@ -53,3 +55,22 @@ def test_both_faces_are_written(made, tmp_path):
     assert page.stat().st_size < 500_000
     assert "<svg" in page.read_text()
     assert list((tmp_path / "figures").glob("2-training*.svg"))
+
+
+def test_only_a_calibrated_run_speaks_of_calibration_on_other_folds(made):
+    run, parts, _ = made
+    for offset in (0.0, 0.3):
+        blend = dataclasses.replace(run.blend, scale=1.0, offset=(offset,) * len(run.blend.offset))
+        changed = dataclasses.replace(run, blend=blend)
+        opening = training_document(changed, parts, family=Toy()).markdown().split("\n## ")[0]
+        calibrated = blend.link != "identity" and offset > 0
+        assert ("calibration fitted on other folds" in opening) is calibrated
+
+
+def test_a_family_that_ships_a_refit_says_so(made):
+    run, parts, document = made
+    family = Toy()
+    family.refits = True
+    said = "fitted once more on every row"
+    assert said not in document.markdown()
+    assert said in training_document(run, parts, family=family).markdown()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from modelyard.data.dataset import Dataset, Floats
+from modelyard.core.seeds import derive_seed
+from modelyard.data.dataset import Dataset, Floats, Ints
 from modelyard.families.find import family_named
 from modelyard.training.run import Run
 
@@ -38,3 +39,14 @@ def out_of_fold(run: Run) -> tuple[Dataset, Floats]:
     missing = np.isnan(run.answers)
     scored = np.flatnonzero(~(missing.any(axis=1) if missing.ndim == 2 else missing))
     return run.development.take(scored), run.answers[scored]
+
+
+def halves(rows: Dataset, seed: int) -> tuple[Ints, Ints]:
+    """Return two halves of the rows, no entity in both."""
+    units = rows.groups()
+    if units is None or len(np.unique(units)) < 2:
+        units = np.arange(len(rows))
+    names, codes = np.unique(units, return_inverse=True)
+    left = np.zeros(len(names), dtype=bool)
+    left[np.random.default_rng(derive_seed(seed, "halves")).permutation(len(names))[: len(names) // 2]] = True
+    return np.flatnonzero(left[codes]).astype(np.int64), np.flatnonzero(~left[codes]).astype(np.int64)

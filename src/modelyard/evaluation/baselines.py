@@ -11,7 +11,8 @@ import polars as pl
 from modelyard.brief.rule import Rule
 from modelyard.core.errors import BriefError
 from modelyard.core.seeds import derive_seed
-from modelyard.data.dataset import Dataset, Floats, Ints
+from modelyard.data.dataset import Dataset, Floats
+from modelyard.evaluation.answers import halves
 from modelyard.evaluation.evidence import Evidence
 from modelyard.evaluation.levels import Levels, explained, level_means
 from modelyard.evaluation.report import Baseline
@@ -148,17 +149,6 @@ def best_feature(run: Run, metric: Metric) -> str | None:
         if metric.loss(value) < least:
             best, least = name, metric.loss(value)
     return best
-
-
-def halves(rows: Dataset, seed: int) -> tuple[Ints, Ints]:
-    """Return two halves of the rows, no entity in both."""
-    units = rows.groups()
-    if units is None or len(np.unique(units)) < 2:
-        units = np.arange(len(rows))
-    names, codes = np.unique(units, return_inverse=True)
-    left = np.zeros(len(names), dtype=bool)
-    left[np.random.default_rng(derive_seed(seed, "halves")).permutation(len(names))[: len(names) // 2]] = True
-    return np.flatnonzero(left[codes]).astype(np.int64), np.flatnonzero(~left[codes]).astype(np.int64)
 
 
 def _sample(rows: Dataset, most: int, seed: int) -> Dataset:

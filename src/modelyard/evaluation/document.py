@@ -22,7 +22,7 @@ from modelyard.core.markup import (
 from modelyard.data.finding import Finding
 from modelyard.evaluation import wording as say
 from modelyard.evaluation.importance import REPEATS
-from modelyard.evaluation.report import Report, Slice
+from modelyard.evaluation.report import Confusion, Report, Slice
 from modelyard.metrics.find import metric as find_metric
 from modelyard.selection.plan import Plan
 
@@ -59,7 +59,7 @@ def evaluation_document(report: Report, findings: Sequence[Finding], plan: Plan)
 def _answer(report: Report, plan: Plan) -> list[Block]:
     kind = {"yes": "good", "no": "bad"}.get(report.target_met, "warn")
     found: list[Block] = [Note(kind, say.verdict(report))]  # type: ignore[arg-type]
-    gains = [f"{say.gain(b)} over {literal(b.title)} (p\u00a0{_p(b.p_value)})" for b in report.baselines[:2]]
+    gains = [f"{say.gain(b)} over {literal(b.title)} ({_gap(say.p(b))})" for b in report.baselines[:2]]
     if gains and report.targets:
         found.append(Text(f"{say.title(report.metric)}: {', '.join(gains)}."))
     if report.worries:
@@ -95,7 +95,8 @@ def _baselines(report: Report) -> list[Block]:
     name = say.title(report.metric)
     rows = [["the model", say.interval(report.estimate), "", ""]]
     rows += [
-        [literal(b.title), say.interval(b.estimate), say.gain(b), say.p_value(b.p_value)] for b in report.baselines
+        [literal(b.title), say.interval(b.estimate), say.gain(b), say.p(b).removeprefix("p ").removeprefix("= ")]
+        for b in report.baselines
     ]
     estimates = [report.estimate, *(b.estimate for b in report.baselines)]
     picture = bars(
@@ -112,9 +113,9 @@ def _baselines(report: Report) -> list[Block]:
         Heading("Against simple predictors"),
         Text(
             f"The model {said} better than {literal(best.title)}: {say.gain(best)} on the same rows, "
-            f"p\u00a0{_p(best.p_value)}. A gain is positive where the model is better."
+            f"{_gap(say.p(best))}. A gain is positive where the model is better."
         ),
-        Figure(picture, f"{name} of the model and of {len(rows) - 1} simple predictors, with intervals"),
+        Figure(picture, f"{name} of the model and of {_counted(len(rows) - 1, 'simple predictor')}, with intervals"),
         Table(["Predictor", name, "Gain of the model", "p"], rows, "lrrr", "Paired bootstrap on the same rows."),
     ]
 
@@ -127,7 +128,7 @@ def _others(report: Report) -> list[Block]:
     ]
     note = ""
     if report.confusion is not None and report.confusion.threshold is not None:
-        note = f"Metrics of classes are at the threshold {report.confusion.threshold:g}."
+        note = f"Metrics of classes are at the threshold {say.judged_at(report.confusion)}."
     return [Heading("Other metrics"), Table(["Metric", "Value", "Better when"], rows, "lrl", note)]
 
 
@@ -152,7 +153,7 @@ def _calibration(report: Report) -> list[Block]:
             Text(
                 f"Debiased calibration error {say.number(error.value)}: {judged} chance shows for a perfectly "
                 f"calibrated model on rows like these, which stays under {say.number(error.null)} in 95 % of samples "
-                f"(p\u00a0{_p(error.p_value)})."
+                f"({_gap(say.probability(error.p_value))})."
             )
         )
     rows = [
@@ -178,6 +179,8 @@ def _confusion(report: Report) -> list[Block]:
             f"A row is called **{literal(names[-1])}** from a probability of **{confusion.threshold:g}** on: "
             f"{literal(confusion.chosen_by)}."
         )
+        if confusion.crossed is not None:
+            chosen += f" Here rows are judged at {say.judged_at(confusion)}."
     found: list[Block] = [Heading("Confusion matrix"), Text(chosen)]
     if len(names) <= _MOST_CLASSES:
         picture = heatmap(names, names, counts, x="predicted", y="true", by="row")
@@ -284,19 +287,36 @@ def _method(report: Report, plan: Plan) -> list[Block]:
         f"Every random choice derives from the seed {plan.brief.seed}.",
     ]
     if report.confusion is not None and report.confusion.threshold is not None:
-        items.append("The threshold was chosen on out-of-fold answers, not on the rows that judge it.")
+        items.append(_threshold(report, report.confusion))
     if report.importance and report.on == "out-of-fold":
         items.append("Importance shuffles rows the model has learnt from: read it as what the model uses.")
     return [Heading("How the estimate was made"), Listing(items)]
+
+
+def _threshold(report: Report, confusion: Confusion) -> str:
+    if report.on == "test":
+        return "The threshold was chosen on out-of-fold answers, not on the rows that judge it."
+    if confusion.crossed is not None:
+        return (
+            "The threshold that ships was chosen on all out-of-fold answers, which are also the rows here. Metrics of "
+            f"classes are therefore taken at {say.judged_at(confusion)}."
+        )
+    return (
+        "The threshold was chosen on these same out-of-fold answers, too few to keep the choice apart from the "
+        "judgement: it flatters every metric of classes."
+    )
 
 
 def _way(metric: str) -> str:
     return "higher is better" if find_metric(metric.partition(" on ")[0]).greater_is_better else "lower is better"
 
 
-def _p(value: float) -> str:
-    text = say.p_value(value)
-    return (text if text.startswith("<") else f"= {text}").replace(" ", "\u00a0")
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' if count != 1 else ''}"
+
+
+def _gap(text: str) -> str:
+    return text.replace(" ", "\u00a0")
 
 
 def _share(part: int, whole: int) -> str:

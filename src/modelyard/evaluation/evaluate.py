@@ -16,7 +16,7 @@ from modelyard.evaluation.evidence import Evidence, target_metric
 from modelyard.evaluation.importance import importance
 from modelyard.evaluation.report import Confusion, Estimate, Report, TargetResult
 from modelyard.evaluation.slices import slices
-from modelyard.evaluation.threshold import choose_threshold
+from modelyard.evaluation.threshold import choose_threshold, crossed_thresholds
 from modelyard.evaluation.verdict import beats, met, together
 from modelyard.evaluation.worries import worries
 from modelyard.families.find import family_named
@@ -67,7 +67,8 @@ def evaluate(
     seed = run.plan.brief.seed
     threshold, chosen_by = choose_threshold(run)
     judged, answer = (rows, answers(run, rows)) if held_out else out_of_fold(run)
-    evidence = Evidence.of(judged, answer, threshold, seed, resamples)
+    crossed = None if held_out else crossed_thresholds(run)
+    evidence = Evidence.of(judged, answer, threshold if crossed is None else crossed[0], seed, resamples)
     metric = find_metric(run.plan.metric)
     estimate = evidence.estimate(metric)
     targets = tuple(
@@ -109,7 +110,7 @@ def evaluate(
         baselines=compared,
         beats_baseline=beats(best),
         calibration=curve[0],
-        confusion=_confusion(evidence, threshold, chosen_by),
+        confusion=_confusion(evidence, threshold, chosen_by, None if crossed is None else crossed[1]),
         slices=parts,
         importance=matters,
         worries=worried if trouble is None else (*worried, f"Your rule could not be compared: {trouble}"),
@@ -130,11 +131,13 @@ def _others(evidence: Evidence, metric: Metric) -> tuple[Estimate, ...]:
     return tuple(e for e in found if not np.isnan(e.value))
 
 
-def _confusion(evidence: Evidence, threshold: float | None, chosen_by: str) -> Confusion | None:
+def _confusion(
+    evidence: Evidence, threshold: float | None, chosen_by: str, crossed: tuple[float, float] | None
+) -> Confusion | None:
     classes = evidence.rows.schema.classes
     if not classes:
         return None
     codes = reading(find_metric("accuracy"), evidence.answers, evidence.threshold).astype(np.int64)
     counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(counts, (evidence.truth.astype(np.int64), codes), 1)
-    return Confusion(classes, tuple(tuple(int(v) for v in row) for row in counts), threshold, chosen_by)
+    return Confusion(classes, tuple(tuple(int(v) for v in row) for row in counts), threshold, chosen_by, crossed)

@@ -31,8 +31,8 @@ class Evidence:
         Class codes or values.
     answers : array of shape [n] or [n, k]
         As `Blend.answer` gives them.
-    threshold : float
-        From which probability on a row is called positive.
+    threshold : float or array of shape [n]
+        From which probability on a row is called positive; rows may differ where each was chosen without them.
     weights : array of shape [n] or None
         Sample weights.
     groups : array of shape [n] or None
@@ -44,14 +44,16 @@ class Evidence:
     rows: Dataset
     truth: Ints | Floats
     answers: Floats
-    threshold: float
+    threshold: float | Floats
     weights: Floats | None
     groups: Ints | None
     seed: int
     resamples: int
 
     @classmethod
-    def of(cls, rows: Dataset, answers: Floats, threshold: float | None, seed: int, resamples: int) -> Evidence:
+    def of(
+        cls, rows: Dataset, answers: Floats, threshold: float | Floats | None, seed: int, resamples: int
+    ) -> Evidence:
         """Lay answers beside the truth of their rows."""
         groups = rows.groups()
         if groups is not None and len(np.unique(groups)) < 2:

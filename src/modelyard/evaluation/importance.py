@@ -44,9 +44,10 @@ def importance(run: Run, evidence: Evidence, metric: Metric, progress: Progress)
     base = answers(run, few)
     names = sorted(names, key=lambda name: -_screen(few, name, base))[:COLUMNS]
     truth, weights = few.truth(), few.weights()
+    threshold = np.broadcast_to(evidence.threshold, len(rows))[picked]
 
     def loss(answer: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
-        return metric.loss(metric(truth, reading(metric, answer, evidence.threshold), weights, few.extras))
+        return metric.loss(metric(truth, reading(metric, answer, threshold), weights, few.extras))
 
     whole, found = loss(base), []
     for i, name in enumerate(names):

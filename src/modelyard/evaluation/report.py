@@ -105,12 +105,16 @@ class CalibrationError:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Counts ``counts[truth][prediction]`` for `classes`, at `threshold` (None for multiclass: the likeliest class)."""
+    """Counts ``counts[truth][prediction]`` for `classes`, at `threshold` (None for multiclass: the likeliest class).
+
+    ``crossed`` holds the thresholds each half of out-of-fold rows was judged at, chosen on the other half.
+    """
 
     classes: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
     threshold: float | None
     chosen_by: str
+    crossed: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The decision threshold, chosen on out-of-fold answers: never on the rows that judge it."""
+"""The decision threshold, chosen on out-of-fold answers: never on the rows whose figures it makes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelyard.data.dataset import Floats, Ints
-from modelyard.evaluation.answers import out_of_fold
+from modelyard.evaluation.answers import halves, out_of_fold
 from modelyard.metrics.find import metric as find_metric
 from modelyard.training.run import Run
 
@@ -29,7 +29,35 @@ def choose_threshold(run: Run) -> tuple[float | None, str]:
     if run.plan.schema.task != "binary":
         return None, "the likeliest class" if run.plan.schema.classes else ""
     rows, answers = out_of_fold(run)
-    curve = Curve(np.asarray(rows.truth(), dtype=np.int64), answers, rows.weights())
+    return _chosen(run, Curve(np.asarray(rows.truth(), dtype=np.int64), answers, rows.weights()))
+
+
+def crossed_thresholds(run: Run) -> tuple[Floats, tuple[float, float]] | None:
+    """Return a threshold for each out-of-fold row, chosen on the half of the rows it is not in, and the two of them.
+
+    Judged at a threshold that was chosen on themselves, rows flatter it.
+
+    Returns
+    -------
+    (array of shape [n], (float, float)) or None
+        None when the task is not binary, or a half lacks a class.
+    """
+    if run.plan.schema.task != "binary":
+        return None
+    rows, answers = out_of_fold(run)
+    truth, weights = np.asarray(rows.truth(), dtype=np.int64), rows.weights()
+    parts = halves(rows, run.plan.brief.seed)
+    if any(len(np.unique(truth[part])) < 2 for part in parts):
+        return None
+    one, other = (
+        _chosen(run, Curve(truth[part], answers[part], None if weights is None else weights[part]))[0] for part in parts
+    )
+    found = np.empty(len(rows))
+    found[parts[1]], found[parts[0]] = one, other
+    return found, (other, one)
+
+
+def _chosen(run: Run, curve: Curve) -> tuple[float, str]:
     aim, limits = aimed_at(run), _limits(run)
     title = find_metric(aim).title
     if not limits:

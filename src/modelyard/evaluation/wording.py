@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from modelyard.evaluation.report import Answer, Baseline, Estimate, Report, TargetResult
+from modelyard.evaluation.report import Answer, Baseline, Confusion, Estimate, Report, TargetResult
 from modelyard.metrics.find import metric as find_metric
 
 ANSWERS: dict[Answer, str] = {"yes": "Yes", "no": "No", "inconclusive": "Not decided"}
@@ -45,14 +45,30 @@ def gain(baseline: Baseline) -> str:
     return f"{baseline.gain:+,.{d}f} [{baseline.gain_low:+,.{d}f}, {baseline.gain_high:+,.{d}f}]"
 
 
-def p_value(value: float) -> str:
-    """Return "0.004", or "< 0.001" below it."""
-    return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+def probability(value: float) -> str:
+    """Return "p = 0.004", or "p < 0.001" below it."""
+    return "p = –" if math.isnan(value) else "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def p(baseline: Baseline) -> str:
+    """Return "p = 0.004", or "p <= 0.002" where no resample lay on the other side: more of them might go lower."""
+    value, draws = baseline.p_value, baseline.estimate.resamples
+    # One resample on the other side gives twice the least p; a few undefined ones move neither that far.
+    least = draws > 0 and value < min(1.0, 4 / (draws + 1) * (1 - 1e-9))
+    return f"p <= {value:.3f}" if least and value >= 0.001 else probability(value)
 
 
 def rows(report: Report) -> str:
     """Return on what the estimate stands."""
     return f"{report.rows:,} untouched rows" if report.on == "test" else f"{report.rows:,} rows, out-of-fold"
+
+
+def judged_at(confusion: Confusion) -> str:
+    """Return the threshold rows were judged at; for each half of them the one chosen on the other."""
+    if confusion.crossed is None:
+        return f"{confusion.threshold:g}"
+    one, other = confusion.crossed
+    return f"{one:g} for one half of them and {other:g} for the other, each chosen on the half it does not judge"
 
 
 def target(result: TargetResult) -> str:

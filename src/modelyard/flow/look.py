@@ -6,8 +6,9 @@ from typing import Any
 
 from modelyard.core.canonical import to_plain
 from modelyard.data.finding import Finding
-from modelyard.evaluation.report import Report
+from modelyard.evaluation.report import Report, TargetResult
 from modelyard.evaluation.store import load_report
+from modelyard.evaluation.wording import p
 from modelyard.flow.develop import Development
 from modelyard.flow.workspace import Record, Workspace
 from modelyard.metrics.find import metric as find_metric
@@ -40,17 +41,32 @@ def report_lines(report: Report) -> list[str]:
     title = find_metric(report.metric).title
     e = report.estimate
     rows = f"{report.rows:,} untouched rows" if report.on == "test" else f"{report.rows:,} rows, out-of-fold"
-    asked = ", ".join(str(t.target) for t in report.targets) or "no target, best baseline beaten?"
+    asked = ", ".join(_target(t, report.metric) for t in report.targets) or _untargeted(report)
     lines = [
         f"{'Answer':<10} {ANSWERS[report.target_met]}: {title} {e.value:.4g} [{e.low:.4g}, {e.high:.4g}] "
         f"on {rows}; {asked}"
     ]
     lines += [
-        f"{'':<10} {b.gain:+.4g} [{b.gain_low:+.4g}, {b.gain_high:+.4g}] over {b.title} (p = {b.p_value:.2g})"
+        f"{'':<10} {b.gain:+.4g} [{b.gain_low:+.4g}, {b.gain_high:+.4g}] over {b.title} ({p(b)})"
         for b in report.baselines[:2]
     ]
     lines += [f"{'Worry' if i == 1 else '':<10} {i} {text}" for i, text in enumerate(report.worries[:3], start=1)]
     return lines
+
+
+def _target(result: TargetResult, metric: str) -> str:
+    """Return a target, with its own figure where that is not the one already told."""
+    asked, e = result.target, result.estimate
+    if asked.metric == metric and asked.label is None:
+        return str(asked)
+    return f"{asked}: {ANSWERS[result.met].lower()}, {e.value:.4g} [{e.low:.4g}, {e.high:.4g}]"
+
+
+def _untargeted(report: Report) -> str:
+    if not report.baselines:
+        return "no target, no baseline"
+    said = {"yes": "better", "no": "not better", "inconclusive": "not certainly better"}
+    return f"no target: {said[report.target_met]} than the best baseline"
 
 
 def run_lines(yard: Workspace, record: Record) -> list[str]:

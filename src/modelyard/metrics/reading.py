@@ -7,7 +7,7 @@ import numpy as np
 from modelyard.metrics.metric import Floats, Metric
 
 
-def reading(metric: Metric, answers: Floats, threshold: float = 0.5) -> Floats:
+def reading(metric: Metric, answers: Floats, threshold: float | Floats = 0.5) -> Floats:
     """Turn answers into the prediction a metric is given.
 
     Parameters
@@ -16,8 +16,8 @@ def reading(metric: Metric, answers: Floats, threshold: float = 0.5) -> Floats:
         Its `reads` says what it wants.
     answers : array of shape [n] or [n, k]
         Values, probabilities of the positive class, or probabilities of all classes.
-    threshold : float
-        From which probability on a row is called positive.
+    threshold : float or array of shape [n]
+        From which probability on a row is called positive; rows may differ.
 
     Returns
     -------

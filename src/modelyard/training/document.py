@@ -20,6 +20,8 @@ from modelyard.core.markup import (
     literal,
 )
 from modelyard.data.dataset import Parts
+from modelyard.families.family import Family
+from modelyard.families.find import family_named
 from modelyard.families.fitted import Fitted
 from modelyard.metrics.find import metric as find_metric
 from modelyard.metrics.metric import Metric
@@ -39,7 +41,7 @@ _LOSSES = {
 }
 
 
-def training_document(run: Run, parts: Parts) -> Document:
+def training_document(run: Run, parts: Parts, *, family: Family | None = None) -> Document:
     """Return what was trained, how well it did out-of-fold, and how to train it again.
 
     Parameters
@@ -48,12 +50,14 @@ def training_document(run: Run, parts: Parts) -> Document:
         What training did.
     parts : Parts
         Rows and folds it was given.
+    family : Family, optional
+        What was trained; default the one the plan names.
     """
     metric = find_metric(run.plan.metric)
     loss = Loss.of(run.plan.schema.task, metric, parts.development)
     blocks: list[Block] = [
         *_leaderboard(run, metric),
-        *_validation(run, parts),
+        *_validation(run, parts, (family or family_named(run.plan.family)).refits),
         *_curves(run),
         *_search(run, metric),
         *_blend(run, metric, loss),
@@ -69,10 +73,10 @@ def _answer(run: Run, metric: Metric) -> list[Block]:
     scored = [e for e in run.leaderboard if math.isfinite(e.score)]
     failed = [e for e in run.leaderboard if e.note.startswith("failed")]
     fits = f"{len(scored)} candidates and trials were scored"
+    fitted = ", with the calibration fitted on other folds" if _calibrated(run) else ""
     blocks: list[Block] = [
         Text(
-            f"**{run.name}: {parts}.** Out-of-fold {metric.title} {run.score:.4g}, with the calibration fitted on "
-            f"other folds; {fits} in {duration(run.seconds)} of {duration(run.plan.brief.budget.seconds)}."
+            f"**{run.name}: {parts}.** Out-of-fold {metric.title} {run.score:.4g}{fitted}; {fits} in {duration(run.seconds)} of {duration(run.plan.brief.budget.seconds)}."
         ),
         Text(
             "The share of each member was chosen on these same out-of-fold scores, which flatters them a little; "
@@ -105,7 +109,7 @@ def _settings(entry: Entry) -> str:
     return ", ".join(f"{name} {parameter_text(value)}" for name, value in entry.parameters.items())
 
 
-def _validation(run: Run, parts: Parts) -> list[Block]:
+def _validation(run: Run, parts: Parts, refits: bool) -> list[Block]:
     folds = [
         [str(number), f"{len(fold.train):,}", f"{len(fold.score):,}"]
         for number, fold in enumerate(parts.split.folds, start=1)
@@ -116,6 +120,11 @@ def _validation(run: Run, parts: Parts) -> list[Block]:
         if parts.split.forward
         else "Each row is scored by the models that did not learn from it; new rows are answered by the mean of all."
     )
+    if refits:
+        after += (
+            " That one is judged. What ships is the same recipe fitted once more on every row"
+            f"{', the untouched ones too' if test else ''}."
+        )
     return [
         Heading("Validation"),
         Text(f"{literal(sentence(parts.split.reason))} {after}"),
@@ -222,7 +231,7 @@ def _blend(run: Run, metric: Metric, loss: Loss) -> list[Block]:
 def _calibration(run: Run) -> str:
     if run.blend.link == "identity":
         return "Values are answered as they are summed; nothing is calibrated."
-    if run.blend.scale == 1.0 and not any(run.blend.offset):
+    if not _calibrated(run):
         return (
             "A slope and offsets were fitted on out-of-fold scores; across folds they did not lower the log loss, so "
             "the scores are left as they are."
@@ -232,6 +241,11 @@ def _calibration(run: Run) -> str:
         f"Raw scores are multiplied by {run.blend.scale:.4g} and shifted by {offsets} before the link, fitted on "
         "out-of-fold scores; the published out-of-fold answers of a fold are calibrated by the other folds alone."
     )
+
+
+def _calibrated(run: Run) -> bool:
+    """Say whether the answers are anything but the link of the summed scores."""
+    return run.blend.link != "identity" and (run.blend.scale != 1.0 or any(run.blend.offset))
 
 
 def _recipe(run: Run) -> list[Block]:
