@@ -115,6 +115,9 @@ def test_labels():
 def test_calibration_entities_latency_budget_horizon():
     assert "perfectly calibrated model reads about" in only(doubt("ece < .01"))
     assert "There are 40 entities, so about 6 will test" in only(doubt(groups=40))
+    assert "p99 < 0.001 ms is less than one answer" in only(doubt(latency=Latency(99, 0.001), infrastructure="local"))
+    assert "5,000 folds" in only(doubt(validation=Validation(folds=5_000), budget=Budget(1e6)))
+    assert doubt(validation=Validation(folds=20), budget=Budget(1e6)) == ()
     assert "over a network" in only(doubt(latency=Latency(99, 0.5)))
     assert "p99 < 10 ms on aws lambda" in only(doubt(latency=Latency(99, 10), infrastructure="aws lambda"))
     assert doubt(latency=Latency(50, 10), infrastructure="aws lambda") == ()

@@ -127,6 +127,14 @@ def test_a_tight_latency_limit_leaves_out_what_keeps_its_rows():
     assert {one.title for one in tight} - {one.title for one in loose} == {"nearest neighbours, Gaussian processes"}
 
 
+def test_trees_a_latency_limit_rules_out_are_told():
+    line = replace(candidate("linear"), parameters={"algorithm": "linear"})
+    limit = brief(latency=Latency(99, 0.001))
+    assert any("too much of p99 < 0.001 ms" in one.reason for one in left_out(limit, dataset(), (line,)))
+    assert "boosted trees" not in {one.title for one in left_out(limit, dataset(), (line, candidate("lightgbm")))}
+    assert "boosted trees" not in {one.title for one in left_out(brief(), dataset(), (line,))}
+
+
 def test_lines_of_a_terminal():
     asked = brief(target=(Target("roc_auc", ">=", 0.8),), latency=Latency(99, 100.0), infrastructure="kubernetes")
     plan = select(asked, dataset(), family=Toy())

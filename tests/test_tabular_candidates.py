@@ -107,13 +107,28 @@ def test_a_budget_nothing_fits_still_leaves_one_candidate():
 
 
 def test_a_latency_limit_keeps_the_forest_small():
-    wide = proposed(brief("multiclass"))
-    narrow = proposed(replace(brief("multiclass"), latency=Latency(99.0, 0.1)))
+    wide = proposed(brief("binary"))
+    narrow = proposed(replace(brief("binary"), latency=Latency(99.0, 0.1)))
     rounds = {c.name: c.parameters.get("rounds", 0) for c in wide}
     for one in narrow:
         if one.name != "linear":
             assert one.parameters["rounds"] < rounds[one.name]
             assert "p99 < 0.1 ms" in one.reason
+
+
+def test_a_limit_no_forest_meets_leaves_trees_out_or_says_so():
+    tight = Latency(99.0, 0.001)
+    (line,) = proposed(replace(brief("binary"), latency=tight))
+    assert line.name == "linear"
+    for one in proposed(replace(brief("binary"), latency=tight, model="xgboost")):
+        assert one.parameters["rounds"] == 30
+        assert "(the fewest tried; 3 by the rule: the forest stays within 30% of p99 < 0.001 ms)" in one.reason
+    some = proposed(replace(brief("binary"), latency=Latency(99.0, 0.02)))
+    assert len(some) == 3  # of three kinds of trees each would have too few rounds
+    for one in some:
+        if one.name != "linear":
+            assert one.parameters["rounds"] >= 30
+            assert "the fewest" not in one.reason
 
 
 def test_many_rows_bring_large_trees():

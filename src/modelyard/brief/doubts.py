@@ -17,6 +17,8 @@ _TEST = 0.15  # the share of rows the test part gets when the brief does not say
 _GREEDY = 0.5  # of the way from the target to perfect
 _CELLS_A_SECOND = 3e6  # rows x columns x folds that boosted trees of usual size get through on a small machine
 _SHARES = {"accuracy", "balanced_accuracy", "recall", "precision", "specificity", "f1", "f1_macro", "precision_macro"}
+_ONE_CALL = 0.02  # milliseconds: a graph of one node takes about as long in process
+_MANY_FOLDS = 20
 _COLD = ("serverless", "lambda", "cloud run", "cloud function", "fargate")
 
 
@@ -71,7 +73,7 @@ def doubts(
     found += _entities(facts)
     if brief.latency is not None:
         found += _latency(brief.latency, brief.infrastructure or "")
-    return (*found, *_budget(brief, facts), *_horizon(brief, facts))
+    return (*found, *_folds(brief, facts), *_budget(brief, facts), *_horizon(brief, facts))
 
 
 def _label(facts: _Facts) -> list[Doubt]:
@@ -232,6 +234,14 @@ def _latency(latency: Latency, infrastructure: str) -> list[Doubt]:
                 "Keep at least one instance warm, serve from a running container, or relax the limit.",
             )
         ]
+    if latency.milliseconds < _ONE_CALL:
+        return [
+            Doubt(
+                f"{shown} is less than one answer takes.",
+                "Calling a model in process takes tens of microseconds before it reads a number, whatever it is.",
+                "Relax the limit, or answer many rows at once, where a row takes far less.",
+            )
+        ]
     if latency.milliseconds < 1 and infrastructure not in {"edge", "local", "embedded"}:
         return [
             Doubt(
@@ -257,6 +267,20 @@ def _budget(brief: Brief, facts: _Facts) -> list[Doubt]:
             f"One kind of boosted trees takes about {max(1.0, needed):,.0f} s for as much on a small machine; the "
             "first candidate is trained whatever it takes, the others only while time is left.",
             "Raise budget.seconds, or lower validation.folds.",
+        )
+    ]
+
+
+def _folds(brief: Brief, facts: _Facts) -> list[Doubt]:
+    folds = brief.validation.folds
+    if folds <= _MANY_FOLDS:
+        return []
+    return [
+        Doubt(
+            f"{folds:,} folds: every candidate is fitted up to {min(folds, facts.rows):,} times.",
+            "Beyond ten folds the estimate hardly changes; time grows with their number, and so does the served model, "
+            "which is the mean of the fold models where rows have no order in time.",
+            "Ask for 5 or 10 in validation.folds.",
         )
     ]
 

@@ -48,6 +48,8 @@ def left_out(brief: Brief, data: Dataset, candidates: Sequence[Candidate]) -> tu
     found = []
     if "catboost" not in names and not has("catboost"):
         found.append(LeftOut("CatBoost", 'it is not installed (pip install "modelyard[catboost]")'))
+    if names <= {"linear"} and brief.latency is not None:
+        found.append(LeftOut("boosted trees", f"even the fewest worth growing would take too much of {brief.latency}"))
     found.append(LeftOut("deep tabular", _deep(data)))
     return (*found, _language(data), *_neighbours(brief, data))
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard.brief.brief import Brief
+from modelyard.brief.brief import Brief, Latency
 from modelyard.core.optional import has, need
 from modelyard.data.dataset import Dataset
 from modelyard.data.profile import Profile
@@ -43,6 +43,7 @@ SLACK, LEAST_GUARD = 6.0, 10
 """The clock ends a fit only beyond this many times its reckoned seconds, half the budget, and this many seconds: models
 that the clock cut short are worth little."""
 FEWEST_ROUNDS = 30
+"""Fewer rounds learn too little to be worth a candidate."""
 LINEAR = "linear"
 LINEAR_TITLE = {
     "binary": "Logistic regression",
@@ -76,6 +77,7 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
     if not named or LINEAR in named:
         straight = probe.linear_seconds(table.learnt) * table.waves
         found.append(_linear(table, data, straight, probe.columns))
+    kinds = kinds[: _quick_enough(brief, table, len(kinds))]
     paces = {kind.name: probe.pace(kind.parameters(table)) for kind in kinds}
     for offer in _within(brief, table, kinds, paces, straight):
         cost = Cost(round(offer.seconds, 3), _megabytes(table, probe.columns, offer.parameters))
@@ -93,6 +95,19 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
         )
     few = table.rows < 2_000
     return tuple(found if few or len(found) < 2 or found[0].name != LINEAR else [found[1], found[0], *found[2:]])
+
+
+def _quick_enough(brief: Brief, table: Table, kinds: int) -> int:
+    """Return how many kinds the latency limit leaves trees for; at least one where the brief names a kind."""
+    if brief.latency is None:
+        return kinds
+    fewest = FEWEST_ROUNDS * table.models * table.outputs
+    return max(int(_most_trees(brief.latency) / fewest), 0 if brief.model == "auto" else 1)
+
+
+def _most_trees(latency: Latency) -> float:
+    """Return how many trees answer within the forest's share of the latency limit."""
+    return LATENCY_SHARE * latency.milliseconds * 1e3 / TREE_MICROSECONDS
 
 
 def _within(
@@ -125,9 +140,8 @@ def _offer(
         "leaves x rounds x rate stay within rows / 10": table.most_rounds(leaves(parameters), rate),
     }
     if brief.latency is not None:
-        trees = LATENCY_SHARE * brief.latency.milliseconds * 1e3 / TREE_MICROSECONDS / among
         within = f"the forest stays within {LATENCY_SHARE:.0%} of {brief.latency}"
-        caps[within] = int(trees / table.models / table.outputs)
+        caps[within] = int(_most_trees(brief.latency) / among / table.models / table.outputs)
     if limit is not None:
         one = max(pace.seconds(table.learnt, 1) * table.waves * LIKELY, 1e-9)
         caps["all the budget pays for"] = int(limit / one)
@@ -136,7 +150,8 @@ def _offer(
     once = pace.seconds(table.learnt, LIKELY * rounds)
     guard = math.ceil(max(SLACK * once, brief.budget.seconds / 2, LEAST_GUARD))
     parameters |= {"learning_rate": rate, "rounds": rounds, "seconds": guard}
-    return Offer(kind, parameters, once * table.waves, cap)
+    held = cap if caps[cap] >= FEWEST_ROUNDS else f"the fewest tried; {caps[cap]:,} by the rule: {cap}"
+    return Offer(kind, parameters, once * table.waves, held)
 
 
 def _linear(table: Table, data: Dataset, seconds: float, columns: int) -> Candidate:

@@ -71,7 +71,7 @@ class Table:
 
     def most_rounds(self, leaves: float, rate: float) -> int:
         """Return the rounds after which leaves x rounds x rate, the parameters a booster may choose, pass the rule."""
-        return max(30, int(self.rows / ROWS_PER_PARAMETER / (leaves * rate * self.outputs)))
+        return int(self.rows / ROWS_PER_PARAMETER / (leaves * rate * self.outputs))
 
 
 @dataclass(frozen=True, slots=True)
