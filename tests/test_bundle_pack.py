@@ -16,7 +16,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from bundles import LINKS, ROW, Stumps, make, report, table, trained
 from modelyard.bundle.load import load_bundle
 from modelyard.bundle.manifest import identity
-from modelyard.bundle.pack import file_name, pack
+from modelyard.bundle.pack import pack
 from modelyard.bundle.parity import UNSEEN, check_parity, graph_thresholds
 from modelyard.bundle.runtimes.onnx import OnnxRuntime
 from modelyard.core.canonical import file_hash
@@ -218,18 +218,14 @@ def test_bill_of_materials_of_a_packed_run_holds_its_figures(tmp_path: Path) -> 
     assert (second["type"], "confidenceInterval" in second) == ("accuracy", False)
 
 
-@pytest.mark.parametrize(
-    ("use_case", "name"),
-    [
-        ("Who leaves?", "who-leaves"),
-        ("30-day readmission", "30-day-readmission"),
-        ("../..", "model"),
-        ("\u60a3\u8005", "model"),
-        ("a" * 80, "a" * 50),
-    ],
-)
-def test_names_fit_files_and_clusters(use_case: str, name: str) -> None:
-    assert file_name(use_case) == name
+def test_use_cases_of_one_script_keep_their_own_names(tmp_path: Path) -> None:
+    names = []
+    for use_case in ("\u53ce\u5165", "\u60a3\u8005"):
+        run, parts = trained("binary")
+        brief = replace(run.plan.brief, use_case=use_case)
+        run = replace(run, plan=replace(run.plan, brief=brief))
+        names.append(pack(run, report(run), parts, tmp_path / str(len(names)) / "bundle").manifest.name)
+    assert len(set(names)) == 2
 
 
 def test_reference_profile_holds_predictions_of_scored_rows_alone(tmp_path: Path) -> None:

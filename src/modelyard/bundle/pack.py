@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from modelyard.bundle.runtimes import arrays, onnx
 from modelyard.bundle.runtimes.runtime import Runtime
 from modelyard.bundle.write import write_bundle
 from modelyard.core.canonical import to_plain
+from modelyard.core.names import slug
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Dataset, Parts
 from modelyard.data.finding import Finding
@@ -95,7 +95,7 @@ def pack(
     )
     draft = Manifest(
         format=FORMAT,
-        name=file_name(run.plan.brief.use_case),
+        name=slug(run.plan.brief.use_case),
         brief=_without_places(run.plan.brief),
         schema=schema,
         encoding=encoding,
@@ -123,12 +123,6 @@ def pack(
         examples=plain_rows(spread(shown), schema),
     )
     return load_bundle(folder)
-
-
-def file_name(use_case: str) -> str:
-    """Return a use case as a name for files, releases and Kubernetes objects: lower case, digits, hyphens."""
-    words = re.sub(r"[^a-z0-9]+", "-", use_case.lower())[:50].strip("-")
-    return words or "model"
 
 
 def _final(run: Run, parts: Parts, family: Family) -> tuple[Blend, Dataset]:

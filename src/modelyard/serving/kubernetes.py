@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import yaml
 
 from modelyard.bundle.bundle import Bundle
+from modelyard.core.names import slug
 from modelyard.serving.capacity import BUSY, Capacity, plain_capacity
 from modelyard.serving.image import LOG, PORT, USER
 
@@ -44,9 +44,9 @@ def manifests(bundle: Bundle, needs: Capacity, image: str) -> dict[str, str]:
 
 
 def object_name(bundle: Bundle) -> str:
-    """Return the model's name as Kubernetes takes it (RFC 1035)."""
-    words = re.sub(r"[^a-z0-9]+", "-", bundle.manifest.name.lower())[:50].strip("-")
-    return words if words[:1].isalpha() else f"model-{words}".strip("-")
+    """Return the model's name as every Kubernetes object takes it: a Service's must start with a letter (RFC 1035)."""
+    name = slug(bundle.manifest.name)
+    return name if name[0].isalpha() else f"model-{name}"
 
 
 def deployment(bundle: Bundle, needs: Capacity, image: str) -> dict[str, Any]:
