@@ -107,6 +107,21 @@ def test_every_bad_field_is_named(client):
     assert [e["pointer"] for e in body["errors"]] == ["/instances/1/age", "/instances/2"]
 
 
+def test_pointers_of_a_request_in_slices_name_the_callers_rows(made, client):
+    answered = client.predict({"instances": [ROW] * 2_500}).json()["predictions"]
+    assert len(answered) == 2_500
+    body = problem(client.predict({"instances": [*[ROW] * 1_500, {**ROW, "age": "old"}, *[ROW] * 600, 7]}), 422)
+    assert [e["pointer"] for e in body["errors"]] == ["/instances/1500/age", "/instances/2101"]
+    known = {"shop": "south", "day": "2024-01-03"}
+    body = problem(
+        Client(App(made["forecast"])).predict({"instances": [*[known] * 1_200, {**known, "shop": "x"}]}), 422
+    )
+    assert [e["pointer"] for e in body["errors"]] == ["/instances/1200/shop"]
+    body = problem(client.predict({"instances": [{}] * 3_000}), 422)
+    assert len(body["errors"]) == 1_000
+    assert "More than 1,000" in body["detail"]
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b'{"age": NaN}', b"[1]", b'"row"', b"\xff\xfe", b"[" * 100_000, b'{"instances": []}',

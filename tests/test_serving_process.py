@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -169,6 +170,25 @@ def test_memory_asked_for_holds_a_real_server(tmp_path, packed):
             ask(address)
         resident = psutil.Process(process.pid).memory_info().rss / 2**20
     assert resident < capacity(load_bundle(packed), 100.0).mebibytes
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+@pytest.mark.parametrize("row", [ROW, {}, 0], ids=["rows", "empty rows", "no rows"])
+def test_memory_asked_for_holds_sixteen_large_bodies_at_once(tmp_path, packed, row):
+    rows = [row] * (900_000 // (len(json.dumps(row)) + 2))
+    statuses: list[int] = []
+    with server(tmp_path, packed, log=tmp_path / "log") as (process, address):
+        calls = [
+            threading.Thread(target=lambda: statuses.append(ask(address, {"instances": rows})[0])) for _ in range(16)
+        ]
+        for call in calls:
+            call.start()
+        for call in calls:
+            call.join()
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    peak = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
+    assert statuses == [200 if row == ROW else 422] * 16
+    assert peak < capacity(load_bundle(packed), 100.0).mebibytes, f"{peak:.0f} MiB"
 
 
 def test_a_port_in_use_and_a_damaged_bundle_are_said_before_anything_runs(tmp_path, packed):

@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 
 from modelyard.bundle.bundle import Bundle
-from modelyard.core.errors import RowError
+from modelyard.core.errors import Problem, RowError
 from modelyard.serving.log import PredictionLog, Record
 from modelyard.serving.metrics import Metrics
-from modelyard.serving.predictor import Predictor, Unanswered, predictor
-from modelyard.serving.problem import MEDIA_TYPE, HttpProblem, bad_fields
+from modelyard.serving.predictor import Predictor, Row, Unanswered, predictor
+from modelyard.serving.problem import MEDIA_TYPE, MOST_ERRORS, HttpProblem, bad_fields
 from modelyard.serving.rest import ROUTES, rest
 from modelyard.serving.rows import check_rows, example_rows
 
@@ -31,6 +31,12 @@ _JSON = [(b"content-type", b"application/json")]
 _WARM = 50
 _INLINE = 32
 """Rows up to which a request is answered at once; more go to a thread, so that health checks are not kept waiting."""
+_LARGE = 2**16
+_LARGE_AT_ONCE = 2
+"""A body over `_LARGE` bytes takes many times its length once parsed, so that only so many are answered at a time; the
+others wait as the bytes they came in."""
+_SLICE = 1_000
+"""Rows checked and scored at a time: what scoring takes does not grow with the request."""
 
 _LOGGER = logging.getLogger("modelyard.serving")
 _decode = msgspec.json.Decoder().decode
@@ -76,6 +82,7 @@ class App:
         self._instances = "instances" not in {c.name for c in bundle.schema.columns}
         self._start = os.urandom(6).hex()
         self._count = 0
+        self._slots = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._rest = rest(self)
 
     def warm(self) -> dict[str, Any]:
@@ -125,7 +132,12 @@ class App:
         _check_head(scope, self._body_limit)
         body = await _body(receive, self._body_limit)
         began = time.perf_counter()
-        rows, many = self._rows(body)
+        if len(body) <= _LARGE:
+            return await self._reply(*self._rows(body), began)
+        async with self._slots:
+            return await self._reply(*await asyncio.to_thread(self._rows, body), began)
+
+    async def _reply(self, rows: list[Any], many: bool, began: float) -> bytes:
         try:
             if len(rows) > _INLINE:
                 answers = await asyncio.to_thread(self._answers, rows, many)
@@ -158,14 +170,31 @@ class App:
         return rows, True
 
     def _answers(self, rows: Sequence[Any], many: bool) -> list[dict[str, Any]]:
-        checked = check_rows(self._schema, rows, "/instances") if many else [self._schema.check_row(rows[0])]
+        if not many:
+            return self._score([self._schema.check_row(rows[0])], "")
+        answers: list[dict[str, Any]] = []
+        problems: list[Problem] = []
+        for first in range(0, len(rows), _SLICE):
+            try:
+                checked = check_rows(self._schema, rows[first : first + _SLICE], "/instances", first)
+                if not problems:  # the request is refused; the other rows are still checked, and not scored
+                    answers += self._score(checked, "/instances", first)
+            except RowError as error:
+                problems += error.problems
+                if len(problems) > MOST_ERRORS:
+                    break  # more than an answer lists
+        if problems:
+            raise RowError(problems)
+        return answers
+
+    def _score(self, checked: Sequence[Row], pointer: str, first: int = 0) -> list[dict[str, Any]]:
         try:
             return [prediction.plain() for prediction in self._predictor.predict(checked)]
         except RowError as error:
-            # The model counts rows from 0; the caller's pointers begin at the body's root.
-            prefix, cut = ("/instances", "") if many else ("", "/0")
+            # The model counts the rows it was given from 0; the caller's pointers begin at the body's root.
             for problem in error.problems:
-                problem.pointer = prefix + problem.pointer.removeprefix(cut)
+                _, number, rest = problem.pointer.split("/", 2)
+                problem.pointer = f"{pointer}/{first + int(number)}/{rest}" if pointer else f"/{rest}"
             raise
 
     def _write(self, name: str, rows: list[Any], answers: list[dict[str, Any]], seconds: float) -> None:

@@ -16,10 +16,10 @@ BUSY = 0.6
 _SECONDS = 86_400.0
 _LEAST_PODS = 2  # so that one can be lost or replaced while the other answers
 _LEAST_MILLICORES, _MOST_MILLICORES = 100, 1_000
-# A server without its model took 104 MiB resident (Python 3.11, ONNX Runtime 1.32). A forest's graph takes 12 to
-# 15 times its file once loaded, and a little more while loading (files of 5, 8 and 68 MiB); a test holds a real server
-# against it.
-_BASE_MEBIBYTES, _TIMES_FILE = 160, 16
+# A server of a small model took 116 MiB resident (Python 3.11, ONNX Runtime 1.32), and 36 MiB more while it answered 16
+# bodies of 0.9 MB sent at once, as it parses and scores two at a time. A forest's graph takes 12 to 15 times its file
+# once loaded, and a little more while loading (files of 5, 8 and 68 MiB). Tests hold real servers against all three.
+_SERVER_MEBIBYTES, _BATCHES_MEBIBYTES, _TIMES_FILE = 128, 64, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,9 @@ def capacity(bundle: Bundle, microseconds: float) -> Capacity:
         pods=pods,
         most_pods=max(4, 3 * pods),
         millicores=millicores,
-        mebibytes=_BASE_MEBIBYTES + 32 * math.ceil(_TIMES_FILE * model_bytes(bundle) / 2**20 / 32),
+        mebibytes=_SERVER_MEBIBYTES
+        + _BATCHES_MEBIBYTES
+        + 32 * math.ceil(_TIMES_FILE * model_bytes(bundle) / 2**20 / 32),
     )
 
 

@@ -149,7 +149,8 @@ def _load(bundle: Bundle, needs: Capacity) -> list[Block]:
                 ("CPU a pod", f"{needs.millicores}m; no limit, so that a burst is not throttled"),
                 (
                     "Memory a pod",
-                    f"{needs.mebibytes} MiB, from the size of the model's file ({_size(model_bytes(bundle))})",
+                    f"{needs.mebibytes} MiB, for the server, for 16 bodies of 1 MiB at once, and for the model's file "
+                    f"({_size(model_bytes(bundle))})",
                 ),
             ]
         ),

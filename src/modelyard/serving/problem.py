@@ -54,8 +54,7 @@ class HttpProblem(Exception):
             "detail": self.detail,
         }
         if self.errors:
-            shown = self.errors[:MOST_ERRORS]
-            plain["errors"] = [{"pointer": e.pointer, "what": e.what, "allowed": e.allowed} for e in shown]
+            plain["errors"] = [{"pointer": e.pointer, "what": e.what, "allowed": e.allowed} for e in self.errors]
         return plain
 
     def body(self) -> bytes:
@@ -66,6 +65,8 @@ class HttpProblem(Exception):
 def bad_fields(errors: Sequence[Problem]) -> HttpProblem:
     """Return the problem of rows that do not fit the schema: 422, with every bad field named."""
     count = len(errors)
-    more = f" The first {MOST_ERRORS:,} are listed." if count > MOST_ERRORS else ""
-    detail = f"{count:,} field{' does' if count == 1 else 's do'} not fit the model's schema.{more}"
-    return HttpProblem(422, detail, errors)
+    if count > MOST_ERRORS:  # counting stops once there are more than are listed
+        detail = f"More than {MOST_ERRORS:,} fields do not fit the schema; the first {MOST_ERRORS:,} are listed."
+    else:
+        detail = f"{count:,} field{' does' if count == 1 else 's do'} not fit the model's schema."
+    return HttpProblem(422, detail, errors[:MOST_ERRORS])

@@ -12,7 +12,7 @@ from modelyard.core.errors import Problem, RowError, ServingError
 from modelyard.data.schema import Schema
 
 
-def check_rows(schema: Schema, rows: Sequence[Any], pointer: str) -> list[dict[str, Any]]:
+def check_rows(schema: Schema, rows: Sequence[Any], pointer: str, first: int = 0) -> list[dict[str, Any]]:
     """Check many rows; every bad field of every row is named.
 
     Parameters
@@ -23,6 +23,8 @@ def check_rows(schema: Schema, rows: Sequence[Any], pointer: str) -> list[dict[s
         Rows as JSON gives them.
     pointer : str
         JSON pointer of the list they stand in.
+    first : int
+        Place of the first of them in that list.
 
     Raises
     ------
@@ -31,7 +33,7 @@ def check_rows(schema: Schema, rows: Sequence[Any], pointer: str) -> list[dict[s
     """
     checked: list[dict[str, Any]] = []
     problems: list[Problem] = []
-    for i, row in enumerate(rows):
+    for i, row in enumerate(rows, first):
         at = f"{pointer}/{i}"
         if not isinstance(row, dict):
             problems.append(Problem(at, "This row is no JSON object", "An object of column names and values."))
