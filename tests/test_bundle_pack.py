@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 from dataclasses import replace
+from datetime import datetime, time
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,11 @@ import polars as pl
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bundles import LINKS, ROW, Stumps, make, report, table, trained
+from bundles import LINKS, ROW, Stumps, make, report, trained
+from modelyard.bundle.examples import plain_rows, synthetic
 from modelyard.bundle.load import load_bundle
 from modelyard.bundle.manifest import identity
 from modelyard.bundle.pack import pack
@@ -22,6 +26,7 @@ from modelyard.bundle.runtimes.onnx import OnnxRuntime
 from modelyard.core.canonical import file_hash
 from modelyard.core.errors import GateFailed, WorkspaceError
 from modelyard.data.dataset import Dataset, Floats
+from modelyard.data.schema import Column, Schema
 from modelyard.encoding.encoding import Encoding
 from modelyard.evaluation.answers import answers
 from modelyard.families.find import BUILT_IN
@@ -243,7 +248,52 @@ def test_example_rows_never_hold_the_label(tmp_path: Path) -> None:
     run, parts = trained("multiclass")
     b = pack(run, report(run), parts, tmp_path / "bundle")
     assert "plan" not in (b.path / "examples.json").read_text()
-    real = table("multiclass").frame
-    first = json.loads((b.path / "examples.json").read_bytes())[0]
-    assert first["age"] == real["age"][0]
-    assert isinstance(first["age"], int)
+    assert isinstance(json.loads((b.path / "examples.json").read_bytes())[0]["age"], int)
+
+
+def test_no_row_of_the_table_leaves_as_an_example(tmp_path: Path) -> None:
+    run, parts = trained("binary")
+    b = pack(run, report(run), parts, tmp_path / "bundle")
+    examples = json.loads((b.path / "examples.json").read_bytes())
+    assert len(examples) == 5
+    real = plain_rows(pl.concat([parts.development.frame, parts.test.frame]), b.schema)
+    assert not [row for row in examples if row in real]
+    held = {name: {row[name] for row in real} for name in ("age", "city")}
+    assert all(row[name] in values for row in examples for name, values in held.items())
+    for row in examples:
+        b.schema.check_row(row)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.none(), st.integers(-5, 5)),
+            st.one_of(st.none(), st.sampled_from("abcdef")),
+            st.one_of(st.none(), st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1))),
+        ),
+        min_size=1,
+        max_size=30,
+    ),
+    st.integers(0, 9),
+)
+@settings(deadline=None, max_examples=60)
+def test_examples_are_usual_values_whatever_the_table(rows: list[tuple[object, ...]], seed: int) -> None:
+    kinds = {"n": pl.Float64, "c": pl.String, "d": pl.Datetime("us")}
+    frame = pl.DataFrame(rows, schema=kinds, orient="row")
+    schema = Schema(
+        (
+            Column("n", "number", "feature", "float"),
+            Column("c", "category", "feature", "string"),
+            Column("d", "date", "feature", "datetime"),
+        ),
+        "binary",
+    )
+    made = synthetic(frame, schema, seed)
+    assert made.schema == frame.schema
+    assert made.height == 5
+    assert made.equals(synthetic(frame, schema, seed))
+    for name in ("n", "c"):
+        seen = frame[name].drop_nulls()
+        assert set(made[name]) <= (set(seen) if len(seen) else {None})
+    for day in made["d"].drop_nulls():
+        assert day.time() == time(0)

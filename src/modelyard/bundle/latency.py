@@ -1,4 +1,4 @@
-"""How long one answer takes, through the interface users call, with real rows."""
+"""How long one answer takes, through the interface users call."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def measure(bundle: Bundle, rows: object, seconds: float = 1.0) -> Timing:
     bundle : Bundle
         What answers.
     rows : Dataset, table or list of dict
-        Real rows, sent in turn; a forecast is asked for rows it has, whatever is given.
+        Rows sent in turn; a forecast is asked for rows it has, whatever is given.
     seconds : float
         How long single rows are sent; the batch takes a little more.
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from modelyard.brief.brief import Brief
 from modelyard.bundle.bundle import Bundle
-from modelyard.bundle.examples import plain_rows, spread
+from modelyard.bundle.examples import plain_rows, spread, synthetic
 from modelyard.bundle.load import load_bundle
 from modelyard.bundle.manifest import FORMAT, Lineage, Manifest
 from modelyard.bundle.parity import Thresholds, check_parity, graph_thresholds
@@ -112,7 +112,10 @@ def pack(
             environment=dict(run.environment),
         ),
     )
-    shown = runtime.known() if isinstance(runtime, arrays.ArraysRuntime) else parts.development.frame
+    if isinstance(runtime, arrays.ArraysRuntime):
+        shown = spread(runtime.known())
+    else:
+        shown = synthetic(parts.development.frame, schema, run.plan.brief.seed)
     write_bundle(
         folder,
         draft,
@@ -120,7 +123,7 @@ def pack(
         # What live traffic is to look like: rows as answered by folds that had not seen them.
         profile=profile(*out_of_fold(run)),
         card=model_card(report, run.plan, (*parts.development.notes, *findings)),
-        examples=plain_rows(spread(shown), schema),
+        examples=plain_rows(shown, schema),
     )
     return load_bundle(folder)
 

@@ -48,7 +48,7 @@ def write_bundle(
     card : str
         The model card, Markdown.
     examples : sequence of mapping
-        A few rows a user can send.
+        A few rows a user can send; nobody's own.
 
     Returns
     -------
