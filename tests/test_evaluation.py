@@ -24,6 +24,7 @@ from modelyard.evaluation.answers import halves, out_of_fold
 from modelyard.evaluation.card import model_card
 from modelyard.evaluation.document import evaluation_document
 from modelyard.evaluation.evaluate import evaluate
+from modelyard.evaluation.levels import Levels
 from modelyard.evaluation.report import Estimate, Report
 from modelyard.evaluation.slices import FEW
 from modelyard.evaluation.store import load_report, save_report
@@ -446,9 +447,81 @@ def test_a_terminal_shows_the_figure_of_each_target_and_asks_nothing_back() -> N
     run = toy_run(target=(Target("roc_auc", ">=", 0.7), Target("recall", ">=", 0.95)))
     report = small(run, untouched(run))
     first = report_lines(report)[0]
-    assert f"recall >= 0.95: no, {report.targets[1].estimate.value:.4g} [" in first
+    assert f"recall >= 0.95: yes, {report.targets[1].estimate.value:.4g} [" in first
     assert first.count("roc_auc >= 0.7") == 1
     assert "(p <= 0.007)" in report_lines(report)[1]
     for weight, said in ((1.5, ""), (0.0, "not ")):
         free = toy_run(weights=weight)
         assert f"no target: {said}better than the best baseline" in report_lines(small(free, untouched(free)))[0]
+
+
+def weighted(rows: Dataset, weights: pl.Expr | float) -> Dataset:
+    columns = (*rows.schema.columns, Column("w", "number", "weight", "float"))
+    frame = rows.frame.with_columns(w=pl.lit(weights) if isinstance(weights, float) else weights)
+    return Dataset(frame, dataclasses.replace(rows.schema, columns=columns), "")
+
+
+def test_where_figures_are_weighted_every_document_says_so() -> None:
+    run = toy_run()
+    rows = weighted(untouched(run), pl.when(pl.col("place") == "a").then(5.0).otherwise(1.0))
+    report = small(run, rows)
+    plan = dataclasses.replace(run.plan, schema=rows.schema)
+    confusion = report.confusion
+    assert report.weighted
+    assert confusion is not None
+    assert confusion.weighed is not None
+    assert np.sum(confusion.weighed) == pytest.approx(rows.frame["w"].sum())
+    recall = next(e.value for e in report.others if e.metric == "recall")
+    assert confusion.weighed[1][1] / sum(confusion.weighed[1]) == pytest.approx(recall)
+    text = evaluation_document(report, (), plan).markdown("3-evaluation")
+    assert "Rows count by `w` in every figure" in text
+    assert "Recall and precision are weighted" in text
+    assert f"{100 * recall:.1f} %" in text
+    assert "800 untouched rows, weighted" in report_lines(report)[0]
+    assert "Rows count by their weight" in model_card(report, plan, ())
+    assert "weighted" not in evaluation_document(small(run, untouched(run)), (), run.plan).markdown("3-evaluation")
+
+
+def test_predicted_against_actual_shows_a_bias_and_a_useless_model() -> None:
+    run = toy_run("regression", metric="rmse", weights=3.0)
+    fair = small(run, untouched(run, 2000))
+    assert fair.bias is not None
+    assert fair.bias.low < 0 < fair.bias.high
+    assert sum(b.n for b in fair.values) == 2000
+    assert sum(b.low <= b.predicted <= b.high for b in fair.values) >= 7
+    assert not any("R²" in w for w in fair.worries)
+    rows = untouched(run, 2000)
+    raised = Dataset(rows.frame.with_columns(pl.col("label") - 20), rows.schema, "")
+    off = small(run, raised)
+    assert off.bias is not None
+    assert off.bias.low < 20 < off.bias.high
+    assert any("R²" in w and "worse than the mean" in w for w in off.worries)
+    text = evaluation_document(off, (), run.plan).markdown("3-evaluation")
+    assert "## Predicted against actual" in text
+    assert "too high on average" in text
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=200), st.integers(0, 60))
+def test_merged_bins_hold_every_row_and_none_holds_too_few(values: list[int], least: int) -> None:
+    column = pl.Series("v", values)
+    levels = Levels.of(column, 4, 8)
+    merged = levels.merged(column, least)
+    counts = np.bincount(merged.codes(column), minlength=len(merged))
+    assert counts.sum() == len(values)
+    assert len(merged) == 2 or counts[:-1].min() >= least
+    assert set(merged.edges) <= set(levels.edges)  # type: ignore[arg-type]
+
+
+def test_a_card_with_one_group_of_enough_data_gives_no_range() -> None:
+    run = toy_run(sensitive=("rare",))
+    card = model_card(small(run, untouched(run)), run.plan, ())
+    assert "for common (n = 792), the only group with enough data" in card
+    assert "runs from" not in card
+
+
+def test_nothing_is_said_of_slices_where_there_are_none(judged: tuple[Run, Report]) -> None:
+    run, report = judged
+    bare = dataclasses.replace(report, slices=(), baselines=report.baselines[:1])
+    text = evaluation_document(bare, (), run.plan).markdown("3-evaluation")
+    assert "Slices" not in text
+    assert "1 simple predictor," in text

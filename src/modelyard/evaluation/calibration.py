@@ -29,7 +29,7 @@ def calibration(evidence: Evidence) -> tuple[tuple[CalibrationBin, ...], Calibra
     predicted, came = _read(evidence)
     n = len(predicted)
     weights = np.ones(n) if evidence.weights is None else evidence.weights
-    codes = _bins(predicted, max(1, min(_BINS, n // _LEAST)))
+    codes = equal_bins(predicted, max(1, min(_BINS, n // _LEAST)))
     bins, sizes = [], []
     for k in range(int(codes.max(initial=-1)) + 1):
         w = np.where(codes == k, weights, 0.0)
@@ -50,7 +50,7 @@ def _read(evidence: Evidence) -> tuple[Floats, Floats]:
     return evidence.answers.max(axis=1), np.asarray(likeliest == evidence.truth, dtype=np.float64)
 
 
-def _bins(predicted: Floats, count: int) -> Ints:
+def equal_bins(predicted: Floats, count: int) -> Ints:
     """Return the bin of each row; rows with the same prediction share one."""
     edges = np.unique(np.quantile(predicted, np.linspace(0, 1, count + 1)[1:-1], method="inverted_cdf"))
     found = np.searchsorted(edges, predicted, side="left")

@@ -107,6 +107,10 @@ def _metrics(report: Report) -> list[Block]:
     if report.baselines:
         gains = [[literal(b.title), say.interval(b.estimate), say.gain(b)] for b in report.baselines]
         found.append(Table(["Baseline", say.title(report.metric), "Gain of the model"], gains, "lrr"))
+    if report.weighted:
+        found.append(Text("Rows count by their weight in every figure; the numbers of rows are plain counts."))
+    if report.bias is not None:
+        found.append(Text(f"Mean of predicted less actual: {say.interval(report.bias)}."))
     if (error := report.calibration_error) is not None:
         found.append(
             Text(
@@ -136,7 +140,13 @@ def _ethics(report: Report, plan: Plan) -> list[str]:
         known = [s for s in slices if s.note != FEW]
         used = "is a feature of the model" if column.role == "feature" else "is not a feature of the model"
         text = f"`{column.name}` {used}."
-        if known:
+        if len(known) == 1:
+            only = known[0]
+            text += (
+                f" {say.title(report.metric)} is {say.interval(only.estimate)} for {literal(only.level)} "
+                f"(n = {only.estimate.n:,}), the only group with enough data."
+            )
+        elif known:
             by = sorted(known, key=lambda s: s.estimate.value)
             text += (
                 f" {say.title(report.metric)} runs from {say.interval(by[0].estimate)} ({literal(by[0].level)}, "
@@ -148,5 +158,7 @@ def _ethics(report: Report, plan: Plan) -> list[str]:
         items.append(text)
     if not sensitive:
         items.append("The brief names no sensitive columns, so fairness was not looked at.")
-    items.append("Slices show where errors fall, not why; a column that is left out may still speak through others.")
+    if report.slices:
+        items.append("Slices show where errors fall, not why.")
+    items.append("A column that is left out may still speak through others.")
     return items

@@ -23,6 +23,7 @@ from modelyard.data.finding import Finding
 from modelyard.evaluation import wording as say
 from modelyard.evaluation.importance import REPEATS
 from modelyard.evaluation.report import Confusion, Report, Slice
+from modelyard.evaluation.values_blocks import predicted_blocks
 from modelyard.metrics.find import metric as find_metric
 from modelyard.selection.plan import Plan
 
@@ -47,6 +48,7 @@ def evaluation_document(report: Report, findings: Sequence[Finding], plan: Plan)
         *_baselines(report),
         *_others(report),
         *_calibration(report),
+        *predicted_blocks(report),
         *_confusion(report),
         *_slices(report),
         *_importance(report),
@@ -191,12 +193,13 @@ def _confusion(report: Report) -> list[Block]:
                 "Darker: a larger share of the true class.",
             )
         )
-    rows = []
+    rows, sums = [], confusion.weighed or counts
     for i, name in enumerate(names):
         true, called = sum(counts[i]), sum(row[i] for row in counts)
-        right = counts[i][i]
-        rows.append([literal(name), f"{true:,}", f"{called:,}", _share(right, true), _share(right, called)])
-    return [*found, Table(["Class", "True", "Predicted", "Recall", "Precision"], rows, "lrrrr")]
+        shares = _share(sums[i][i], sum(sums[i])), _share(sums[i][i], sum(row[i] for row in sums))
+        rows.append([literal(name), f"{true:,}", f"{called:,}", *shares])
+    note = "" if confusion.weighed is None else "Recall and precision are weighted; the matrix and counts are of rows."
+    return [*found, Table(["Class", "True", "Predicted", "Recall", "Precision"], rows, "lrrrr", note)]
 
 
 def _slices(report: Report) -> list[Block]:
@@ -282,10 +285,16 @@ def _method(report: Report, plan: Plan) -> list[Block]:
         "beside the judged ones may rest on fewer, never below 200.",
         "Gains over baselines are paired: both predictors see the same resamples. Baselines learn from development "
         "rows only.",
-        "Slices: fewer than 30 rows, or 10 of either class, count as insufficient data. A slice is called worse only "
-        "where chance is ruled out for as many slices as were looked at.",
         f"Every random choice derives from the seed {plan.brief.seed}.",
     ]
+    if report.weighted:
+        name = next((f"`{c.name}`" for c in plan.schema.columns if c.role == "weight"), "their weight")
+        items.append(f"Rows count by {name} in every figure and interval; numbers and shares of rows are plain counts.")
+    if report.slices:
+        items.append(
+            "Slices: fewer than 30 rows, or 10 of either class, count as insufficient data. A slice is called worse "
+            "only where chance is ruled out for as many slices as were looked at."
+        )
     if report.confusion is not None and report.confusion.threshold is not None:
         items.append(_threshold(report, report.confusion))
     if report.importance and report.on == "out-of-fold":
@@ -319,5 +328,5 @@ def _gap(text: str) -> str:
     return text.replace(" ", "\u00a0")
 
 
-def _share(part: int, whole: int) -> str:
+def _share(part: float, whole: float) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "–"

@@ -17,6 +17,7 @@ from modelyard.evaluation.importance import importance
 from modelyard.evaluation.report import Confusion, Estimate, Report, TargetResult
 from modelyard.evaluation.slices import slices
 from modelyard.evaluation.threshold import choose_threshold, crossed_thresholds
+from modelyard.evaluation.values import predicted_against_actual
 from modelyard.evaluation.verdict import beats, met, together
 from modelyard.evaluation.worries import worries
 from modelyard.families.find import family_named
@@ -84,10 +85,13 @@ def evaluate(
     watch.step(3, 4, "slices")
     parts = slices(evidence, metric, matters)
     curve = calibration(evidence)
+    others = _others(evidence, metric)
+    values, bias = predicted_against_actual(evidence)
     worried = worries(
         metric,
         estimate,
         evidence,
+        others=others,
         targets=targets,
         baselines=compared,
         slices=parts,
@@ -104,7 +108,7 @@ def evaluate(
         on="test" if held_out else "out-of-fold",
         rows=len(judged),
         estimate=estimate,
-        others=_others(evidence, metric),
+        others=others,
         targets=targets,
         target_met=together(targets, best),
         baselines=compared,
@@ -115,6 +119,9 @@ def evaluate(
         importance=matters,
         worries=worried if trouble is None else (*worried, f"Your rule could not be compared: {trouble}"),
         calibration_error=curve[1],
+        weighted=evidence.weights is not None,
+        values=values,
+        bias=bias,
     )
 
 
@@ -139,5 +146,13 @@ def _confusion(
         return None
     codes = reading(find_metric("accuracy"), evidence.answers, evidence.threshold).astype(np.int64)
     counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    np.add.at(counts, (evidence.truth.astype(np.int64), codes), 1)
-    return Confusion(classes, tuple(tuple(int(v) for v in row) for row in counts), threshold, chosen_by, crossed)
+    at = evidence.truth.astype(np.int64), codes
+    np.add.at(counts, at, 1)
+    weighed = None
+    if evidence.weights is not None:
+        sums = np.zeros(counts.shape)
+        np.add.at(sums, at, evidence.weights)
+        weighed = tuple(tuple(float(v) for v in row) for row in sums)
+    return Confusion(
+        classes, tuple(tuple(int(v) for v in row) for row in counts), threshold, chosen_by, crossed, weighed
+    )

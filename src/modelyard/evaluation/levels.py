@@ -42,6 +42,20 @@ class Levels:
         edges = np.unique(inner)
         return cls(edges[edges < values.max()], ())
 
+    def merged(self, column: pl.Series, least: int) -> Levels:
+        """Return the levels with every bin of fewer rows joined to the smaller of its neighbours: ties make such."""
+        if self.edges is None:
+            return self
+        edges = list(self.edges)
+        counts = list(np.bincount(self.codes(column), minlength=len(self))[:-1])
+        while edges and min(counts) < least:
+            at = int(np.argmin(counts))
+            ahead = at == 0 or (at < len(edges) and counts[at + 1] < counts[at - 1])
+            at -= not ahead
+            counts[at] += counts.pop(at + 1)
+            del edges[at]
+        return Levels(np.array(edges), ())
+
     def __len__(self) -> int:
         return len(self.names) + 2 if self.edges is None else len(self.edges) + 2
 

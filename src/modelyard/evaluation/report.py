@@ -81,6 +81,17 @@ class CalibrationBin:
 
 
 @dataclass(frozen=True, slots=True)
+class ValueBin:
+    """Rows with like predictions: mean predicted, mean actual with its interval, rows; in units of the label."""
+
+    predicted: float
+    actual: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
 class CalibrationError:
     """How far predictions lie from what came true, beyond what chance alone would show.
 
@@ -107,7 +118,8 @@ class CalibrationError:
 class Confusion:
     """Counts ``counts[truth][prediction]`` for `classes`, at `threshold` (None for multiclass: the likeliest class).
 
-    ``crossed`` holds the thresholds each half of out-of-fold rows was judged at, chosen on the other half.
+    ``crossed`` holds the thresholds each half of out-of-fold rows was judged at, chosen on the other half;
+    ``weighed`` the sums of weights behind the counts, where rows have weights.
     """
 
     classes: tuple[str, ...]
@@ -115,6 +127,7 @@ class Confusion:
     threshold: float | None
     chosen_by: str
     crossed: tuple[float, float] | None = None
+    weighed: tuple[tuple[float, ...], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +178,12 @@ class Report:
         What a careful reader should know, worst first.
     calibration_error : CalibrationError or None
         For classes.
+    weighted : bool
+        Whether rows count by a weight column: in every figure, but not in counts of rows.
+    values : tuple of ValueBin
+        Predicted against actual, for regression.
+    bias : Estimate or None
+        Mean of predicted less actual, for numbers.
     """
 
     run: str
@@ -184,3 +203,6 @@ class Report:
     importance: tuple[Importance, ...]
     worries: tuple[str, ...]
     calibration_error: CalibrationError | None = None
+    weighted: bool = False
+    values: tuple[ValueBin, ...] = ()
+    bias: Estimate | None = None

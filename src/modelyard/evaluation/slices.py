@@ -42,6 +42,7 @@ def _of_column(evidence: Evidence, metric: Metric, column: Column) -> list[Slice
     if values.dtype.is_numeric() and values.drop_nulls().n_unique() <= _DISTINCT:
         values = pl.Series(values.name, [None if v is None else f"{v:g}" for v in values.to_list()], dtype=pl.String)
     levels = Levels.of(values, _QUANTILES, _SENSITIVE_LEVELS if column.sensitive else _LEVELS)
+    levels = levels.merged(values, len(values) // (2 * _QUANTILES))
     codes, found = levels.codes(values), []
     for code, name in enumerate(_names(levels, values, column.physical == "integer")):
         where = codes == code

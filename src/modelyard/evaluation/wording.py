@@ -60,7 +60,8 @@ def p(baseline: Baseline) -> str:
 
 def rows(report: Report) -> str:
     """Return on what the estimate stands."""
-    return f"{report.rows:,} untouched rows" if report.on == "test" else f"{report.rows:,} rows, out-of-fold"
+    counted = f"{report.rows:,} untouched rows" if report.on == "test" else f"{report.rows:,} rows, out-of-fold"
+    return f"{counted}, weighted" if report.weighted else counted
 
 
 def judged_at(confusion: Confusion) -> str:

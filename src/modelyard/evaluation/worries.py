@@ -25,6 +25,7 @@ def worries(
     estimate: Estimate,
     evidence: Evidence,
     *,
+    others: Sequence[Estimate],
     targets: Sequence[TargetResult],
     baselines: Sequence[Baseline],
     slices: Sequence[Slice],
@@ -39,7 +40,7 @@ def worries(
     ----------
     metric, estimate, evidence
         The report's metric, its estimate, and what both stand on.
-    targets, baselines, slices, calibration
+    others, targets, baselines, slices, calibration
         As in the report.
     development : float or None
         Out-of-fold value, when the rows are untouched ones.
@@ -52,6 +53,7 @@ def worries(
     found = [
         *_baseline(baselines),
         *_targets(targets),
+        *_useless((estimate, *others)),
         *_slices(metric, estimate, slices, scale),
         *_calibration(*calibration),
         *_development(metric, estimate, development),
@@ -74,6 +76,12 @@ def _targets(targets: Sequence[TargetResult]) -> Iterator[_Worry]:
     for t in targets:
         if t.met == "inconclusive" and t.estimate.n > 0:
             yield 0.5, f"The rows do not decide {t.target}: it lies in {interval(t.estimate)}. More test rows would."
+
+
+def _useless(estimates: Sequence[Estimate]) -> Iterator[_Worry]:
+    for e in estimates:
+        if e.metric == "r2" and e.high < 0:
+            yield 0.2, f"R² is {interval(e)}: predictions are worse than the mean of these very rows would be."
 
 
 def _slices(metric: Metric, estimate: Estimate, slices: Sequence[Slice], scale: float) -> Iterator[_Worry]:

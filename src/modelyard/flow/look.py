@@ -8,7 +8,7 @@ from modelyard.core.canonical import to_plain
 from modelyard.data.finding import Finding
 from modelyard.evaluation.report import Report, TargetResult
 from modelyard.evaluation.store import load_report
-from modelyard.evaluation.wording import p
+from modelyard.evaluation.wording import p, rows
 from modelyard.flow.develop import Development
 from modelyard.flow.workspace import Record, Workspace
 from modelyard.metrics.find import metric as find_metric
@@ -40,11 +40,10 @@ def report_lines(report: Report) -> list[str]:
     """Return the verdict with its interval, the gains over baselines, and the worries."""
     title = find_metric(report.metric).title
     e = report.estimate
-    rows = f"{report.rows:,} untouched rows" if report.on == "test" else f"{report.rows:,} rows, out-of-fold"
     asked = ", ".join(_target(t, report.metric) for t in report.targets) or _untargeted(report)
     lines = [
         f"{'Answer':<10} {ANSWERS[report.target_met]}: {title} {e.value:.4g} [{e.low:.4g}, {e.high:.4g}] "
-        f"on {rows}; {asked}"
+        f"on {rows(report)}; {asked}"
     ]
     lines += [
         f"{'':<10} {b.gain:+.4g} [{b.gain_low:+.4g}, {b.gain_high:+.4g}] over {b.title} ({p(b)})"

@@ -76,7 +76,8 @@ def _answer(run: Run, metric: Metric) -> list[Block]:
     fitted = ", with the calibration fitted on other folds" if _calibrated(run) else ""
     blocks: list[Block] = [
         Text(
-            f"**{run.name}: {parts}.** Out-of-fold {metric.title} {run.score:.4g}{fitted}; {fits} in {duration(run.seconds)} of {duration(run.plan.brief.budget.seconds)}."
+            f"**{run.name}: {parts}.** Out-of-fold {metric.title} {run.score:.4g}{fitted}; "
+            f"{fits} in {duration(run.seconds)} of {duration(run.plan.brief.budget.seconds)}."
         ),
         Text(
             "The share of each member was chosen on these same out-of-fold scores, which flatters them a little; "
