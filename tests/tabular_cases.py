@@ -26,7 +26,6 @@ SHARED = {
     "l2": 1.0,
     "subsample": 0.8,
     "columns": 0.8,
-    "seconds": 120,
 }
 PARAMETERS = {
     "linear": {},

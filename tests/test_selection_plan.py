@@ -15,7 +15,7 @@ from modelyard.core.errors import BriefError, WorkspaceError
 from modelyard.core.machine import usable_cores
 from modelyard.families.fitted import Cost
 from modelyard.selection.cost import run_cost
-from modelyard.selection.document import architecture_document
+from modelyard.selection.document import _counts, architecture_document
 from modelyard.selection.left_out import left_out
 from modelyard.selection.prices import VARIABLE, prices
 from modelyard.selection.select import select
@@ -179,6 +179,11 @@ def test_the_document_of_a_plan_and_of_its_run(tmp_path):
         assert f"| `{fitted.candidate.name}` | {weight:.1%} |" in made
         assert f"{weight:.0%}" in made
     assert f"{plan.rows - 270:,} of 300 rows (10%)" in made
+    for fitted, _ in run.blend.members:
+        assert f"**Why {fitted.candidate.title}:** A toy. In the model: " in made
+        assert f"`{fitted.candidate.name}` of {_counts(fitted.rounds)} rounds" in made
+    unused = {"Plain", "Squares"} - {fitted.candidate.title for fitted, _ in run.blend.members}
+    assert not any(f"Why {title}" in made for title in unused)
     markdown, page = architecture_document(plan, run).write(tmp_path, "1-architecture")
     assert "<svg" in page.read_text()
     assert markdown.exists()

@@ -42,7 +42,11 @@ def test_every_kind_is_there_with_a_reason_ranges_and_a_cost(task):
         assert one.family == "tabular"
         assert min(one.cost.seconds, one.cost.megabytes) > 0
         assert "rows" in one.reason
+        assert "seconds" not in one.parameters
+        assert not any(value is False or value == -1 for value in one.parameters.values())
         if one.name != "linear":
+            assert one.guard is not None
+            assert one.guard >= 10
             space = one.space
             assert 0.01 <= space["learning_rate"].low < space["learning_rate"].high == 0.3
             assert (space["depth"].low, space["depth"].high) == (3, 8 if one.name == "catboost" else 10)
@@ -81,7 +85,7 @@ def test_leaves_times_rounds_times_rate_stay_within_the_size_rule():
             given = one.parameters
             leaves = given.get("leaves") or 2 ** given["depth"]
             assert leaves * given["rounds"] * given["learning_rate"] <= 2_000 * 0.85 / 10 + 1
-            assert "rows / 10" in one.reason
+            assert "rows / 10" in one.size
 
 
 def test_a_smaller_budget_takes_coarser_rates_and_fewer_candidates():
@@ -113,7 +117,7 @@ def test_a_latency_limit_keeps_the_forest_small():
     for one in narrow:
         if one.name != "linear":
             assert one.parameters["rounds"] < rounds[one.name]
-            assert "p99 < 0.1 ms" in one.reason
+            assert "p99 < 0.1 ms" in one.size
 
 
 def test_a_limit_no_forest_meets_leaves_trees_out_or_says_so():
@@ -122,13 +126,13 @@ def test_a_limit_no_forest_meets_leaves_trees_out_or_says_so():
     assert line.name == "linear"
     for one in proposed(replace(brief("binary"), latency=tight, model="xgboost")):
         assert one.parameters["rounds"] == 30
-        assert "(the fewest tried; 3 by the rule: the forest stays within 30% of p99 < 0.001 ms)" in one.reason
+        assert "(the fewest tried; 3 by the rule: the forest stays within 30% of p99 < 0.001 ms)" in one.size
     some = proposed(replace(brief("binary"), latency=Latency(99.0, 0.02)))
     assert len(some) == 3  # of three kinds of trees each would have too few rounds
     for one in some:
         if one.name != "linear":
             assert one.parameters["rounds"] >= 30
-            assert "the fewest" not in one.reason
+            assert "the fewest" not in one.size
 
 
 def test_many_rows_bring_large_trees():

@@ -160,7 +160,7 @@ def test_a_late_fit_stops_and_its_rounds_replay(monkeypatch):
     split = parts("binary").blind()
     monkeypatch.setattr(booster.time, "monotonic", lambda: 1e12)
     for algorithm in ("lightgbm", "xgboost", "catboost"):
-        late = candidate(algorithm, seconds=-1, rounds=400, learning_rate=0.01)
+        late = replace(candidate(algorithm, rounds=400, learning_rate=0.01), guard=-1.0)
         fitted = Tabular().fit(late, split, 0)
         assert max(fitted.rounds) < 20
         assert same(fitted, Tabular().fit(late, split, 0, rounds=fitted.rounds))

@@ -49,6 +49,10 @@ class Candidate:
         Why it is in the plan, from the data and the brief.
     cost : Cost
         What it is expected to take.
+    size : str
+        What holds its size, such as rounds and leaves, and by which rule; a trial of the search has its own.
+    guard : float, optional
+        Seconds after which the clock ends one of its fits; no hyperparameter, since a fit it ends is a poor one.
     """
 
     name: str
@@ -58,6 +62,8 @@ class Candidate:
     space: Mapping[str, Range]
     reason: str
     cost: Cost
+    size: str = ""
+    guard: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelyard.core.markup import (
@@ -22,7 +22,7 @@ from modelyard.families.fitted import Candidate
 from modelyard.metrics.find import metric as find_metric
 from modelyard.selection.plan import Plan
 from modelyard.selection.prices import VARIABLE
-from modelyard.selection.show import cost_line, duration, memory, price_text, question, sentence
+from modelyard.selection.show import cost_line, duration, memory, price_text, question, sentence, why
 
 if TYPE_CHECKING:
     from modelyard.evaluation.report import Report
@@ -101,7 +101,7 @@ def _answer(plan: Plan, run: Run | None, report: Report | None) -> list[Block]:
         after = f" Then {others}, and a weighted sum of the best." if others else ""
         return [
             asked,
-            Text(f"**First bet: {literal(first.title)}.** {literal(sentence(first.reason))}{literal(after)}"),
+            Text(f"**First bet: {literal(first.title)}.** {literal(sentence(why(first)))}{literal(after)}"),
             Facts([("Cost", cost_line(plan)), ("Doubts", _count(plan))]),
         ]
     title = find_metric(plan.metric).title
@@ -115,9 +115,7 @@ def _answer(plan: Plan, run: Run | None, report: Report | None) -> list[Block]:
         text = f"**The model is a weighted sum of {len(run.blend.members)} fits: {', '.join(parts)}.**"
         best = f"the best of them alone reaches {alone.score:.4g}"
         blocks.append(Text(f"{text} Out-of-fold {title} {run.score:.4g}; {best}."))
-    chosen = next((c for c in plan.candidates if c.title == next(iter(shares(run)))), None)
-    if chosen is not None:
-        blocks.append(Text(f"Why {literal(chosen.title)}: {literal(sentence(chosen.reason))}"))
+    blocks.append(Listing(_reasons(run)))
     if report is not None:
         e = report.estimate
         where = "untouched rows" if report.on == "test" else "rows, out-of-fold"
@@ -127,6 +125,31 @@ def _answer(plan: Plan, run: Run | None, report: Report | None) -> list[Block]:
         met = {"yes": "yes", "no": "no", "inconclusive": "not decided"}[report.target_met]
         blocks.append(Note(kind, f"{asked_of}: {met}. {worth}."))  # type: ignore[arg-type]
     return blocks
+
+
+def _reasons(run: Run) -> list[str]:
+    """Return why each algorithm with a share was tried, and the members that were made of it."""
+    tried = {c.title: c.reason for c in reversed(run.plan.candidates)}
+    lines = []
+    for title in shares(run):
+        members = [fitted for fitted, _ in run.blend.members if fitted.candidate.title == title]
+        reason = tried.get(title, members[0].candidate.reason)
+        made = ", ".join(f"`{m.candidate.name}`{_grown(m.rounds)}" for m in members)
+            f"`{m.candidate.name}`" + (f" of {_counts(m.rounds)} rounds" * bool(m.rounds)) for m in members
+        )
+        lines.append(f"**Why {literal(title)}:** {literal(sentence(reason))} In the model: {made}.")
+    return lines
+
+
+def _grown(rounds: Sequence[int]) -> str:
+    return f" of {_counts(rounds)} rounds" if rounds else ""
+
+
+def _counts(rounds: Sequence[int]) -> str:
+    """Return how many rounds the fits of a member have."""
+    if not rounds:
+        return "–"
+    return f"{min(rounds)} to {max(rounds)}" if len(set(rounds)) > 1 else str(rounds[0])
 
 
 def _diagram(plan: Plan, run: Run | None) -> Diagram:
@@ -169,7 +192,7 @@ def _candidates(plan: Plan, run: Run | None) -> list[Block]:
     columns += ["Took", "Out-of-fold", "Share"] if run is not None else []
     rows = []
     for number, candidate in enumerate(plan.candidates, start=1):
-        row = [str(number), _named(candidate), literal(candidate.reason), duration(candidate.cost.seconds)]
+        row = [str(number), _named(candidate), literal(why(candidate)), duration(candidate.cost.seconds)]
         entry = real.get(candidate.name)
         if run is not None and entry is not None:
             score = f"{entry.score:.4g}" if math.isfinite(entry.score) else "–"
@@ -218,9 +241,8 @@ def _hyperparameters(run: Run) -> list[Block]:
     names = list(dict.fromkeys(name for candidate, _, _ in fits for name in candidate.parameters))
     rows = []
     for candidate, rounds, weight in fits:
-        counts = f"{min(rounds)} to {max(rounds)}" if len(set(rounds)) > 1 else str(rounds[0]) if rounds else "–"
         values = [literal(parameter_text(candidate.parameters.get(name, "–"))) for name in names]
-        rows.append([f"`{candidate.name}`", f"{weight:.1%}", counts, *values])
+        rows.append([f"`{candidate.name}`", f"{weight:.1%}", _counts(rounds), *values])
     return [
         Heading("Hyperparameters of the members"),
         Table(["Member", "Share", "Rounds", *names], rows),

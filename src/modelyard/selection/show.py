@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from modelyard.families.fitted import Cost
+from modelyard.families.fitted import Candidate, Cost
 from modelyard.selection.plan import Plan, Price
 
 _WIDTH = 11
@@ -22,7 +22,7 @@ def plan_lines(plan: Plan, split: str) -> list[str]:
         How the table was divided, and why (the split's reason).
     """
     titles = max(len(c.name) for c in plan.candidates) + 2
-    tried = [f"{i} {c.name:<{titles}} {c.reason}" for i, c in enumerate(plan.candidates, start=1)]
+    tried = [f"{i} {c.name:<{titles}} {why(c)}" for i, c in enumerate(plan.candidates, start=1)]
     if plan.left_out:
         tried.append("left out: " + ", ".join(f"{one.title} ({one.reason})" for one in plan.left_out))
     doubts = [f"{doubt.what} {doubt.do}" for doubt in plan.doubts] or ["none"]
@@ -78,6 +78,11 @@ def duration(seconds: float) -> str:
 def memory(cost: Cost) -> str:
     """Return peak memory as people write it: ``80 MB``, ``1.1 GB``."""
     return f"{cost.megabytes:.0f} MB" if cost.megabytes < 1000 else f"{cost.megabytes / 1000:.1f} GB"
+
+
+def why(candidate: Candidate) -> str:
+    """Return why a candidate is tried, and what holds its size."""
+    return "; ".join(said for said in (candidate.reason, candidate.size) if said)
 
 
 def sentence(text: str) -> str:

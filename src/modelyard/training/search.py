@@ -116,6 +116,7 @@ class _Study:
             parameters={**self._base.parameters, **chosen},
             space={},
             reason=f"trial {number} of the search around {self._base.name}",
+            size="",
             cost=Cost(self.seconds, self._base.cost.megabytes),
         )
 

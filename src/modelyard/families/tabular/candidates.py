@@ -21,6 +21,7 @@ from modelyard.families.tabular.portfolio import (
     linear_reason,
     read_table,
     reason,
+    size,
     space,
 )
 from modelyard.families.tabular.probe import Pace, Probe
@@ -54,12 +55,14 @@ LINEAR_TITLE = {
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Boosted trees of one kind, their rate and rounds, what they are reckoned to take, and what caps their size."""
+    """Boosted trees of one kind, their rate and rounds, the seconds reckoned, what caps their size, and the clock's guard.
+    """
 
     kind: Kind
     parameters: Mapping[str, Any]
     seconds: float
     caps: str
+    guard: float
 
 
 def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, ...]:
@@ -81,7 +84,6 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
     paces = {kind.name: probe.pace(kind.parameters(table)) for kind in kinds}
     for offer in _within(brief, table, kinds, paces, straight):
         cost = Cost(round(offer.seconds, 3), _megabytes(table, probe.columns, offer.parameters))
-        why = reason(offer.kind, offer.parameters, table, offer.caps)
         found.append(
             Candidate(
                 offer.kind.name,
@@ -89,8 +91,10 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
                 offer.kind.title,
                 offer.parameters,
                 space(offer.parameters, table),
-                why,
+                reason(offer.kind, table),
                 cost,
+                size(offer.parameters, offer.caps),
+                offer.guard,
             )
         )
     few = table.rows < 2_000
@@ -149,15 +153,15 @@ def _offer(
     rounds = max(FEWEST_ROUNDS, caps[cap])
     once = pace.seconds(table.learnt, LIKELY * rounds)
     guard = math.ceil(max(SLACK * once, brief.budget.seconds / 2, LEAST_GUARD))
-    parameters |= {"learning_rate": rate, "rounds": rounds, "seconds": guard}
+    parameters |= {"learning_rate": rate, "rounds": rounds}
     held = cap if caps[cap] >= FEWEST_ROUNDS else f"the fewest tried; {caps[cap]:,} by the rule: {cap}"
-    return Offer(kind, parameters, once * table.waves, held)
+    return Offer(kind, parameters, once * table.waves, held, guard)
 
 
 def _linear(table: Table, data: Dataset, seconds: float, columns: int) -> Candidate:
     hot = sum(min(len(column.levels), MOST_HOT) for column in data.schema.features if column.kind == "category")
     weights = (table.numbers + hot + 1) * table.outputs
-    parameters = {"algorithm": LINEAR, **({} if table.task == "regression" else {"balanced": False})}
+    parameters = {"algorithm": LINEAR}
     return Candidate(
         LINEAR,
         "tabular",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -220,7 +221,7 @@ def _fit_booster(learning: Learning, blank: Model, job: Job) -> tuple[Model, int
         held,
         job.rounds,
         derive_seed(learning.seed, learning.candidate.name, job.number),
-        time.monotonic() + float(parameters["seconds"]),
+        math.inf if learning.candidate.guard is None else time.monotonic() + learning.candidate.guard,
         learning.halted,
     )
     boosted = library(learning.algorithm).train(request)

@@ -90,7 +90,7 @@ class Kind:
         return not (self.wide and table.rows < MANY) and not (self.extra and table.rows >= MANY)
 
     def parameters(self, table: Table) -> dict[str, Any]:
-        """Return what it starts from; rate, rounds and seconds are settled with the budget."""
+        """Return what it starts from; rate and rounds are settled with the budget."""
         shared = {
             "algorithm": self.algorithm,
             "learning_rate": 0.1,
@@ -99,13 +99,12 @@ class Kind:
             "l2": 3.0 if self.algorithm == "catboost" else 1.0,
             "subsample": 0.8,
             "columns": 0.8 if table.numbers + table.categories > 4 else 1.0,
-            "seconds": 60,
-            **({} if table.task == "regression" else {"balanced": False}),
+            **({"balanced": False} if weighing(table) else {}),
         }
         if self.wide:
             shared["columns"] = 0.5 if table.numbers + table.categories > 4 else 1.0
         if self.algorithm == "lightgbm":
-            return {**shared, "leaves": WIDE if self.wide else table.leaves, "depth": -1, "extra": self.extra}
+            return {**shared, "leaves": WIDE if self.wide else table.leaves, **({"extra": True} if self.extra else {})}
         return {**shared, "depth": table.depth}
 
 
@@ -186,8 +185,8 @@ def weighing(table: Table) -> dict[str, Range]:
     return {"balanced": Range("choice", choices=(False, True))} if table.rarest < RARE / max(2, table.outputs) else {}
 
 
-def reason(kind: Kind, parameters: Mapping[str, Any], table: Table, caps: str) -> str:
-    """Say why boosted trees of this kind are in the plan, and what holds their size."""
+def reason(kind: Kind, table: Table) -> str:
+    """Say why boosted trees of this kind are in the plan."""
     mixed = " and ".join(n for n, k in (("numbers", table.numbers), ("categories", table.categories)) if k)
     said = [
         f"{table.rows:,} rows of {table.numbers + table.categories} columns of {mixed}: "
@@ -200,11 +199,13 @@ def reason(kind: Kind, parameters: Mapping[str, Any], table: Table, caps: str) -
         said.append(f"{table.categories} of {table.numbers + table.categories} columns are categories")
     if weighing(table):
         said.append(f"the rarest class holds {table.rarest:.2g} of the rows, so the search may weigh classes alike")
-    said.append(
-        f"rate {parameters['learning_rate']:g}, at most {parameters['rounds']:,} rounds of {leaves(parameters)} leaves"
-        + (f" ({caps})" if caps else "")
-    )
     return "; ".join(said)
+
+
+def size(parameters: Mapping[str, Any], caps: str) -> str:
+    """Say how large boosted trees may grow, and what holds them there."""
+    grown = f"at most {parameters['rounds']:,} rounds of {leaves(parameters)} leaves"
+    return f"rate {parameters['learning_rate']:g}, {grown}" + (f" ({caps})" if caps else "")
 
 
 def linear_reason(table: Table, weights: int) -> str:
