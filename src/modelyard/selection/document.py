@@ -135,8 +135,6 @@ def _reasons(run: Run) -> list[str]:
         members = [fitted for fitted, _ in run.blend.members if fitted.candidate.title == title]
         reason = tried.get(title, members[0].candidate.reason)
         made = ", ".join(f"`{m.candidate.name}`{_grown(m.rounds)}" for m in members)
-            f"`{m.candidate.name}`" + (f" of {_counts(m.rounds)} rounds" * bool(m.rounds)) for m in members
-        )
         lines.append(f"**Why {literal(title)}:** {literal(sentence(reason))} In the model: {made}.")
     return lines
 

@@ -55,8 +55,7 @@ LINEAR_TITLE = {
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Boosted trees of one kind, their rate and rounds, the seconds reckoned, what caps their size, and the clock's guard.
-    """
+    """Boosted trees of one kind, their rate and rounds, seconds reckoned, what caps their size, the clock's guard."""
 
     kind: Kind
     parameters: Mapping[str, Any]
