@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -114,6 +115,19 @@ def test_the_production_alias_loads_the_bundle(registry, mirror):
     model = mlflow.pyfunc.load_model(f"models:/{NAME}@production")
     rows = bundles.table("binary", 5).frame.with_columns(pl.col("age").cast(pl.Int64))
     assert len(model.predict(rows.drop("id", "left").to_pandas())) == 5
+
+
+def test_mlflow_adds_nothing_to_the_bundle(registry, mirror, client):
+    import mlflow
+
+    release = registry.release(NAME, 1)
+    before = {path.name for path in Path(release.bundle).iterdir()}
+    assert reflect(mirror, release, registry.releases(NAME)) == ""
+    uris = {"registry_uri": mirror.uri, "tracking_uri": mirror.uri}
+    place = Path(mlflow.artifacts.download_artifacts(f"models:/{NAME}/1", **uris))
+    assert (place / "registered_model_meta").is_file()  # what MLflow does to the folder it loads from
+    assert {path.name for path in Path(release.bundle).iterdir()} == before
+    assert load_bundle(place).hash == release.hash
 
 
 def test_nothing_leaves_the_machine(mirror):

@@ -80,6 +80,18 @@ def test_the_image_is_slim_unprivileged_and_holds_this_bundle(exported, made):
     assert any(pin.startswith("onnxruntime==") for pin in pins)
 
 
+def test_a_stray_file_in_the_bundles_folder_does_not_travel(tmp_path):
+    made = bundle(tmp_path / "made")
+    (made.path / "registered_model_meta").write_text("model_name: churn\n")
+    export_files(made, tmp_path / "out", needs=capacity(made, 100.0))
+    export_files(made, tmp_path / "out", needs=capacity(made, 100.0))
+    copied = {
+        p.relative_to(tmp_path / "out/bundle").as_posix() for p in (tmp_path / "out/bundle").rglob("*") if p.is_file()
+    }
+    assert copied == {*made.manifest.files, "manifest.json", "manifest.sha256"}
+    assert load_bundle(tmp_path / "out/bundle").hash == made.hash
+
+
 def test_kubernetes_accepts_every_object(exported):
     folder, _ = exported
     for name in ("deployment", "service", "hpa"):

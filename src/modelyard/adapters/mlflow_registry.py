@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from modelyard.bundle.copy import copy_bundle
 from modelyard.core.canonical import from_json
 from modelyard.core.optional import need
 from modelyard.registry.release import STAGES, Release
@@ -17,14 +18,15 @@ _TAG = "modelyard."
 class MLflowMirror:
     """Shows releases in the MLflow registry of a workspace.
 
-    Every release is a version of a registered model whose source is the bundle's folder, so
+    Every release is a version of a registered model whose source is a copy of the bundle (MLflow writes a file of its
+    own into the folder that it loads a version from, and nothing may be added to what was hashed), so
     ``mlflow.pyfunc.load_model("models:/NAME@production")`` answers. MLflow counts versions itself; ours is the tag
     ``modelyard.version``, and the bundle's hash, by which a version is found again, is ``modelyard.hash``.
 
     Parameters
     ----------
     root : Path
-        The workspace's folder; the registry is its ``mlflow.db``.
+        The workspace's folder; the registry is its ``mlflow.db``, the copies lie in ``mlruns/releases``.
 
     Raises
     ------
@@ -36,6 +38,7 @@ class MLflowMirror:
         # Read when MLflow is imported: nothing of a user's work leaves the machine.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("DO_NOT_TRACK", "true")
+        self._copies = root.absolute() / "mlruns" / "releases"
         self.uri = f"sqlite:///{root.absolute() / 'mlflow.db'}"
         client = need("mlflow.tracking", "train", "Showing releases in MLflow").MlflowClient
         self._client: Any = client(tracking_uri=self.uri, registry_uri=self.uri)
@@ -47,7 +50,7 @@ class MLflowMirror:
         for one in sorted(releases, key=lambda r: r.version):
             if one.hash not in known:
                 made = self._client.create_model_version(
-                    name, source=Path(one.bundle).as_uri(), tags=_tags(one), description=f"modelyard run {one.run}"
+                    name, source=self._source(one), tags=_tags(one), description=f"modelyard run {one.run}"
                 )
                 known[one.hash] = made.version
             self._client.set_model_version_tag(name, known[one.hash], f"{_TAG}stage", one.stage)
@@ -58,6 +61,12 @@ class MLflowMirror:
                 self._client.set_registered_model_alias(name, stage, known[newest.hash])
             elif stage in aliases:
                 self._client.delete_registered_model_alias(name, stage)
+
+    def _source(self, release: Release) -> str:
+        bundle = Path(release.bundle)
+        if not bundle.is_dir():
+            return bundle.as_uri()  # gone since it was registered: its version is shown all the same
+        return copy_bundle(bundle, self._copies / release.hash[:12]).as_uri()
 
     def _versions(self, name: str) -> dict[str, str]:
         """Return MLflow's version of each bundle it shows, by hash; a name that is new is made."""

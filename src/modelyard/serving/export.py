@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from modelyard.bundle.bundle import Bundle
-from modelyard.core.files import guarded, write_atomic
+from modelyard.bundle.copy import copy_bundle
+from modelyard.core.files import write_atomic
 from modelyard.serving.capacity import Capacity, capacity
 from modelyard.serving.image import constraints, dockerfile, dockerignore, image_name
 from modelyard.serving.kubernetes import manifests
@@ -27,7 +27,7 @@ def export_files(
     Parameters
     ----------
     bundle : Bundle
-        What is deployed; it is copied, so that the folder alone builds the image.
+        What is deployed; what its manifest lists is copied, so that the folder alone builds the image.
     folder : path
         Where to.
     image : str, optional
@@ -46,6 +46,8 @@ def export_files(
 
     Raises
     ------
+    BundleError
+        If a file of the bundle was changed since it was loaded.
     WorkspaceError
         If the folder cannot be written.
     """
@@ -62,9 +64,5 @@ def export_files(
     if workflow is not None:
         texts[f".github/workflows/{bundle.manifest.name}.yml"] = workflow
     written = [write_atomic(root / name, text) for name, text in texts.items()]
-    copy = root / "bundle"
-    with guarded(copy):
-        if copy.resolve() != bundle.path.resolve():
-            shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(bundle.path, copy)
+    copy_bundle(bundle.path, root / "bundle")
     return written
