@@ -80,6 +80,19 @@ def test_a_forecast_installs_its_extra_and_a_sentence_gets_a_file(packed):
     assert env["BRIEF"] == f"{manifest.name}.yaml"
 
 
+def test_catboost_is_installed_where_it_was_a_candidate(packed):
+    def requirement(**changes):
+        return yaml.safe_load(workflow_text(replace(packed.manifest, **changes)))["env"]["MODELYARD"]
+
+    lineage = packed.manifest.lineage
+    without = replace(lineage, environment={"lightgbm": "4.6.0"})
+    tried = replace(lineage, environment={"lightgbm": "4.6.0", "catboost": "1.2.8"})
+    assert requirement(lineage=without).startswith("modelyard[train]==")
+    assert requirement(lineage=tried).startswith("modelyard[train,catboost]==")
+    blended = {**packed.manifest.files, "members/catboost-0.json": "0" * 64}
+    assert requirement(lineage=without, files=blended).startswith("modelyard[train,catboost]==")
+
+
 def test_scripts_are_shell(text, tmp_path):
     for job in yaml.safe_load(text)["jobs"].values():
         for step in job["steps"]:

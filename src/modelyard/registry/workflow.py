@@ -39,13 +39,12 @@ def workflow_text(manifest: Manifest, *, brief: str | None = None, image: str | 
     if not path.endswith((".yaml", ".yml", ".json")):
         # A brief given as a sentence or in Python has no file yet: the repository needs one.
         path = f"{name}.yaml"
-    extras = "train,forecast" if manifest.schema.task == "forecast" else "train"
     seed = derive_seed(manifest.brief.seed, "workflow", name)
     text = _TEMPLATE.format(
         name=name,
         brief=json.dumps(path),
         image=json.dumps(image or name),
-        requirement=json.dumps(f"modelyard[{extras}]=={version('modelyard')}"),
+        requirement=json.dumps(f"modelyard[{_extras(manifest)}]=={version('modelyard')}"),
         # Spread over the hour: everybody's jobs start at minute 0.
         cron=f"{seed % 60} 4 * * 1",
         push=_PUSH if image else _KEEP.format(upload=_UPLOAD),
@@ -57,6 +56,15 @@ def workflow_text(manifest: Manifest, *, brief: str | None = None, image: str | 
         save=_SAVE,
     )
     return text
+
+
+def _extras(manifest: Manifest) -> str:
+    """Return what the workflow installs: what the candidates of this bundle's plan need, so that the plan stays."""
+    if manifest.schema.task == "forecast":
+        return "train,forecast"
+    # Where CatBoost was installed it was a candidate, even if the blend went without it.
+    member = any(name.startswith("members/catboost") for name in manifest.files)
+    return "train,catboost" if member or "catboost" in manifest.lineage.environment else "train"
 
 
 _PUSH = """\
