@@ -11,9 +11,11 @@ import pytest
 import yaml
 
 import bundles
+from modelyard.core.errors import GateFailed
 from modelyard.core.markup import Code, Details, Table
 from modelyard.registry.document import mlops_document
 from modelyard.registry.register import evidence, register
+from modelyard.registry.release import Gate
 from modelyard.registry.store import Registry
 from modelyard.registry.workflow import workflow_text
 
@@ -131,3 +133,16 @@ def test_the_document_is_about_this_run(tmp_path, packed):
     assert details["The workflow"] == [Code("name: x", "yaml")]
     assert len(details["History"][0].rows) == 1
     assert document.markdown().startswith("# MLOps")
+
+
+def test_a_refusal_in_the_history_names_its_gates(tmp_path, packed):
+    run, _ = bundles.trained("binary")
+    registry = Registry(tmp_path / "registry.db")
+    bad = Gate("no open leak", "fail", "discharge alone reaches 0.97")
+    release = registry.register("churn", packed.path, packed.hash, run.name, by="anna", gates=[bad])
+    with pytest.raises(GateFailed):
+        registry.promote("churn", by="anna")
+    history = registry.history("churn")
+    document = mlops_document(run, packed.hash, (release,), history, [bad], "name: x", name="churn", triggers=[])
+    (shown,) = [b for b in document.blocks if isinstance(b, Details) and b.title == "History"]
+    assert shown.blocks[0].rows[-1][-1] == "refused: 1 gate (no open leak)"

@@ -115,6 +115,7 @@ def test_a_failed_gate_refuses_and_the_refusal_is_kept(registry):
     event = registry.history("readmission")[-1]
     assert (event.action, event.before, event.after) == ("refuse", "development", "staging")
     assert BAD[-1] in event.gates
+    assert event.note == f"refused: {sum(g.answer != 'pass' for g in BAD)} gate"  # told once, by the gates
 
 
 def test_an_inconclusive_gate_needs_a_person_with_a_reason(registry):

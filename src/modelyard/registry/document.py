@@ -160,10 +160,14 @@ def _releases(releases: Sequence[Release], bundle_hash: str) -> Block:
 
 
 def _history(history: Sequence[Event]) -> Table:
-    rows = [
-        [e.at, e.by, str(e.version), e.action, f"{e.before or '-'} to {e.after or '-'}", e.note or "-"] for e in history
-    ]
+    rows = [[e.at, e.by, str(e.version), e.action, f"{e.before or '-'} to {e.after or '-'}", _note(e)] for e in history]
     return Table(["At", "By", "Version", "What", "Stages", "Note"], rows, align="llrlll")
+
+
+def _note(event: Event) -> str:
+    if event.action != "refuse":
+        return event.note or "-"
+    return f"{event.note} ({', '.join(gate.name for gate in event.gates if gate.answer != 'pass')})"
 
 
 def _ci(workflow: str) -> list[Block]:

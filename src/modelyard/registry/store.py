@@ -147,7 +147,7 @@ class Registry:
                     note = f"approved by {approved_by}: {why}" if person else (why or "")
                     self._move(db, by, release, "promote", target, note, asked)
                 else:
-                    _tell(db, by, release, "refuse", release.stage, target, _reasons(asked), asked)
+                    _tell(db, by, release, "refuse", release.stage, target, _count(asked), asked)
                     refusal = _refusal(release, target, asked)
             else:
                 self._move(db, by, release, "archive", target, why or "", ())
@@ -315,6 +315,12 @@ def _label(release: Release) -> str:
 
 def _reasons(gates: Sequence[Gate]) -> str:
     return "; ".join(f"{gate.name} {gate.answer}: {gate.why}" for gate in gates if gate.answer != "pass")
+
+
+def _count(gates: Sequence[Gate]) -> str:
+    """Return the note of a refusal: the gates themselves stand beside it."""
+    n = sum(gate.answer != "pass" for gate in gates)
+    return f"refused: {n} gate{'' if n == 1 else 's'}"
 
 
 def _refusal(release: Release, to: Stage, gates: Sequence[Gate]) -> GateFailed | Undecided:
