@@ -21,6 +21,7 @@ from modelyard.core.markup import (
 )
 from modelyard.data.finding import Finding
 from modelyard.evaluation import wording as say
+from modelyard.evaluation.forecast_blocks import forecast_blocks
 from modelyard.evaluation.importance import REPEATS
 from modelyard.evaluation.report import Confusion, Report, Slice
 from modelyard.evaluation.values_blocks import predicted_blocks
@@ -49,6 +50,7 @@ def evaluation_document(report: Report, findings: Sequence[Finding], plan: Plan)
         *_others(report),
         *_calibration(report),
         *predicted_blocks(report),
+        *forecast_blocks(report),
         *_confusion(report),
         *_slices(report),
         *_importance(report),

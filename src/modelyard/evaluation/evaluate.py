@@ -13,6 +13,7 @@ from modelyard.evaluation.answers import answers, out_of_fold
 from modelyard.evaluation.baselines import baselines, rule_trouble
 from modelyard.evaluation.calibration import calibration
 from modelyard.evaluation.evidence import Evidence, target_metric
+from modelyard.evaluation.forecasts import forecasts
 from modelyard.evaluation.importance import importance
 from modelyard.evaluation.report import Confusion, Estimate, Report, TargetResult
 from modelyard.evaluation.slices import slices
@@ -122,6 +123,7 @@ def evaluate(
         weighted=evidence.weights is not None,
         values=values,
         bias=bias,
+        forecasts=forecasts(run, evidence) if held_out else None,
     )
 
 

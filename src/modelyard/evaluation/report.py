@@ -141,6 +141,68 @@ class Importance:
 
 
 @dataclass(frozen=True, slots=True)
+class StepError:
+    """Mean error so many steps ahead with its interval, that of the seasonal naive forecast, and rows."""
+
+    step: int
+    error: float
+    low: float
+    high: float
+    naive: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesError:
+    """Mean error on one series, that of the seasonal naive forecast, and rows."""
+
+    series: str
+    error: float
+    naive: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Share of what came true inside intervals that promise `level` per cent, with its interval, and mean width."""
+
+    level: int
+    share: float
+    low: float
+    high: float
+    width: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One series: its last values learnt from, then truth, forecast and seasonal naive forecast by step ahead."""
+
+    series: str
+    past: tuple[float, ...]
+    truth: tuple[float, ...]
+    forecast: tuple[float, ...]
+    naive: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Forecasts:
+    """A forecast by step and by series.
+
+    ``unit`` says what errors are; `best` and `worst` come from either end of `series` many; `picture` is of the series
+    of median error; `coverages` is empty where there are no intervals.
+    """
+
+    unit: str
+    by_step: tuple[StepError, ...]
+    best: tuple[SeriesError, ...]
+    worst: tuple[SeriesError, ...]
+    series: int
+    picture: Picture
+    coverages: tuple[Coverage, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What the model is worth.
 
@@ -184,6 +246,8 @@ class Report:
         Predicted against actual, for regression.
     bias : Estimate or None
         Mean of predicted less actual, for numbers.
+    forecasts : Forecasts or None
+        By step and series, for a forecast of untouched rows.
     """
 
     run: str
@@ -206,3 +270,4 @@ class Report:
     weighted: bool = False
     values: tuple[ValueBin, ...] = ()
     bias: Estimate | None = None
+    forecasts: Forecasts | None = None
