@@ -86,6 +86,19 @@ def test_two_halves_are_weighed_alike_and_copies_add_nothing():
     assert greedy_weights([one[:, None]] * 3, loss).tolist() == [1, 0, 0]
 
 
+def test_members_that_take_off_next_to_nothing_are_not_summed():
+    random = np.random.default_rng(1)
+    truth = random.normal(size=4_000)
+    loss = Loss("squared_error", truth, np.ones(len(truth)))
+    shared = truth + random.normal(size=len(truth))
+    scores = [(shared + random.normal(size=len(truth)) * 0.02)[:, None] for _ in range(12)]
+    many, few = (greedy_weights(scores, loss, worth=worth) for worth in (0.0, 3e-4))
+    assert (few > 0).sum() < (many > 0).sum()
+    lost = loss(sum(w * s for w, s in zip(few, scores, strict=True)))
+    assert lost < loss(sum(w * s for w, s in zip(many, scores, strict=True))) * (1 + 1e-3)
+    assert greedy_weights(scores, loss).tolist() == few.tolist()
+
+
 def test_many_rows_are_looked_at_in_part_and_give_the_same_each_time():
     random = np.random.default_rng(0)
     truth = random.normal(size=300_000)

@@ -11,15 +11,20 @@ from modelyard.data.dataset import Floats
 from modelyard.training.loss import Loss
 
 STEPS = 30
+WORTH = 3e-4
+"""Part of the loss that a further member must take off to be summed at all."""
 _CELLS = 200_000
 """Rows times outputs a step looks at: more would cost seconds and change no choice."""
 
 
-def greedy_weights(scores: Sequence[Floats], loss: Loss, *, steps: int = STEPS, seed: int = 0) -> Floats:
+def greedy_weights(
+    scores: Sequence[Floats], loss: Loss, *, steps: int = STEPS, worth: float = WORTH, seed: int = 0
+) -> Floats:
     """Choose members with replacement, each time the one whose addition lowers the loss of the average most.
 
     The first choice is the best single candidate, and the prefix of choices with the lowest loss is kept, so the
-    result is never worse than that candidate on the rows looked at. A member's smallest share is 1 / `steps`.
+    result is never worse than that candidate on the rows looked at. A candidate not yet chosen is taken only where it
+    lowers the loss by the part `worth` at once. A member's smallest share is 1 / `steps`.
 
     Parameters
     ----------
@@ -29,6 +34,8 @@ def greedy_weights(scores: Sequence[Floats], loss: Loss, *, steps: int = STEPS, 
         Over the same n rows.
     steps : int
         Choices made.
+    worth : float
+        Part of the loss a new member must take off, more than a member chosen already would.
     seed : int
         Of the rows looked at, where there are too many.
 
@@ -53,6 +60,11 @@ def greedy_weights(scores: Sequence[Floats], loss: Loss, *, steps: int = STEPS, 
     for step in range(1, steps + 1):
         losses = [loss((total + one) / step) for one in scores]
         pick = int(np.argmin(losses))
+        if chosen and pick not in chosen:
+            # A member costs time with every answer the model will ever give: one more must be worth it.
+            again = min(set(chosen), key=lambda i: (losses[i], i))
+            if losses[pick] > min(losses[again], best) * (1 - worth):
+                pick = again
         total += scores[pick]
         chosen.append(pick)
         # A tie keeps the shorter prefix: rounding must not add members that change nothing.
