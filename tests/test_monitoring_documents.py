@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 
+import click
 import httpx
 import polars as pl
 import pytest
@@ -15,6 +16,10 @@ import yaml
 
 from modelyard.brief.brief import Brief, Latency
 from modelyard.bundle.latency import measure
+from modelyard.bundle.load import load_bundle
+from modelyard.cli.main import cli
+from modelyard.core.canonical import canonical_json
+from modelyard.data.profile import ColumnProfile, Profile
 from modelyard.monitoring.document import monitoring_document
 from modelyard.monitoring.expectation import expect
 from modelyard.monitoring.page import monitoring_page
@@ -26,7 +31,7 @@ from modelyard.serving.capacity import capacity
 from modelyard.serving.document import deployment_document
 from modelyard.serving.log import PredictionLog
 from modelyard.serving.rehearsal import rehearse
-from monitored import ROW, monitored, rows
+from monitored import ROW, make, monitored, rows
 
 BRIEF = Brief(use_case="churn", latency=Latency(95.0, 20.0), requests_per_day=1e6, rule="age > 40")
 
@@ -123,11 +128,11 @@ def test_promtool_accepts_the_rules_and_they_fire(bundle, tmp_path):
 
 def test_every_alarm_and_alert_has_a_runbook_with_this_models_commands(bundle):
     pages = runbooks(bundle)
-    raised = {"drift", "prediction_drift", "missing", "schema", "range", "new_level", "no_traffic"}
+    raised = {"drift", "prediction_drift", "missing", "schema", "range", "new_level", "no_traffic", "not_compared"}
     assert raised | {r.kind for r in alert_rules(bundle)} == pages.keys()
     for kind, page in pages.items():
         text = page.markdown()
-        assert "modelyard rollback churn" in text, kind
+        assert ("modelyard rollback churn" in text) != ("Never for this alone." in text), kind
         assert bundle.hash[:12] in text
         assert "Look first" in text
         assert "Roll back when" in text
@@ -156,12 +161,49 @@ def test_the_page_says_the_verdict_first_and_shows_what_moved(bundle):
 def test_the_monitoring_document_is_about_this_model(bundle):
     page = monitoring_document(bundle, rules=rules_text(bundle), runbooks=runbooks(bundle))
     text = page.markdown()
-    assert "5 columns and the predictions against 4,000 rows" in text
+    assert "5 columns and the predictions against 4,000 development rows" in text
     assert "p95 < 20 ms" in text
     assert "7,000,000" in text or "1,000,000" in text  # the brief's week, as far as it is simulated
     for kind in runbooks(bundle):
         assert kind in text
     assert len(page.html()) < 500_000
+
+
+def test_the_document_of_a_forecast_claims_what_is_watched_and_no_more(tmp_path):
+    ahead = load_bundle(make(tmp_path / "bundle", "forecast"))
+    counts = (
+        ColumnProfile("shop", "category", (), ("north", "south"), (50, 50, 0), 0),
+        ColumnProfile("prediction", "number", (20.0,), (), (50, 50), 0),
+    )
+    (ahead.path / "profile.json").write_bytes(canonical_json(Profile(100, counts)))
+    text = monitoring_document(ahead, rules=rules_text(ahead), runbooks=runbooks(ahead)).markdown()
+    watched = text.split("## The reference")[0]
+    assert "Watched: 1 column against 100 development rows" in watched
+    assert "Not watched: the predictions" in watched
+    assert "series and times it was not made for" in watched
+    assert "prediction_drift" not in watched
+    assert "learnt from" not in watched
+    (ahead.path / "profile.json").write_bytes(canonical_json(Profile(100, counts[1:])))
+    text = monitoring_document(ahead, rules=rules_text(ahead), runbooks=runbooks(ahead)).markdown()
+    assert "Watched: no columns, the rows' form" in text
+    assert "simulated windows" not in text
+
+
+def test_every_command_of_the_runbooks_exists_with_its_options(bundle):
+    commands = {
+        line.split("  #")[0].strip()
+        for page in runbooks(bundle).values()
+        for line in re.findall(r"^(modelyard .*)$|`(modelyard [^`]*)`", page.markdown(), re.MULTILINE)
+        for line in line
+        if line
+    }
+    assert len(commands) > 3
+    for command in commands:
+        words = command.split()[1:]
+        found = cli.get_command(click.Context(cli), words[0])
+        assert found is not None, command
+        options = {name for parameter in found.params for name in parameter.opts}
+        assert {word for word in words[1:] if word.startswith("-")} <= options, command
 
 
 def test_quietness_is_simulated_from_the_reference(bundle):

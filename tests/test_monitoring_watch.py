@@ -17,6 +17,7 @@ from bundles import make
 from modelyard.bundle.load import load_bundle
 from modelyard.core.errors import BundleError, DataError, WorkspaceError
 from modelyard.data.profile import PREDICTION
+from modelyard.monitoring.page import monitoring_page
 from modelyard.monitoring.watch import Drift, alarms, compare, reference_profile, watch
 from modelyard.registry.release import Release
 from modelyard.serving.log import PredictionLog, Record
@@ -182,6 +183,38 @@ def test_a_forecast_is_watched_without_its_time(tmp_path):
     found = compare(made, pl.DataFrame({"shop": ["north", "east"], "day": ["2031-01-01", "2031-01-02"]}))
     assert isinstance(found, Drift)
     assert "day" not in {c.name for c in reference_profile(made).columns}
+
+
+def test_what_a_forecast_does_not_hold_is_an_alarm(tmp_path):
+    made = load_bundle(make(tmp_path / "bundle", "forecast"))
+    served = pl.DataFrame({"shop": ["north", "south"] * 100, "day": ["2024-01-03", "2024-01-07"] * 100})
+    (calm,) = watch(made, served)
+    assert (calm.kind, calm.severity) == ("not_compared", "watch")  # this profile has no column of a forecast's rows
+    past = served.with_columns(day=pl.lit("2023-12-31"), sold=pl.lit(50.0))
+    raised = watch(made, past)
+    assert [(a.kind, a.severity, a.column) for a in raised] == [
+        ("schema", "action", "day"),
+        ("not_compared", "watch", None),
+    ]
+    assert "200 of 200" in raised[0].what
+    assert "2023-12-31" in raised[0].what
+    past.write_csv(tmp_path / "past.csv")
+    assert watch(made, tmp_path / "past.csv")[0].column == "day"
+    east = served.with_columns(shop=pl.lit("east"))
+    assert [(a.severity, a.column) for a in watch(made, east) if a.kind == "schema"] == [("action", "shop")]
+    few = pl.concat([served, past.head(1).select("shop", "day")])
+    assert [(a.severity, a.column) for a in watch(made, few) if a.kind == "schema"] == [("warning", "day")]
+    page = monitoring_page(made, compare(made, served), (calm,)).markdown()
+    assert "nothing could be compared" in page
+    odd = {"shop": [None, "north"], "day": ["soon", None]}
+    assert {a.kind for a in watch(made, pl.DataFrame(odd))} >= {"schema", "not_compared"}
+    assert watch(made, pl.DataFrame({"shop": ["north"], "day": [None]}))[0].kind == "schema"
+    # What a server answered was held then, whatever this bundle holds.
+    log = PredictionLog(tmp_path / "log")
+    asked = past.select("shop", "day").to_dicts()
+    log.append(Record("1", time.time(), "churn", "hash", asked, [], 0.1))
+    log.close()
+    assert {a.kind for a in watch(made, tmp_path / "log")} == {"not_compared"}
 
 
 VALUES = st.one_of(st.none(), st.booleans(), st.integers(-(10**6), 10**6), st.text(max_size=6), st.floats())

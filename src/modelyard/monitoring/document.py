@@ -46,7 +46,7 @@ def monitoring_document(bundle: Bundle, *, rules: str, runbooks: Mapping[str, Do
     reference = reference_profile(bundle)
     simulated = [expect(reference, rows) for rows in _sizes(bundle)] if reference.columns else []
     blocks: list[Block] = [
-        *_watching(bundle),
+        *_watching(bundle, reference),
         *_reference(reference),
         *_decision(),
         *_silence(simulated),
@@ -69,19 +69,33 @@ def _answer(bundle: Bundle, reference: Profile, simulated: list[Expectation]) ->
     windows, false = sum(e.windows for e in simulated), sum(e.alarms for e in simulated)
     columns = sum(c.name != PREDICTION for c in reference.columns)
     predictions = " and the predictions" if columns < len(reference.columns) else ""
+    against = f" against {reference.rows:,} development rows" if reference.columns else ""
+    quiet = (
+        f" In {windows:,} simulated windows without drift the rule for drift raised {false} false "
+        f"alarm{'' if false == 1 else 's'}."
+        if simulated
+        else ""
+    )
     return [
         Note(
             "info",
-            f"Watched: {columns} column{'' if columns == 1 else 's'}{predictions} against {reference.rows:,} rows "
-            f"the model learnt from, the rows' form, and the server's errors, speed ({limit}) and log. In "
-            f"{windows:,} simulated windows without drift the rule for drift raised {false} false "
-            f"alarm{'' if false == 1 else 's'}.",
+            f"Watched: {columns or 'no'} column{'' if columns == 1 else 's'}{predictions}{against}, the rows' form, "
+            f"and the server's errors, speed ({limit}) and log.{_unwatched(bundle)}{quiet}",
         ),
         Code(f"modelyard watch {bundle.manifest.name} yard/predictions -o monitoring/", "sh"),
     ]
 
 
-def _watching(bundle: Bundle) -> list[Block]:
+def _unwatched(bundle: Bundle) -> str:
+    if bundle.schema.task != "forecast":
+        return ""
+    return (
+        " Not watched: the predictions, which are made beforehand, and what came true; measure that with "
+        "`modelyard evaluate`."
+    )
+
+
+def _watching(bundle: Bundle, reference: Profile) -> list[Block]:
     name = bundle.manifest.name
     return [
         Heading("How to watch"),
@@ -99,18 +113,25 @@ def _watching(bundle: Bundle) -> list[Block]:
         Table(
             ("What", "How", "Raises"),
             [
-                ("each column's values", "PSI* and Kolmogorov-Smirnov or chi-squared", "drift"),
-                ("each column's missing share", "PSI* and chi-squared", "missing"),
-                ("the predictions", "the bundle scores the new rows; as a column", "prediction_drift"),
-                (
-                    "columns gone, values of another type, gaps where there never were any",
-                    "the bundle's schema",
-                    "schema",
-                ),
-                ("numbers beyond the range, levels never seen", "the reference; the schema", "range, new_level"),
+                *_compared(bundle, reference),
                 ("errors, speed, refusals, fallback, log, silence", "Prometheus, see below", "alerts"),
             ],
         ),
+    ]
+
+
+def _compared(bundle: Bundle, reference: Profile) -> list[tuple[str, str, str]]:
+    """Return what of the rows is watched, how, and what that raises."""
+    form = ("columns gone, values of another type, gaps where there never were any", "the bundle's schema", "schema")
+    if bundle.schema.task == "forecast":
+        mix = [(f"rows of each {literal(c.name)}", "PSI* and chi-squared", "drift") for c in reference.columns]
+        return [*mix, form, ("series and times it was not made for", "the forecast itself", "schema")]
+    return [
+        ("each column's values", "PSI* and Kolmogorov-Smirnov or chi-squared", "drift"),
+        ("each column's missing share", "PSI* and chi-squared", "missing"),
+        ("the predictions", "the bundle scores the new rows; as a column", "prediction_drift"),
+        form,
+        ("numbers beyond the range, levels never seen", "the reference; the schema", "range, new_level"),
     ]
 
 
@@ -128,8 +149,8 @@ def _reference(reference: Profile) -> list[Block]:
     return [
         Heading("The reference"),
         Text(
-            f"Counts of the {reference.rows:,} development rows, shipped in the bundle as `profile.json`; no row is "
-            "kept."
+            f"Counts of {reference.rows:,} development rows, those that were scored by models that had not seen them, "
+            "shipped in the bundle as `profile.json`; no row is kept."
         ),
         Details(
             f"{len(rows)} columns", [Table(("column", "kind", "missing", "mean", "from, to or levels"), rows, "llrrl")]

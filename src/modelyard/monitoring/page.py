@@ -42,10 +42,14 @@ def _verdict(found: Drift, raised: Sequence[Alarm]) -> Note:
         return Note(
             "warn", f"**Look this week**: {len(warned)} of {len(raised)} alarms are warnings, none calls for action."
         )
+    if not found.columns:
+        return Note("warn", "**Not known**: nothing could be compared with the reference.")
     if raised:
         return Note("info", f"**Nothing to do**: {len(raised)} small changes are watched.")
     return Note(
-        "good", f"**No change**: {found.rows:,} new rows look like the {found.reference:,} the model learnt from."
+        "good",
+        f"**No change**: {found.rows:,} new rows look like the {found.reference:,} of the reference, in each of "
+        f"{len(found.columns)} columns compared.",
     )
 
 
@@ -62,7 +66,7 @@ def _facts(bundle: Bundle, found: Drift) -> Facts:
         [
             ("Bundle", f"`{bundle.hash[:12]}`"),
             ("New rows", f"{found.rows:,}"),
-            ("Reference", f"{found.reference:,} rows the model learnt from"),
+            ("Reference", f"{found.reference:,} development rows, each scored by models that had not seen it"),
             ("Window before", window),
         ]
     )

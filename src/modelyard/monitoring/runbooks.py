@@ -11,6 +11,8 @@ from modelyard.monitoring.rules import DEFAULT_LIMIT
 from modelyard.serving.kubernetes import object_name
 from modelyard.serving.metrics import LOG_FAILURES, REQUESTS, SOURCE_FAILURES
 
+NEVER = "Never for this alone."
+
 
 @dataclass(frozen=True, slots=True)
 class Runbook:
@@ -79,7 +81,7 @@ def _page(book: Runbook, bundle: Bundle) -> Document:
             Listing(book.do),
             Heading("Roll back when"),
             Text(book.back),
-            Code(f"modelyard rollback {manifest.name}", "sh"),
+            *([] if book.back.startswith(NEVER) else [Code(f"modelyard rollback {manifest.name}", "sh")]),
         ],
     )
 
@@ -145,7 +147,7 @@ def _books(bundle: Bundle) -> tuple[Runbook, ...]:
                 "Repair the source; nothing is retrained on broken rows.",
                 f"The value will stay away: drop the column in the brief, then `{develop}`.",
             ),
-            "Never for this alone: the version before reads the same column.",
+            NEVER + " The version before reads the same column.",
         ),
         Runbook(
             "schema",
@@ -168,6 +170,19 @@ def _books(bundle: Bundle) -> tuple[Runbook, ...]:
             "The caller cannot be corrected and the version before still takes its rows.",
         ),
         Runbook(
+            "not_compared",
+            "nothing could be compared",
+            "The rows hold no column that the reference has, so whether anything changed is not known. A forecast of "
+            "one series has none at all: its rows bring a time and nothing else.",
+            ("Is it the right file, and the right model?", "For a forecast: has what it foretold come true by now?"),
+            (watch,),
+            (
+                "The wrong file: take the right one.",
+                "A forecast: measure it on what came true with `modelyard evaluate`.",
+            ),
+            NEVER,
+        ),
+        Runbook(
             "range",
             "numbers beyond anything seen",
             "More than 1 % of rows hold a number outside the range where the model learnt, more than chance "
@@ -179,7 +194,7 @@ def _books(bundle: Bundle) -> tuple[Runbook, ...]:
             ),
             (watch,),
             ("Correct the unit or the placeholder.", f"The values are real: `{develop}` on rows that hold them."),
-            "Never for this alone.",
+            NEVER,
         ),
         Runbook(
             "new_level",
@@ -188,7 +203,7 @@ def _books(bundle: Bundle) -> tuple[Runbook, ...]:
             ("How many rows? A few are ordinary, a spelling that replaced another is not.",),
             (watch,),
             ("A spelling changed: correct it.", f"The level is real and common: `{develop}` on rows that hold it."),
-            "Never for this alone.",
+            NEVER,
         ),
         Runbook(
             "no_traffic",
@@ -277,6 +292,6 @@ def _books(bundle: Bundle) -> tuple[Runbook, ...]:
                 "Free space or enlarge the volume: writing resumes by itself.",
                 "The dropped predictions are lost: note the hours.",
             ),
-            "Never for this alone.",
+            NEVER,
         ),
     )

@@ -73,7 +73,7 @@ def watch(
     Returns
     -------
     tuple of Alarm
-        Most urgent first; empty when nothing changed.
+        Most urgent first; empty when nothing changed. Where no column could be compared, an alarm says so.
 
     Raises
     ------
@@ -124,7 +124,9 @@ def alarms(found: Drift) -> tuple[Alarm, ...]:
                 "no_traffic",
             ),
         )  # fmt: skip
+    compared = [] if found.columns else [_nothing_compared(found)]
     raised = [
+        *compared,
         *(_schema(misfit, found.rows) for misfit in found.misfits),
         *(alarm for column in found.columns for alarm in _column(column)),
     ]
@@ -132,7 +134,10 @@ def alarms(found: Drift) -> tuple[Alarm, ...]:
 
 
 def reference_profile(bundle: Bundle) -> Profile:
-    """Return what the rows looked like that the model learnt from; columns that only ever grow are left out.
+    """Return what the rows looked like in development, of whatever new rows can be compared with.
+
+    Time columns are left out, as they only ever grow, and the predictions of a forecast, which are made for every row
+    before it comes.
 
     Raises
     ------
@@ -145,8 +150,10 @@ def reference_profile(bundle: Bundle) -> Profile:
     except (OSError, msgspec.MsgspecError) as error:
         raise BundleError("The bundle's reference profile cannot be read.", where=f"{path}: {error}") from error
     # New rows are later than old ones: that a time column moved on says nothing.
-    times = {c.name for c in bundle.schema.columns if c.role == "time"}
-    return Profile(profile.rows, tuple(c for c in profile.columns if c.name not in times))
+    left = {c.name for c in bundle.schema.columns if c.role == "time"}
+    if bundle.schema.task == "forecast":
+        left.add(PREDICTION)
+    return Profile(profile.rows, tuple(c for c in profile.columns if c.name not in left))
 
 
 def p_text(value: float) -> str:
@@ -158,6 +165,15 @@ def _bundle(source: Release | Bundle | str | Path) -> Bundle:
     if isinstance(source, Bundle):
         return source
     return load_bundle(source.bundle if isinstance(source, Release) else source)
+
+
+def _nothing_compared(found: Drift) -> Alarm:
+    return Alarm(
+        "not_compared", "watch", None, 0.0, 1.0,
+        f"Nothing could be compared: {found.rows:,} rows hold no column that the reference has.",
+        "Compare what came true with the forecast, or bring the columns; whether anything changed is not known.",
+        "not_compared",
+    )  # fmt: skip
 
 
 def _column(column: ColumnDrift) -> Iterator[Alarm]:
@@ -208,6 +224,14 @@ def _schema(misfit: Misfit, rows: int) -> Alarm:
         "missing": (
             f"'{name}' is missing in {count}; it never was where the model learnt.",
             "Fill it, or train again with such rows: the server refuses them.", few,
+        ),
+        "series": (
+            f"There is no forecast for {count}, whose '{name}' it does not know: {shown}.",
+            "Train again with these series: the server refuses such rows.", few,
+        ),
+        "time": (
+            f"There is no forecast for {count}, whose '{name}' lies outside the times it was made for: {shown}.",
+            "Ask for times ahead of the last training; where they are past, train again.", few,
         ),
         "level": (
             f"'{name}' holds levels never seen before in {count}: {shown}.",

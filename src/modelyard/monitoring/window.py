@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from modelyard.bundle.bundle import Bundle
+from modelyard.bundle.runtimes.arrays import ArraysRuntime
 from modelyard.core.errors import RowError
 from modelyard.data.column import Column
 from modelyard.data.dataset import Dataset, Floats
@@ -36,9 +37,10 @@ class Misfit:
 
     Attributes
     ----------
-    kind : {"absent", "value", "missing", "level", "range"}
+    kind : {"absent", "value", "missing", "level", "range", "series", "time"}
         The column is not there; values are not of its type; values are missing that never were; levels are new; more
-        numbers lie outside the reference's range than chance explains.
+        numbers lie outside the reference's range than chance explains; the forecast has no such series, or not that
+        time of it.
     column : str
         Of the schema.
     rows : int
@@ -72,8 +74,19 @@ class Window:
         self._misfits: dict[tuple[str, str], list[Any]] = {}
         self._outside: dict[str, tuple[int, int]] = {}
 
-    def add(self, piece: pl.DataFrame, text: bool = False) -> None:
-        """Count a piece of a table; `text` says that every value is a string still, as read from a CSV."""
+    def add(self, piece: pl.DataFrame, text: bool = False, answered: bool = False) -> None:
+        """Count a piece of a table.
+
+        Parameters
+        ----------
+        piece : polars.DataFrame
+            The rows.
+        text : bool
+            Whether every value is a string still, as read from a CSV.
+        answered : bool
+            Whether a server answered them: what a forecast does not hold is not looked for, as one packed earlier held
+            other times.
+        """
         height = piece.height
         self.rows += height
         if not text:
@@ -87,6 +100,8 @@ class Window:
         for column in self._profile(frame).columns:
             # A value that does not fit was noted, and is not missing as well.
             self._hold(replace(column, missing=column.missing - int((~fits[column.name]).sum())))
+        if not answered and isinstance(self._bundle.runtime, ArraysRuntime):
+            self._ahead(frame, fits, self._bundle.runtime)
         # Nor is a row the server would refuse predicted.
         for column in self._profile(pl.DataFrame(), self._answers(frame, fits)).columns:
             self._hold(column)
@@ -121,10 +136,24 @@ class Window:
             self._beyond(column.name, typed.drop_nulls())
         if column.missing == 0.0:
             self._note("missing", column.name, typed.null_count() - int((~fits).sum()))
-        if column.kind == "category" and len(column.levels) >= column.distinct:
+        # Of a forecast, a series it does not have is noted with the times it does not have.
+        if column.kind == "category" and column.role == "feature" and len(column.levels) >= column.distinct:
             new = typed.filter(typed.is_not_null() & ~typed.is_in(list(column.levels)))
             self._note("level", column.name, new.len(), new.unique(maintain_order=True).head(_SHOWN).to_list())
         return typed
+
+    def _ahead(self, frame: pl.DataFrame, fits: Mapping[str, pl.Series], runtime: ArraysRuntime) -> None:
+        """Count the rows that ask for what the forecast does not hold, each once."""
+        if len(fits) < len(self._features):
+            return
+        series = next((c.name for c in self._features.values() if c.role == "group"), None)
+        time = next(c.name for c in self._features.values() if c.role == "time")
+        asked, known = (_spots(f, series, time) for f in (frame.drop_nulls(), runtime.known()))
+        other = asked.join(known, on="series", how="anti")
+        never = asked.join(known, on="series", how="semi").join(known, on=["series", "time"], how="anti")
+        for kind, name, rows in (("series", series or time, other), ("time", time, never)):
+            shown = rows["name" if kind == "series" else "shown"].unique(maintain_order=True).head(_SHOWN)
+            self._note(kind, name, rows.height, shown.to_list())
 
     def _beyond(self, name: str, values: pl.Series) -> None:
         """Count values on either side of the reference's range: bins end at it, so they cannot tell."""
@@ -160,6 +189,14 @@ class Window:
             return None
         answers = np.asarray(self._bundle.runtime.frame(whole), dtype=np.float64)
         return answers if answers.shape[1] > 2 else answers[:, -1]
+
+
+def _spots(frame: pl.DataFrame, series: str | None, time: str) -> pl.DataFrame:
+    """Return series and times as they can be matched: names, and whole millionths of a unit or of a second."""
+    name = pl.lit("") if series is None else pl.col(series).cast(pl.String)
+    at = pl.col(time)
+    whole = at.dt.epoch("us") if frame.schema[time].is_temporal() else (at * 1e6).round().cast(pl.Int64)
+    return frame.select(series=name, name=name, time=whole, shown=at.cast(pl.String))
 
 
 def _fits(series: pl.Series, column: Column) -> pl.Series:
@@ -219,7 +256,7 @@ def _from_log(bundle: Bundle, reference: Profile, folder: Path, days: float) -> 
     for window, low, high in ((present, start, newest), (before, start - days * _DAY, start)):
         within = (r for r in read_log(folder) if low < r.at <= high and r.model == bundle.manifest.name)
         for frame in _frames(bundle, within):
-            window.add(frame)
+            window.add(frame, answered=True)
     return present, before if before.rows else None
 
 
