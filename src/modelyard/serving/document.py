@@ -161,6 +161,7 @@ def _running(bundle: Bundle, needs: Capacity, files: Sequence[Path | str]) -> li
     image, name = image_name(bundle), object_name(bundle)
     folder = next((str(Path(f).parent) for f in files if Path(f).name == "Dockerfile"), "deployment")
     commands = [
+        f"pip wheel --no-deps --wheel-dir {folder} .    # in a checkout of modelyard",
         f"docker build -t {image} {folder}",
         f"docker run --rm -p 8000:8000 {image}",
         f"kubectl apply -k {folder}/kubernetes",
@@ -173,8 +174,8 @@ def _running(bundle: Bundle, needs: Capacity, files: Sequence[Path | str]) -> li
         Text(
             "The image holds Python, the base install of modelyard (no training library), the versions the answers "
             "were checked with, and this bundle, whose every file is checked against its hash when it starts. It "
-            "does not run as root and writes nowhere but its log. Building it takes `modelyard` from your package "
-            "index."
+            "does not run as root and writes nowhere but its log. The build installs the wheel of `modelyard` beside "
+            "the Dockerfile (the first command); without one it asks your package index."
         ),
         Text(
             "A pod is ready once the bundle is loaded and has answered its example rows. Told to stop, it turns "

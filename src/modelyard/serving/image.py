@@ -31,8 +31,11 @@ RUN useradd --uid {USER} --user-group --no-create-home --shell /usr/sbin/nologin
  && chown -R {USER}:{USER} {LOG.rsplit("/", 1)[0]}
 
 # The versions this bundle's answers were checked with.
-COPY constraints.txt /srv/constraints.txt
-RUN pip install --no-cache-dir modelyard=={version("modelyard")} --constraint /srv/constraints.txt
+COPY constraints.txt *.whl /srv/
+# A wheel of modelyard beside this file is installed; without one, the package index is asked.
+RUN if ls /srv/*.whl > /dev/null 2>&1; \
+    then pip install --no-cache-dir --constraint /srv/constraints.txt /srv/*.whl; \
+    else pip install --no-cache-dir modelyard=={version("modelyard")} --constraint /srv/constraints.txt; fi
 
 COPY bundle {BUNDLE}
 
@@ -45,8 +48,8 @@ ENTRYPOINT {json.dumps(command)}
 
 
 def dockerignore() -> str:
-    """Return what the build leaves out: everything but the bundle and the versions."""
-    return "*\n!bundle\n!constraints.txt\n"
+    """Return what the build leaves out: everything but the bundle, the versions and a wheel."""
+    return "*\n!bundle\n!constraints.txt\n!*.whl\n"
 
 
 def constraints() -> str:
