@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from modelyard.data.schema import Column
 from modelyard.training.document import training_document
 from modelyard.training.train import train
 from toy_family import Toy, candidate, dataset, parts_of, plan_of
@@ -74,3 +75,12 @@ def test_a_family_that_ships_a_refit_says_so(made):
     said = "fitted once more on every row"
     assert said not in document.markdown()
     assert said in training_document(run, parts, family=family).markdown()
+
+
+def test_weights_are_told(made):
+    run, parts, document = made
+    schema = run.plan.schema
+    columns = (*schema.columns, Column("w", "number", "weight", "float"))
+    plan = dataclasses.replace(run.plan, schema=dataclasses.replace(schema, columns=columns))
+    assert "weighted by `w`" in training_document(dataclasses.replace(run, plan=plan), parts, family=Toy()).markdown()
+    assert "weighted by" not in document.markdown()

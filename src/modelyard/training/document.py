@@ -74,6 +74,9 @@ def _answer(run: Run, metric: Metric) -> list[Block]:
     failed = [e for e in run.leaderboard if e.note.startswith("failed")]
     fits = f"{len(scored)} candidates and trials were scored"
     fitted = ", with the calibration fitted on other folds" if _calibrated(run) else ""
+    weight = next((c.name for c in run.plan.schema.columns if c.role == "weight"), None)
+    if weight is not None:
+        fitted = f", rows weighted by `{weight}`{fitted}"
     blocks: list[Block] = [
         Text(
             f"**{run.name}: {parts}.** Out-of-fold {metric.title} {run.score:.4g}{fitted}; "
