@@ -107,6 +107,14 @@ def test_every_bad_field_is_named(client):
     assert [e["pointer"] for e in body["errors"]] == ["/instances/1/age", "/instances/2"]
 
 
+def test_refusals_are_told_in_one_line_without_values(made, caplog):
+    fresh = Client(App(made["binary"]))
+    for _ in range(5):
+        problem(fresh.predict({**ROW, "age": "secret", "my secret": 1}), 422)
+    (line,) = [r.getMessage() for r in caplog.records if r.name == "modelyard.serving"]
+    assert json.loads(line) == {"event": "refused", "status": 422, "fields": ["age"], "unreported_before": 0}
+
+
 def test_pointers_of_a_request_in_slices_name_the_callers_rows(made, client):
     answered = client.predict({"instances": [ROW] * 2_500}).json()["predictions"]
     assert len(answered) == 2_500

@@ -276,8 +276,11 @@ def _books(bundle: Bundle) -> tuple[Runbook, ...]:
             "refused",
             "many requests are refused",
             "A share of requests gets 422: their rows do not fit the schema.",
-            ("Which caller, since when?", "Which field? Send one of its rows and read the answer."),
-            (logs,),
+            (
+                "Which caller, since when?",
+                "Which field? The server's log names it, and so does the answer.",
+            ),
+            (f"{logs} | grep refused",),
             ("Correct the caller.", "The new form is meant: follow the runbook of schema."),
             "The version before took these rows.",
         ),

@@ -37,6 +37,9 @@ _LARGE_AT_ONCE = 2
 others wait as the bytes they came in."""
 _SLICE = 1_000
 """Rows checked and scored at a time: what scoring takes does not grow with the request."""
+_REFUSALS_EVERY = 1.0
+"""Seconds between two lines about refused requests: one tells which fields, the counters how many."""
+_SHOWN = 10
 
 _LOGGER = logging.getLogger("modelyard.serving")
 _decode = msgspec.json.Decoder().decode
@@ -82,6 +85,7 @@ class App:
         self._instances = "instances" not in {c.name for c in bundle.schema.columns}
         self._start = os.urandom(6).hex()
         self._count = 0
+        self._reported, self._unreported = -_REFUSALS_EVERY, 0
         self._slots = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._rest = rest(self)
 
@@ -116,6 +120,8 @@ class App:
             status, headers, body = 200, _JSON, await self._answer(scope, receive)
         except HttpProblem as problem:
             status, body = problem.status, problem.body()
+            if status < 500:
+                self._report(problem)
             headers = [(b"content-type", MEDIA_TYPE.encode()), *problem.headers]
         except ConnectionAbortedError:
             return
@@ -127,6 +133,19 @@ class App:
         await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
         await send({"type": "http.response.body", "body": body})
         self.metrics.observe(scope["method"], PATH, status, time.perf_counter() - began)
+
+    def _report(self, problem: HttpProblem) -> None:
+        """Write one line about a refused request, without any of its values, and at most one in a while."""
+        now = time.monotonic()
+        if now - self._reported < _REFUSALS_EVERY:
+            self._unreported += 1
+            return
+        known = {column.name for column in self._schema.columns}
+        parts = (p.replace("~1", "/").replace("~0", "~") for e in problem.errors for p in e.pointer.split("/"))
+        fields = list(dict.fromkeys(part for part in parts if part in known))[:_SHOWN]
+        line = {"event": "refused", "status": problem.status, "fields": fields, "unreported_before": self._unreported}
+        _LOGGER.warning("%s", _encode(line).decode())
+        self._reported, self._unreported = now, 0
 
     async def _answer(self, scope: Scope, receive: Receive) -> bytes:
         _check_head(scope, self._body_limit)
