@@ -4,7 +4,8 @@
 on its untouched test part. Two floors are shown: the figure of scikit-learn's gradient boosting or logistic
 regression (the better one) recorded once on a split of its own (``recorded``), and the better of the two fitted here
 on the same development rows and scored on the same test rows (``same rows``), which leaves out the luck of the split.
-A set fails where it is worse than both, or where its interval excludes the recorded floor on the bad side.
+A set fails where it is worse than the recorded floor and also worse than the reference on the same rows (paired
+bootstrap, p < .05), or where even the optimistic end of the gain over that reference is below zero.
 """
 
 from __future__ import annotations
@@ -28,10 +29,15 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from data_sets import load
 from modelyard.brief.brief import Brief, Budget, DataBrief, ForecastBrief
+from modelyard.data.dataset import Dataset
 from modelyard.encoding.encoding import Encoding
+from modelyard.evaluation.answers import answers
 from modelyard.flow.develop import develop
 from modelyard.flow.prepare import prepare
 from modelyard.metrics.find import metric as find_metric
+from modelyard.metrics.intervals import paired
+from modelyard.metrics.metric import Metric
+from modelyard.metrics.reading import reading
 
 
 @dataclass(frozen=True)
@@ -93,30 +99,31 @@ def measure(case: Case, seconds: float, folder: Path) -> bool:
     took = time.monotonic() - began
     estimate = done.report.estimate
     metric = find_metric(case.metric)
-    same = reference(brief, frame, case)
-    good = True
-    if case.floor is not None:
-        worse = [metric.better(floor, estimate.value) for floor in (case.floor, same) if floor is not None]
-        edge = estimate.high if metric.greater_is_better else estimate.low
-        good = not all(worse) and not metric.better(case.floor, edge)
+    test, rival = reference(brief, frame, metric)
+    same = metric(test.truth(), rival, None, test.extras)
+    gain = paired(
+        metric, test.truth(), reading(metric, answers(done.run, test), done.bundle.threshold or 0.5), rival,
+        groups=test.groups(), context=test.extras,
+    )  # fmt: skip
+    recorded = case.floor is None or not metric.better(case.floor, estimate.value)
+    good = gain.high >= 0 and (recorded or gain.gain >= 0 or gain.p_value > 0.05)
     interval = f"[{estimate.low:.4g}, {estimate.high:.4g}]"
     print(
         f"{case.name:<20}{case.metric:<19}{estimate.value:>9.4f}  {interval:<20}"
-        f"{'' if case.floor is None else format(case.floor, '.4f'):>9}{'' if same is None else format(same, '.4f'):>10}"
+        f"{'' if case.floor is None else format(case.floor, '.4f'):>9}{same:>10.4f}"
         f"{took:>6.0f}  {'yes' if good else 'NO'}",
         flush=True,
     )
     return good
 
 
-def reference(brief: Brief, frame: pl.DataFrame, case: Case) -> float | None:
-    """Return what the better untuned model, or a seasonal-naive forecast, reaches on the same rows."""
+def reference(brief: Brief, frame: pl.DataFrame, metric: Metric) -> tuple[Dataset, np.ndarray]:
+    """Return the test rows, and what the better untuned model, or a seasonal-naive forecast, predicts for them."""
     _, parts, _ = prepare(brief, frame)
     test = parts.test
     assert test is not None
-    metric = find_metric(case.metric)
     if test.schema.task == "forecast":
-        return metric(test.truth(), test.extras["naive"], None, test.extras)
+        return test, np.asarray(test.extras["naive"])
     encoding = Encoding.of(test.schema)
     levels = {
         name: {v: i for i, v in enumerate(sorted(set(parts.development.frame[name].drop_nulls().to_list())))}
@@ -131,7 +138,7 @@ def reference(brief: Brief, frame: pl.DataFrame, case: Case) -> float | None:
     learn, score = matrix(parts.development.frame), matrix(test.frame)
     truth = parts.development.truth()
     if test.schema.task == "regression":
-        return metric(test.truth(), HistGradientBoostingRegressor(random_state=0).fit(learn, truth).predict(score))
+        return test, HistGradientBoostingRegressor(random_state=0).fit(learn, truth).predict(score)
     numbers, categories = list(range(len(encoding.numbers))), list(range(len(encoding.numbers), learn.shape[1]))
     scaled, hot = make_pipeline(SimpleImputer(), StandardScaler()), OneHotEncoder(handle_unknown="ignore")
     columns = [("n", scaled, numbers)] if numbers else []
@@ -141,11 +148,11 @@ def reference(brief: Brief, frame: pl.DataFrame, case: Case) -> float | None:
     for model in models:
         model.fit(learn, truth)
         if metric.reads == "classes":
-            found.append(metric(test.truth(), model.predict(score).astype(float)))
+            found.append(model.predict(score).astype(float))
         else:
             p = model.predict_proba(score)
-            found.append(metric(test.truth(), p[:, 1] if test.schema.task == "binary" else p))
-    return max(found) if metric.greater_is_better else min(found)
+            found.append(p[:, 1] if test.schema.task == "binary" else p)
+    return test, min(found, key=lambda p: metric.loss(metric(test.truth(), p)))
 
 
 if __name__ == "__main__":
