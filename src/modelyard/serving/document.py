@@ -88,7 +88,7 @@ def _verdict(bundle: Bundle, rehearsal: Rehearsal) -> tuple[Literal["good", "war
 def _asking(bundle: Bundle, rehearsal: Rehearsal) -> list[Block]:
     return [
         Heading("A request and its answer"),
-        Text("A row of the development part, sent to a server of this bundle, and what came back."),
+        Text("A made-up row of this table's values, sent to a server of this bundle, and what came back."),
         Code(curl(rehearsal.request), "sh"),
         Code(_json(rehearsal.answer), "json"),
         Text(

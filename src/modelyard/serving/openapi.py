@@ -1,4 +1,4 @@
-"""OpenAPI 3.1 from the bundle's schema, with a real row and the answer it got; and the page people read."""
+"""OpenAPI 3.1 from the bundle's schema, with a made-up row and the answer it got; and the page people read."""
 
 from __future__ import annotations
 

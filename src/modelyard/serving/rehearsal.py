@@ -1,4 +1,4 @@
-"""The rehearsal: a bundle served for a moment, asked real rows, so that documents quote what was seen."""
+"""The rehearsal: a bundle served for a moment, asked made-up rows of real values, so that documents quote what was seen."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Rehearsal:
     Attributes
     ----------
     request, answer : mapping
-        A real row and what it was answered.
+        A made-up row and what it was answered.
     refused, problem : mapping
         The same row with two faults, and the problem it got.
     p50, p99 : float
