@@ -75,7 +75,8 @@ def _at(pointer: str, name: str) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    # Callers sent JSON: their word for it is true, not True.
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 

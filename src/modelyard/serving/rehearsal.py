@@ -1,4 +1,4 @@
-"""The rehearsal: a bundle served for a moment, asked made-up rows of real values, so that documents quote what was seen."""
+"""The rehearsal: a bundle served for a moment, asked made-up rows, so that documents quote what was seen."""
 
 from __future__ import annotations
 
