@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -18,6 +19,8 @@ from modelyard.registry.register import evidence, register
 from modelyard.registry.release import Gate
 from modelyard.registry.store import Registry
 from modelyard.registry.workflow import workflow_text
+
+ZIZMOR = str(Path(sys.executable).with_name("zizmor"))
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +105,11 @@ def test_scripts_are_shell(text, tmp_path):
                 subprocess.run(["bash", "-n", "-c", step["run"]], check=True)
 
 
-@pytest.mark.skipif(shutil.which("zizmor") is None, reason="zizmor is not installed")
 def test_zizmor_finds_nothing(text, tmp_path):
     path = tmp_path / ".github" / "workflows" / "retrain.yml"
     path.parent.mkdir(parents=True)
     path.write_text(text)
-    done = subprocess.run(["zizmor", "--offline", "--no-progress", str(path)], capture_output=True, text=True)
+    done = subprocess.run([ZIZMOR, "--offline", "--no-progress", str(path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
