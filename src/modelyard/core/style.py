@@ -47,7 +47,7 @@ caption{text-align:left;color:var(--soft);font-size:.86rem;padding-bottom:.45rem
 th,td{text-align:left;vertical-align:top;padding:.42rem 1.1rem .42rem 0;border-bottom:1px solid var(--rule)}
 th:last-child,td:last-child{padding-right:0}
 thead th{font-weight:550;color:var(--soft);font-size:.84rem;vertical-align:bottom;white-space:nowrap}
-tbody th{font-weight:inherit;min-width:7.5rem;overflow-wrap:anywhere}
+tbody th{font-weight:inherit;overflow-wrap:anywhere}tbody th:not(.r){min-width:7.5rem}
 tbody tr:last-child>*{border-bottom:0}
 .r{text-align:right;white-space:nowrap}
 figure{margin:1.4rem 0 1.8rem}
