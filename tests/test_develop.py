@@ -227,7 +227,7 @@ def test_python_reads_like_the_flow(tmp_path):
     plan = my.select(brief, data)
     run = my.train(plan, parts)
     report = my.evaluate(run, parts.test)
-    bundle = my.pack(run, report, parts, tmp_path / "bundle")
+    bundle = my.pack(run, report, parts, str(tmp_path / "bundle"))
     from modelyard.registry.store import Registry
 
     release = my.register(bundle, report, registry=Registry(tmp_path / "registry.db"))

@@ -42,7 +42,7 @@ def pack(
     run: Run,
     report: Report,
     parts: Parts,
-    folder: Path,
+    folder: Path | str,
     *,
     commit: str | None = None,
     created: str | None = None,
@@ -58,7 +58,7 @@ def pack(
         What it is worth, and its threshold.
     parts : Parts
         The rows: the test part is what parity is checked on, and a family that refits learns from all of them.
-    folder : Path
+    folder : path
         Where the bundle is written; its ``.tar.gz`` lies beside it.
     commit : str, optional
         Code commit for the lineage; default the run's.
@@ -79,6 +79,7 @@ def pack(
     WorkspaceError
         If the folder cannot be written.
     """
+    folder = Path(folder)
     family = family_named(run.plan.family)
     blend, learnt = _final(run, parts, family)
     schema = parts.development.schema
