@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -66,9 +67,11 @@ class Toy:
         raise NotImplementedError
 
 
-@pytest.fixture(autouse=True)
-def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(find.BUILT_IN, "toy", f"{__name__}:Toy")
+@pytest.fixture(autouse=True, scope="module")
+def _toy() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(find.BUILT_IN, "toy", f"{__name__}:Toy")
+        yield
 
 
 def made(n: int, seed: int, task: str = "binary", signal: float = 1.5) -> pl.DataFrame:
@@ -313,7 +316,6 @@ def test_a_forecast_is_compared_with_the_seasonal_naive() -> None:
 
 @pytest.fixture(scope="module")
 def judged() -> tuple[Run, Report]:
-    find.BUILT_IN["toy"] = f"{__name__}:Toy"
     run = toy_run(target=(Target("roc_auc", ">=", 0.7), Target("recall", ">=", 0.6)), rule="x > 0.5")
     return run, evaluate(run, untouched(run), resamples=200)
 
@@ -369,7 +371,6 @@ def test_two_evaluations_of_one_run_are_the_same() -> None:
 @settings(deadline=None, max_examples=8)
 @given(st.integers(2, 40), st.sampled_from(["binary", "regression", "multiclass"]))
 def test_few_rows_are_judged_without_a_crash(n: int, task: str) -> None:
-    find.BUILT_IN["toy"] = f"{__name__}:Toy"
     metric = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}[task]
     run = toy_run(task, metric=metric, weights=[[0.0, 0.0, 1.0]] if task == "multiclass" else 1.0)
     report = evaluate(run, untouched(run, n), resamples=50)
