@@ -85,6 +85,12 @@ def candidate(algorithm: str, **parameters: object) -> Candidate:
     return Candidate(algorithm, "tabular", algorithm, given, {}, "", Cost(0.0, 0.0))
 
 
+def final(given: Candidate, split: Parts, seed: int = 0) -> Fitted:
+    """Fit a candidate as a run does that ships it: a draft to find its rounds, then on every row."""
+    draft = Tabular().fit(given, split, seed)
+    return Tabular().fit(given, split, seed, rounds=draft.rounds)
+
+
 def blend(task: str, members: list[Fitted], *, scale: float = 1.0, offset: float = 0.0) -> Blend:
     outputs = members[0].scores.shape[1]
     shares = np.arange(1, len(members) + 1) / sum(range(1, len(members) + 1))

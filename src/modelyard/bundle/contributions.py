@@ -63,7 +63,7 @@ def contributions(
     graph = _Graph(folder / "model.onnx", numbers, strings)
     total = np.zeros((len(numbers), len(offset), columns))
     base = np.tile(offset, (len(numbers), 1))
-    owner = np.array([*known["numbers"], *(c for c in known["strings"] for _ in range(known["width"]))], dtype=np.int64)
+    owners = _owners(known, columns)
     for booster in known["boosters"]:
         place = np.array(booster["features"], dtype=np.int64)
         used = place >= 0
@@ -73,11 +73,23 @@ def contributions(
         shap = booster["factor"] * shap.reshape(len(numbers), len(booster["outputs"]), -1)
         base[:, booster["outputs"]] += shap[:, :, -1]
         by_column = np.zeros((len(place), columns))
-        by_column[np.flatnonzero(used), owner[place[used]]] = 1.0
+        by_column[used] = owners[place[used]]
         total[:, booster["outputs"]] += shap[:, :, :-1] @ by_column
     if known["linear"]:
         total += graph.linear(known["numbers"], known["strings"], columns)
     return base, total
+
+
+def _owners(known: Mapping[str, Any], columns: int) -> Floats:
+    """Return how much of each feature of the graph belongs to each column: a derived number to both it is made of."""
+    made = [(column,) for column in known["numbers"]]
+    made += [tuple(pair) for pair in known.get("derived", ())]
+    made += [(column,) for column in known["strings"] for _ in range(known["width"])]
+    owners = np.zeros((len(made), columns))
+    for feature, of in enumerate(made):
+        for column in of:
+            owners[feature, column] += 1.0 / len(of)
+    return owners
 
 
 class _Graph:

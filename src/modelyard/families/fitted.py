@@ -99,6 +99,9 @@ class Fitted:
         Wall-clock seconds the fit took.
     curves : tuple of Curve
         Learning curves.
+    draft : bool
+        Whether a fit with these `rounds` should follow before anything is shipped: a draft held rows back to know when
+        to stop, and the fit that follows learns from them too.
     """
 
     candidate: Candidate
@@ -109,6 +112,7 @@ class Fitted:
     rounds: tuple[int, ...] = ()
     seconds: float = 0.0
     curves: tuple[Curve, ...] = ()
+    draft: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -26,6 +26,11 @@ from modelyard.training.tracker import Tracker
 
 KEPT = 16
 """Fitted candidates held in memory for the blend: the best of them."""
+SHARE = 0.97
+"""Share of the budget that fits may take; the blend and its calibration need the rest."""
+AGAIN = 1.2
+"""Seconds of a fit on every row, over those of the draft whose rounds it takes."""
+_LIKELY = 3
 _POINTS = 50
 _GRACE = 0.05
 
@@ -78,14 +83,19 @@ class Attempts:
         pace = self._taken / self._expected if self._expected > 0 else 1.0
         return candidate.cost.seconds * min(4.0, max(0.5, pace))
 
-    def affordable(self, candidate: Candidate, seconds: float, share: float) -> bool:
-        """Say whether so many seconds are left of a share of the budget, or the candidate is done already."""
-        left = self.clock.budget * share - self.clock.spent
-        return seconds <= left or self.steps.find(candidate) is not None
+    @property
+    def left(self) -> float:
+        """Seconds left for drafts: those of the budget, less what fitting the best drafts on every row will take."""
+        kept = sum([one.seconds for one in self.fitted if one.draft][:_LIKELY])
+        return max(0.0, SHARE * self.clock.budget - AGAIN * kept - self.clock.spent)
+
+    def affordable(self, candidate: Candidate, seconds: float) -> bool:
+        """Say whether so many seconds are left for drafts, or the candidate is done already."""
+        return seconds <= self.left or self.steps.find(candidate) is not None
 
     def skip(self, candidate: Candidate) -> None:
         """Note that there was no time for a candidate."""
-        self._note(candidate, 0.0, f"not tried: about {self.seconds(candidate):.0f} s, {self.clock.left:.0f} s left")
+        self._note(candidate, 0.0, f"not tried: about {self.seconds(candidate):.0f} s, {self.left:.0f} s left")
 
     def fit(
         self,
@@ -127,6 +137,25 @@ class Attempts:
         self._record(step)
         return step
 
+    def again(self, draft: Fitted) -> Fitted | None:
+        """Fit a draft's candidate once more, on every row; None when it failed.
+
+        Raises
+        ------
+        WorkspaceError
+            If the finished step cannot be written.
+        """
+        step = self.steps.find(draft.candidate, draft.rounds)
+        if step is not None:
+            self.clock.credit(step.seconds)
+        else:
+            step = self._fit(draft.candidate, None, draft.rounds, to_the_end=True)
+            if step is None:
+                return None
+            self.steps.keep(step, draft.rounds)
+        assert step.fitted is not None  # noqa: S101  (only the search prunes)
+        return replace(step.fitted, curves=draft.curves)
+
     def _fit(
         self, candidate: Candidate, prune: Prune | None, rounds: tuple[int, ...] | None, to_the_end: bool
     ) -> Step | None:
@@ -158,8 +187,9 @@ class Attempts:
         if fault:
             self._note(candidate, seconds, fault)
             return None
-        self._expected += candidate.cost.seconds
-        self._taken += seconds
+        if rounds is None:
+            self._expected += candidate.cost.seconds
+            self._taken += seconds
         return Step(candidate, replace(fitted, seconds=seconds), tuple(watched), seconds)
 
     def _too_slow(self, spent: float, folds: int) -> bool:
@@ -169,12 +199,12 @@ class Attempts:
         """
         if folds == len(self.parts.split.folds):
             return False
-        if self.clock.left <= 0:
+        if self.left <= 0:
             return True
         beside = usable_cores() - 1
         one = spent / (folds + beside)
         to_come = len(self.parts.split.folds) + (1 if self.parts.split.forward else 0) - folds - beside
-        return to_come * one > self.clock.left + min(one, _GRACE * self.clock.budget)
+        return to_come * one > self.left + min(one, _GRACE * self.clock.budget)
 
     def _fault(self, fitted: Fitted) -> str:
         outputs = len(self.plan.schema.classes) if LINKS[self.plan.schema.task] == "softmax" else 1
@@ -246,7 +276,7 @@ class Attempts:
         self.progress.step(done, total, f"{', '.join(words)}, {left // 60}:{left % 60:02d} left")
 
 
-def scored_rows(fitted: list[Fitted]) -> Ints:
+def scored_rows(fitted: Sequence[Fitted]) -> Ints:
     """Return the rows every one of the fitted candidates scored out-of-fold."""
     known = np.logical_and.reduce([np.isfinite(one.scores).all(axis=1) for one in fitted])
     return np.flatnonzero(known)

@@ -16,8 +16,6 @@ from modelyard.selection.cost import MOST_TRIALS
 from modelyard.training.attempts import Attempts
 from modelyard.training.steps import Step
 
-SHARE = 0.88
-"""Share of the budget after which no trial begins that would not end within it; the blend needs the rest."""
 _BASES = 2
 _STARTUP = 6
 _WARMUP_FOLDS = 1
@@ -38,13 +36,12 @@ def search(attempts: Attempts) -> int:
     budget = attempts.plan.brief.budget
     limit = MOST_TRIALS if budget.trials is None else min(budget.trials, MOST_TRIALS)
     bases = _bases(attempts)
-    if not bases or limit == 0 or attempts.clock.spent > SHARE * attempts.clock.budget:
+    if not bases or limit == 0 or attempts.left == 0:
         return 0
     studies = [_Study(base, attempts) for base in bases]
     for number in range(limit):
         each = max(float(np.mean([study.seconds for study in studies])), 1e-3)
-        affordable = (SHARE * attempts.clock.budget - attempts.clock.spent) / each
-        attempts.planned = len(attempts.entries) + max(1, min(limit - number, int(affordable)))
+        attempts.planned = len(attempts.entries) + max(1, min(limit - number, int(attempts.left / each)))
         if not studies[number % len(studies)].trial(attempts, number + 1):
             return number
     return limit
@@ -86,7 +83,7 @@ class _Study:
         self._study.sampler = self._optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)
         asked = self._study.ask(self._ranges)
         candidate = self._candidate(asked.params, number)
-        if not attempts.affordable(candidate, self.seconds, SHARE):
+        if not attempts.affordable(candidate, self.seconds):
             return False
 
         def prune(fold: int, loss: float) -> bool:
@@ -97,7 +94,7 @@ class _Study:
 
         step = attempts.fit(candidate, prune=prune)
         self._tell(asked, step, attempts)
-        return step is not None or attempts.clock.spent < SHARE * attempts.clock.budget
+        return step is not None or attempts.left > 0
 
     def _tell(self, asked: Any, step: Step | None, attempts: Attempts) -> None:
         states = self._optuna.trial.TrialState

@@ -41,6 +41,7 @@ class _FittedRecord:
     seconds: float
     curves: tuple[_CurveRecord, ...]
     texts: dict[str, str]
+    draft: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,9 @@ def save_fitted(fitted: Fitted, folder: Path) -> Path:
         _CurveRecord(c.fold, c.steps, tuple(map(_known, c.train)), tuple(map(_known, c.validation)))
         for c in fitted.curves
     )
-    record = _FittedRecord(fitted.candidate, dict(fitted.facts), fitted.rounds, fitted.seconds, curves, names)
+    record = _FittedRecord(
+        fitted.candidate, dict(fitted.facts), fitted.rounds, fitted.seconds, curves, names, fitted.draft
+    )
     write_atomic(folder / "arrays.npz", _npz(fitted.arrays))
     write_atomic(folder / "scores.npy", _npy(fitted.scores))
     for name, path in names.items():
@@ -154,6 +157,7 @@ def load_fitted(folder: Path) -> Fitted:
                 Curve(c.fold, c.steps, tuple(map(_value, c.train)), tuple(map(_value, c.validation)))
                 for c in record.curves
             ),
+            draft=record.draft,
         )
 
 

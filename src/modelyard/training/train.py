@@ -21,11 +21,11 @@ from modelyard.families.find import family_named
 from modelyard.families.fitted import Blend, Fitted
 from modelyard.metrics.find import metric as find_metric
 from modelyard.selection.plan import Plan
-from modelyard.training.attempts import Attempts, scored_rows
+from modelyard.training.attempts import Attempts
 from modelyard.training.calibration import Calibration, calibrate
 from modelyard.training.clock import Clock
-from modelyard.training.ensemble import greedy_weights
 from modelyard.training.environment import commit, environment
+from modelyard.training.finish import finish
 from modelyard.training.loss import LINKS, Loss
 from modelyard.training.recipe import check_recipe, recipe_members, recipe_plan
 from modelyard.training.run import Entry, Run
@@ -33,7 +33,6 @@ from modelyard.training.search import search
 from modelyard.training.steps import Steps
 from modelyard.training.tracker import Nowhere, Tracker
 
-_PORTFOLIO_SHARE = 0.95
 _LETTERS, _BASE32 = "abcdefghjkmnpqrstuvwxyz", "abcdefghjkmnpqrstuvwxyz23456789"
 
 
@@ -145,10 +144,10 @@ def _new_id(taken: Collection[str]) -> str:
 
 
 def _explore(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:
-    """Fit the portfolio, search, and choose the members with their weights."""
+    """Fit the portfolio, search, choose the members and fit them on every row."""
     for candidate in attempts.plan.candidates:
         first = not attempts.fitted
-        if first or attempts.affordable(candidate, attempts.seconds(candidate), _PORTFOLIO_SHARE):
+        if first or attempts.affordable(candidate, attempts.seconds(candidate)):
             attempts.fit(candidate, to_the_end=first)
         else:
             attempts.skip(candidate)
@@ -159,13 +158,7 @@ def _explore(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:
             do="Correct what the first one says, or name another model in the brief.",
         )
     search(attempts)
-    rows = scored_rows(attempts.fitted)
-    if not len(rows):  # candidates that score different rows cannot be weighed against each other
-        return attempts.fitted[:1], np.ones(1)
-    weights = greedy_weights(
-        [one.scores[rows] for one in attempts.fitted], attempts.loss.take(rows), seed=attempts.plan.brief.seed
-    )
-    return attempts.fitted, weights
+    return finish(attempts)
 
 
 def _replay(attempts: Attempts, recipe: Mapping[str, Any]) -> tuple[Sequence[Fitted], Floats]:

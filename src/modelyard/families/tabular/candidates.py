@@ -17,7 +17,6 @@ from modelyard.families.tabular.portfolio import (
     BOOSTED,
     Kind,
     Table,
-    leaves,
     linear_reason,
     read_table,
     reason,
@@ -34,7 +33,7 @@ ROUNDS_TIMES_RATE = 50
 """Early stopping rarely needs more rounds than this over the rate."""
 LIKELY = 0.5
 """Share of the most rounds a fit is reckoned to take."""
-BUDGET_SHARE = 0.5
+BUDGET_SHARE = 0.42
 """Share of the budget the portfolio may take; the search and the rest have the other part."""
 TREE_MICROSECONDS = 0.03
 """Time one tree adds to one answer of the merged graph."""
@@ -138,10 +137,7 @@ def _offer(
     brief: Brief, table: Table, kind: Kind, pace: Pace, rate: float, among: int, limit: float | None = None
 ) -> Offer:
     parameters = kind.parameters(table)
-    caps = {
-        "": round(ROUNDS_TIMES_RATE / rate),
-        "leaves x rounds x rate stay within rows / 10": table.most_rounds(leaves(parameters), rate),
-    }
+    caps = {"": round(ROUNDS_TIMES_RATE / rate)}
     if brief.latency is not None:
         within = f"the forest stays within {LATENCY_SHARE:.0%} of {brief.latency}"
         caps[within] = int(_most_trees(brief.latency) / among / table.models / table.outputs)

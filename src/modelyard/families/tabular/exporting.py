@@ -59,14 +59,16 @@ def export(blend: Blend, data: Dataset) -> Export:
                 if not len(forest.roots):
                     continue  # no round found a split: the base is all it answers
                 trees += len(forest.roots)
-                boosters.append((forest, layout.place(own, model.tables, forest.used()), model, factor * model.scale))
+                boosters.append(
+                    (forest, layout.place(own, model.tables, model.derived, forest.used()), model, factor * model.scale)
+                )
                 files[name] = model.text.encode()
                 explained.append({"file": name, "library": model.algorithm})
         title = fitted.candidate.title
         members.append({"name": fitted.candidate.name, "title": title, "weight": weight, "trees": trees})
     placed = []
     for (forest, places, model, factor), record in zip(boosters, explained, strict=True):
-        features = np.array([layout.position(p) for p in places], dtype=np.int64)
+        features = layout.positions(places)
         placed.append(forest.placed(features, model.present, factor))
         record.update(features=features.tolist(), outputs=model.present.tolist(), factor=factor)
     if not placed and not linears:
@@ -79,6 +81,7 @@ def export(blend: Blend, data: Dataset) -> Export:
             "columns": columns,
             "numbers": [columns.index(n.column) for n in encoding.numbers],
             "strings": [columns.index(name) for name in encoding.strings],
+            "derived": [[columns.index(encoding.numbers[i].column) for i in pair[1:]] for pair in layout.derived.pairs],
             "width": layout.width,
             "offset": offset.tolist(),
             "boosters": explained,

@@ -23,6 +23,7 @@ from modelyard.families.fitted import Candidate, Curve, Fitted
 from modelyard.families.tabular import linear
 from modelyard.families.tabular.booster import Request, Sample
 from modelyard.families.tabular.cores import one_blas_thread
+from modelyard.families.tabular.derived import Derived, Question, choose
 from modelyard.families.tabular.inputs import Inputs, find_levels, read_inputs
 from modelyard.families.tabular.labels import Labels, balance, mean_loss, read_labels
 from modelyard.families.tabular.libraries import library
@@ -31,6 +32,9 @@ from modelyard.families.tabular.tables import blocks, cross_fit, fit_tables, loo
 
 POINTS = 60
 """Points kept of a learning curve."""
+GROWTH = 1.1
+"""Rounds of a fit that learns from the stopping part too, over those of the draft that it stopped: more rows bear more
+rounds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,10 +96,14 @@ def fit_folds(
                 seen = np.flatnonzero(~np.isnan(scores[:, 0]))
                 watch(number, mean_loss(scores[seen], learning.truth[seen], learning.weights[seen]))
         if parts.split.forward or not parts.split.folds:
-            count = _final_rounds(learning, counts) if rounds is None else rounds[len(counts)]
-            model, count, _ = _fit_one(learning, np.arange(len(data)), len(counts), count, whole=True)
-            models = [model]
-            counts.append(count)
+            if rounds is None and counts:
+                # On every row for as long as the later folds, which hold most rows, took.
+                counts.append(int(np.median(counts[len(counts) // 2 :])))
+            else:
+                known = None if rounds is None else rounds[len(counts)]
+                model, count, _ = _fit_one(learning, np.arange(len(data)), len(counts), known)
+                models = [model]
+                counts.append(count)
     arrays: dict[str, NDArray[Any]] = {}
     texts: dict[str, str] = {}
     records = [dump_model(model, f"fold{i}", arrays, texts) for i, model in enumerate(models)]
@@ -105,7 +113,10 @@ def fit_folds(
         "levels": [list(known) for known in levels],
         "models": records,
     }
-    return Fitted(candidate, facts, arrays, texts, scores, tuple(counts), time.monotonic() - begun, tuple(curves))
+    seconds = time.monotonic() - begun
+    # A line is fitted on every row once its penalty is chosen; only the fit on every window's rows is still to come.
+    draft = rounds is None and (learning.algorithm != "linear" or parts.split.forward)
+    return Fitted(candidate, facts, arrays, texts, scores, tuple(counts), seconds, tuple(curves), draft)
 
 
 def _side_by_side(
@@ -129,13 +140,6 @@ def _side_by_side(
                 learning.halted.set()
 
 
-def _final_rounds(learning: Learning, counts: list[int]) -> int:
-    """Return how long to train on every row: as long as the later folds, which hold most rows, took."""
-    if counts:
-        return int(np.median(counts[len(counts) // 2 :]))
-    return _fit_one(learning, np.arange(len(learning.data)), 0, None)[1]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
     """One fit: rows to learn from, rows that say when to stop, weights [n_development], and the number of its fold."""
@@ -148,12 +152,10 @@ class Job:
     labels: Labels
 
 
-def _fit_one(
-    learning: Learning, train: Ints, number: int, rounds: int | None, whole: bool = False
-) -> tuple[Model, int, list[Curve]]:
-    """Fit on the rows `train`, all of them if `whole`, else all but the inner part that says when to stop."""
+def _fit_one(learning: Learning, train: Ints, number: int, rounds: int | None) -> tuple[Model, int, list[Curve]]:
+    """Fit on the rows `train` for so many rounds, or on all but an inner part that says when to stop."""
     learn, stop = train, train[:0]
-    if not whole:
+    if rounds is None:
         share = 0.15 if len(train) < 5_000 else 0.12
         seed = derive_seed(learning.seed, "inner", number)
         learn, stop = inner(learning.data, train, share, seed, learning.forward)
@@ -201,7 +203,8 @@ def _fit_linear(learning: Learning, blank: Model, job: Job) -> tuple[Model, int,
 def _fit_booster(learning: Learning, blank: Model, job: Job) -> tuple[Model, int, list[Curve]]:
     parameters, labels, learn = learning.candidate.parameters, job.labels, job.learn
     y, _ = labels.of(learning.truth[learn])
-    inputs, mass = learning.inputs.take(learn), learning.weights[learn]
+    derived = _derive(learning, np.sort(np.concatenate([learn, job.stop])))
+    inputs, mass = derived.extend(learning.inputs.take(learn)), learning.weights[learn]
     target = targets(y if learning.classes == 0 else learning.truth[learn], learning.classes)
     tables = fit_tables(inputs.codes, learning.sizes, target, mass)
     groups = None if learning.groups is None else learning.groups[learn]
@@ -212,7 +215,9 @@ def _fit_booster(learning: Learning, blank: Model, job: Job) -> tuple[Model, int
     held_y, known = labels.of(learning.truth[job.stop])
     if len(known):
         stop = job.stop[known]
-        held = _sample(look_up(learning.inputs.take(stop), tables), held_y, job.weights[stop], labels.start)
+        held = _sample(
+            look_up(derived.extend(learning.inputs.take(stop)), tables), held_y, job.weights[stop], labels.start
+        )
     request = Request(
         parameters,
         labels.loss,
@@ -227,7 +232,23 @@ def _fit_booster(learning: Learning, blank: Model, job: Job) -> tuple[Model, int
     boosted = library(learning.algorithm).train(request)
     if held is not None:
         curves = [_curve(job.number, labels, boosted.train, boosted.validation)]
-    return blank.with_booster(boosted.text, tables), boosted.rounds, curves
+    rounds = boosted.rounds if job.rounds is not None else round(GROWTH * boosted.rounds)
+    return blank.with_booster(boosted.text, tables, derived), rounds, curves
+
+
+def _derive(learning: Learning, train: Ints) -> Derived:
+    """Choose derived numbers on the rows of one fold: the same ones for every candidate, draft or not."""
+    learn, stop = inner(learning.data, train, 0.2, derive_seed(0, "derived"), learning.forward)
+    labels = read_labels(learning.truth[learn], learning.weights[learn], learning.classes)
+    if labels.constant:
+        return Derived.none()
+
+    def sample(rows: Ints) -> Sample:
+        y, known = labels.of(learning.truth[rows])
+        rows = rows[known]
+        return _sample(learning.inputs.numbers[rows], y, learning.weights[rows], labels.start)
+
+    return choose(Question(labels.loss, len(labels.present), sample(learn), sample(stop)))
 
 
 def _sample(x: NDArray[np.float32], y: Floats, weight: Floats, start: Floats) -> Sample:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from modelyard.core.optional import need
 from modelyard.data.dataset import Floats
+from modelyard.families.tabular.derived import DIFFERENCE, PRODUCT, RATIO
 from modelyard.families.tabular.forest import Forest
 from modelyard.families.tabular.inputs import Levels
 from modelyard.families.tabular.layout import Layout, vocabulary
@@ -137,8 +138,34 @@ def _rows(draft: _Draft, levels: Levels) -> None:
     draft.add("Gather", [draft.constant("row_of_cell", rows.ravel()), "cell"], "row")
 
 
+def _derived(draft: _Draft, layout: Layout) -> list[str]:
+    """Compute derived numbers from the matrix of numbers, those of one kind in one node."""
+    pairs = layout.derived.pairs
+    if not len(pairs):
+        return []
+    parts = []
+    for kind, name in ((DIFFERENCE, "Sub"), (PRODUCT, "Mul"), (RATIO, "Div")):
+        own = pairs[pairs[:, 0] == kind]
+        if not len(own):
+            continue
+        first, second = (
+            draft.add("Gather", ["numbers", draft.constant(f"{name}_{side}_of", own[:, i])], f"{name}_{side}", axis=1)
+            for i, side in ((1, "first"), (2, "second"))
+        )
+        if kind == RATIO:
+            zero = draft.add("Equal", [second, draft.constant("zero", np.zeros(1, dtype=np.float32))], "to_zero")
+            nothing = draft.constant("nothing", np.array([np.nan], dtype=np.float32))
+            second = draft.add("Where", [zero, nothing, second], "divisor")
+        parts.append(draft.add(name, [first, second], f"{name}_of_pairs"))
+    wide = draft.add("Concat", parts, "pairs", axis=1) if len(parts) > 1 else parts[0]
+    largest = np.array([np.finfo(np.float32).max], dtype=np.float32)
+    low = draft.add("Max", [wide, draft.constant("lowest", -largest)], "pairs_from_below")
+    return [draft.add("Min", [low, draft.constant("largest", largest)], "derived")]
+
+
 def _trees(draft: _Draft, forest: Forest, layout: Layout, outputs: int) -> list[str]:
     parts = ["numbers"] if layout.numbers else []
+    parts += _derived(draft, layout)
     if layout.width:
         draft.add("Gather", [draft.constant("figures", layout.table()), "row"], "figures_by_column")
         flat = draft.constant("flat", np.array([-1, len(layout.levels) * layout.width], dtype=np.int64))

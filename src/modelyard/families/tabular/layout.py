@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from modelyard.data.dataset import Ints
+from modelyard.families.tabular.derived import Derived
 from modelyard.families.tabular.inputs import Levels, Singles
+
+PLAIN, DERIVED = -1, -2
+"""Places of numbers, and of derived numbers."""
 
 
 def union_levels(several: Sequence[Levels]) -> Levels:
@@ -25,13 +29,14 @@ def stretch(own: Sequence[str], whole: Sequence[str]) -> Ints:
 
 @dataclass(slots=True)
 class Layout:
-    """Columns of the feature matrix: `p` numbers, then `width` figures for each category column.
+    """Columns of the feature matrix: `p` numbers, derived numbers, then `width` figures for each category column.
 
-    Columns come as they are asked for; asking for equal figures twice gives the same one.
+    Columns come as they are asked for; asking for equal ones twice gives the same one.
     """
 
     numbers: int
     levels: Levels
+    pairs: dict[tuple[int, int, int], int] = field(default_factory=dict)
     columns: list[list[Singles]] = field(default_factory=list)
     known: list[dict[bytes, int]] = field(default_factory=list)
 
@@ -39,15 +44,20 @@ class Layout:
         self.columns = [[] for _ in self.levels]
         self.known = [{} for _ in self.levels]
 
-    def place(self, own: Levels, tables: Sequence[Singles], used: Ints) -> list[tuple[int, int]]:
-        """Return (category column or -1, position) for each feature of one model; unused ones are (-1, -1)."""
+    def place(self, own: Levels, tables: Sequence[Singles], derived: Derived, used: Ints) -> list[tuple[int, int]]:
+        """Return (category column, `PLAIN` or `DERIVED`; position) for each feature of one model; -1 if unused."""
         wanted = set(used.tolist())
-        found = [(-1, i if i in wanted else -1) for i in range(self.numbers)]
+        found = [(PLAIN, i if i in wanted else -1) for i in range(self.numbers)]
+        for kind, first, second in derived.pairs.tolist():
+            if len(found) in wanted:
+                found.append((DERIVED, self.pairs.setdefault((kind, first, second), len(self.pairs))))
+            else:
+                found.append((PLAIN, -1))
         for c, (table, mine, whole) in enumerate(zip(tables, own, self.levels, strict=True)):
             rows = stretch(mine, whole)
             for j in range(table.shape[1]):
                 if len(found) not in wanted:
-                    found.append((-1, -1))
+                    found.append((PLAIN, -1))
                     continue
                 figures = np.ascontiguousarray(table[rows, j])
                 key = figures.tobytes()
@@ -62,10 +72,23 @@ class Layout:
         """Figures each category column has room for: the most any of them needs."""
         return max((len(c) for c in self.columns), default=0)
 
-    def position(self, place: tuple[int, int]) -> int:
-        """Return the column of the feature matrix; -1 for a feature no split reads."""
-        column, index = place
-        return index if column < 0 else self.numbers + column * self.width + index
+    @property
+    def derived(self) -> Derived:
+        """The derived numbers, those of one kind together."""
+        return Derived(np.array(sorted(self.pairs), dtype=np.int64).reshape(-1, 3))
+
+    def positions(self, places: Sequence[tuple[int, int]]) -> Ints:
+        """Return the columns of the feature matrix, once all have been placed; -1 for a feature no split reads."""
+        rank = {self.pairs[pair]: i for i, pair in enumerate(sorted(self.pairs))}
+
+        def column(kind: int, index: int) -> int:
+            if kind == PLAIN:
+                return index
+            if kind == DERIVED:
+                return self.numbers + rank[index]
+            return self.numbers + len(rank) + kind * self.width + index
+
+        return np.array([column(*place) for place in places], dtype=np.int64)
 
     def table(self) -> Singles:
         """Return the figures of all levels of all columns, [sum of (L + 2), width], zero where there is none."""

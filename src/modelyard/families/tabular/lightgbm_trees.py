@@ -89,6 +89,17 @@ class LightGBM:
         return plant([_tree(tree, i % outputs) for i, tree in enumerate(trees)])
 
 
+def gains(text: str, features: int) -> Floats:
+    """Return what each feature's splits took off the loss in a model text, of shape [features]."""
+    total = np.zeros(features)
+    for tree in text.split("\nTree=")[1:]:
+        fields = _fields(tree)
+        if int(fields["num_leaves"]) > 1:
+            split = np.array(fields["split_feature"].split(), dtype=np.int64)
+            np.add.at(total, split, np.array(fields["split_gain"].split(), dtype=np.float64))
+    return total
+
+
 def _package() -> Any:
     return need("lightgbm", "train", "A LightGBM candidate")
 

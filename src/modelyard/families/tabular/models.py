@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from modelyard.data.dataset import Floats, Ints
 from modelyard.families.fitted import Fitted
+from modelyard.families.tabular.derived import Derived
 from modelyard.families.tabular.inputs import Inputs, Singles
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.linear import Linear
@@ -31,6 +32,8 @@ class Model:
         The native booster.
     tables : tuple of float32 arrays
         Its category tables.
+    derived : Derived
+        Its derived numbers.
     linear : Linear or None
         The linear model.
     """
@@ -41,11 +44,12 @@ class Model:
     present: Ints
     text: str = ""
     tables: tuple[Singles, ...] = ()
+    derived: Derived = field(default_factory=Derived.none)
     linear: Linear | None = None
 
-    def with_booster(self, text: str, tables: tuple[Singles, ...]) -> Model:
-        """Return the model with its booster and the tables the booster reads."""
-        return replace(self, text=text, tables=tables)
+    def with_booster(self, text: str, tables: tuple[Singles, ...], derived: Derived) -> Model:
+        """Return the model with its booster, and the tables and derived numbers the booster reads."""
+        return replace(self, text=text, tables=tables, derived=derived)
 
     def with_linear(self, fitted: Linear) -> Model:
         """Return the model with its linear part."""
@@ -57,7 +61,7 @@ class Model:
         if self.linear is not None:
             scores[:, self.present] += self.scale * self.linear.raw(inputs)
         elif self.text and len(scores):
-            x = np.ascontiguousarray(look_up(inputs, self.tables))
+            x = np.ascontiguousarray(look_up(self.derived.extend(inputs), self.tables))
             scores[:, self.present] += self.scale * library(self.algorithm).raw(self.text, x)
         return scores
 
@@ -73,6 +77,7 @@ def dump_model(
     if model.text:
         texts[name] = model.text
         arrays.update({f"{name}.table{i}": table for i, table in enumerate(model.tables)})
+        arrays[f"{name}.derived"] = model.derived.pairs
     return {"name": name, "kind": kind, "scale": model.scale, "present": model.present.tolist()}
 
 
@@ -92,7 +97,7 @@ def load_models(fitted: Fitted) -> tuple[Model, ...]:
             model = model.with_linear(Linear.of(own))
         elif record["kind"] == "booster":
             tables = tuple(fitted.arrays[f"{name}.table{i}"] for i in range(len(fitted.facts["levels"])))
-            model = model.with_booster(fitted.texts[name], tables)
+            model = model.with_booster(fitted.texts[name], tables, Derived(fitted.arrays[f"{name}.derived"]))
         loaded.append(model)
     return tuple(loaded)
 

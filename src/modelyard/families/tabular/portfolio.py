@@ -17,7 +17,8 @@ from modelyard.encoding.encoding import Encoding
 from modelyard.families.fitted import Range
 
 ROWS_PER_PARAMETER = 10
-"""A model may have one parameter for so many rows."""
+"""A model may have one parameter for so many rows: weights of a line, leaves of one tree. How many trees are summed is
+for the rows held back to say, since each adds a small part of what it learnt."""
 MANY = 10_000
 """Rows from which large trees find enough to split."""
 WIDE = 96
@@ -61,17 +62,13 @@ class Table:
 
     @property
     def leaves(self) -> int:
-        """Leaves of one tree: 31, fewer where rows are few."""
+        """Leaves of one tree: 31, fewer where rows are few, far within rows / 10."""
         return max(4, min(31, self.rows // 60))
 
     @property
     def depth(self) -> int:
         """Depth of one tree: 6, less where rows are few."""
         return max(2, min(6, int(math.log2(max(self.rows, 100) / 25))))
-
-    def most_rounds(self, leaves: float, rate: float) -> int:
-        """Return the rounds after which leaves x rounds x rate, the parameters a booster may choose, pass the rule."""
-        return int(self.rows / ROWS_PER_PARAMETER / (leaves * rate * self.outputs))
 
 
 @dataclass(frozen=True, slots=True)

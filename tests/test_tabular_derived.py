@@ -1,0 +1,126 @@
+"""Derived numbers: chosen where they help, the same for all candidates, and in the graph the same to the last bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from modelyard.bundle.contributions import contributions
+from modelyard.encoding.encoding import Encoding
+from modelyard.families.tabular import folds
+from modelyard.families.tabular.derived import DIFFERENCE, PRODUCT, RATIO, Derived
+from modelyard.families.tabular.tabular import Tabular
+from tabular_cases import TASKS, blend, candidate, final, parts, raw, run_graph, session, write
+
+singles = st.floats(width=32, allow_nan=True, allow_infinity=False)
+
+
+def ratio(task: str, rows: int = 1_500, gaps: bool = False) -> pl.DataFrame:
+    """A label that follows the ratio of two numbers, beside a third that says nothing."""
+    rng = np.random.default_rng(5)
+    a, b, noise = rng.uniform(1, 9, rows), rng.uniform(1, 9, rows), rng.normal(size=rows)
+    z = np.log(a / b) + rng.normal(scale=0.1, size=rows)
+    label = z * 50.0 if task == "regression" else np.array(["no", "so", "yes"])[np.digitize(z, [-0.4, 0.4])]
+    if task == "binary":
+        label = np.where(z > 0.1, "yes", "no")
+    if gaps:
+        a[:40], b[40:80] = np.nan, 0.0
+    return pl.DataFrame({"a": a, "b": b, "noise": noise, "label": label}, nan_to_null=True)
+
+
+def single(rows: int = 1_500) -> pl.DataFrame:
+    """A label that follows one number alone."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(rows, 3))
+    return pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "c": x[:, 2], "label": np.where(x[:, 0] > 0.3, "yes", "no")})
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_ratio_is_found_and_lowers_the_loss(task, monkeypatch):
+    split = parts(task, ratio(task)).blind()
+    found = Tabular().fit(candidate("lightgbm"), split, 0)
+    chosen = {tuple(pair) for pair in found.arrays["fold0.derived"].tolist()}
+    assert chosen & {(RATIO, 0, 1), (RATIO, 1, 0)}
+    monkeypatch.setattr(folds, "choose", lambda question: Derived.none())
+    without = Tabular().fit(candidate("lightgbm"), split, 0)
+    assert not len(without.arrays["fold0.derived"])
+
+    def loss(fitted):
+        return folds.mean_loss(fitted.scores, split.development.truth(), np.ones(len(fitted.scores)))
+
+    assert loss(found) < 0.9 * loss(without)
+
+
+def test_nothing_is_added_where_nothing_is_gained():
+    fitted = Tabular().fit(candidate("lightgbm"), parts("binary", single()).blind(), 0)
+    assert [len(fitted.arrays[f"fold{i}.derived"]) for i in range(3)] == [0, 0, 0]
+
+
+def test_every_candidate_and_its_last_fit_read_the_same_derived_numbers():
+    split = parts("binary", ratio("binary")).blind()
+    fits = [Tabular().fit(candidate(name), split, seed) for seed, name in enumerate(("lightgbm", "xgboost"))]
+    fits.append(final(candidate("catboost"), split))
+    for fold in range(3):
+        first, *others = [fitted.arrays[f"fold{fold}.derived"] for fitted in fits]
+        assert len(first)
+        assert all(np.array_equal(first, other) for other in others)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_graph_computes_them_as_training_did(task):
+    split = parts(task, ratio(task, gaps=True))
+    members = [final(candidate(name), split.blind()) for name in ("lightgbm", "xgboost", "catboost", "linear")]
+    mixed = blend(task, members)
+    exported = Tabular().export(mixed, split.development)
+    assert {"Sub", "Mul", "Div"} & {n.op_type for n in onnx.load_from_string(exported.files["model.onnx"]).graph.node}
+    tolerance = 1e-5 * (split.development.truth().std() if task == "regression" else 1.0)
+    assert np.abs(run_graph(session(exported), split.test) - mixed.answer(raw(mixed, split.test))).max() < tolerance
+
+
+def test_what_a_ratio_moved_belongs_to_both_its_columns(tmp_path):
+    split = parts("binary", ratio("binary"))
+    mixed = blend("binary", [final(candidate("xgboost"), split.blind())])
+    exported = Tabular().export(mixed, split.development)
+    numbers, strings = Encoding.of(split.test.schema).frame(split.test.frame)
+    base, found = contributions(write(exported, tmp_path), exported.facts, numbers, strings)
+    np.testing.assert_allclose(base + found.sum(axis=2), raw(mixed, split.test), rtol=1e-4, atol=1e-5)
+    moved = dict(zip(exported.facts["columns"], np.abs(found).mean(axis=(0, 1)), strict=True))
+    assert min(moved["a"], moved["b"]) > 5 * moved["noise"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(arrays(np.float32, st.tuples(st.integers(1, 8), st.just(3)), elements=singles))
+def test_arithmetic_of_any_numbers_is_the_graphs_to_the_last_bit(opened, numbers):
+    model, derived = opened
+    (answer,) = model.run(["derived"], {"numbers": numbers})
+    np.testing.assert_array_equal(_bits(answer), _bits(derived.values(numbers)))
+    assert not np.isinf(answer).any()
+
+
+def _bits(values: np.ndarray) -> np.ndarray:
+    """Return the bits of numbers; every NaN is as good as another."""
+    return values.view(np.int32) * ~np.isnan(values)
+
+
+@pytest.fixture(scope="module")
+def opened():
+    """A real export, opened at its derived numbers, and the same numbers in Python."""
+    split = parts("binary", ratio("binary"))
+    exported = Tabular().export(blend("binary", [final(candidate("lightgbm"), split.blind())]), split.development)
+    model = onnx.load_from_string(exported.files["model.onnx"])
+    del model.graph.output[:]
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info("derived"))
+    constants = {c.name: onnx.numpy_helper.to_array(c) for c in model.graph.initializer}
+    pairs = [
+        (kind, int(a), int(b))
+        for kind, name in ((DIFFERENCE, "Sub"), (PRODUCT, "Mul"), (RATIO, "Div"))
+        if f"{name}_first_of" in constants
+        for a, b in zip(constants[f"{name}_first_of"], constants[f"{name}_second_of"], strict=True)
+    ]
+    return ort.InferenceSession(model.SerializeToString()), Derived(np.array(pairs, dtype=np.int64))
