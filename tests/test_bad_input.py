@@ -184,6 +184,15 @@ def test_impossible_split(desk):
     refused(desk.plan(), "who")
 
 
+@pytest.mark.parametrize("name", ["prediction", "p_yes"])
+def test_feature_with_the_name_of_an_answer(desk, name):
+    table().rename({"z": name}).write_csv(desk.folder / "t.csv")
+    desk.brief()
+    refused(desk.plan(), f"'{name}'", "data.drop", "Rename")
+    desk.brief(data=f"path: t.csv, label: y, drop: [{name}]")
+    assert desk.plan()[0] == 0
+
+
 def test_rule_over_a_column_that_is_not_there(desk):
     table().write_csv(desk.folder / "t.csv")
     desk.brief("rule: blood-pressure > 140")

@@ -109,13 +109,14 @@ def _scored(bundle: Bundle, raw: pl.DataFrame, text: bool, first: int, source: P
 
 def _predictions(bundle: Bundle, frame: pl.DataFrame) -> list[pl.Series]:
     answers = bundle.runtime.frame(frame)
-    columns = [pl.Series("prediction", bundle.decide(answers))]
-    columns += [pl.Series(f"p_{name}", answers[:, i]) for i, name in enumerate(bundle.schema.classes)]
+    said, *names = bundle.schema.answers
+    columns = [pl.Series(said, bundle.decide(answers))]
+    columns += [pl.Series(names[i], answers[:, i]) for i in range(len(bundle.schema.classes))]
     if isinstance(bundle.runtime, ArraysRuntime) and bundle.runtime.coverages:
         known = bundle.runtime.coverages
         bounds = bundle.runtime.interval(frame, COVERAGE if COVERAGE in known else known[0])
         # Too few past forecasts for a bound that holds leave none.
-        columns += [pl.Series(name, bounds[:, i]).fill_nan(None) for i, name in enumerate(("low", "high"))]
+        columns += [pl.Series(name, bounds[:, i]).fill_nan(None) for i, name in enumerate(names)]
     return columns
 
 

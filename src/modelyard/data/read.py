@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from modelyard.brief.brief import Brief, ColumnKind, Task
-from modelyard.core.errors import DataError
+from modelyard.core.errors import DataError, listed
 from modelyard.data.classes import constant_label, order_classes, task_of
 from modelyard.data.column import Column, Role
 from modelyard.data.dataset import Dataset
@@ -139,7 +139,22 @@ def _settled(frame: pl.DataFrame, brief: Brief, name: str, notes: list[Finding])
         )
     if task == "forecast":
         table = _ordered(table, brief)
-    return Dataset(table, Schema(tuple(settled), task, classes), name, {}, tuple(notes))
+    schema = Schema(tuple(settled), task, classes)
+    if data.label is not None:
+        _apart(schema)
+    return Dataset(table, schema, name, {}, tuple(notes))
+
+
+def _apart(schema: Schema) -> None:
+    """Refuse a column the model would need under a name its answers have: no file could hold both."""
+    taken = [c.name for c in schema.features if c.name in schema.answers]
+    if taken:
+        raise DataError(
+            f"A column is called '{taken[0]}', as the model's answers are.",
+            where=f"column '{taken[0]}'",
+            allowed=f"Any name but {listed(schema.answers, 5)}.",
+            do="Rename it in the table, or add it to data.drop: an earlier model's answer is seldom a fair feature.",
+        )
 
 
 def _converted(plain: pl.Series, column: Column) -> pl.Series:
