@@ -135,6 +135,12 @@ def test_constant_label(desk):
     refused(desk.plan(), "y")
 
 
+def test_label_that_is_an_identifier(desk):
+    table().with_columns(y=pl.format("k{}", pl.int_range(300))).write_csv(desk.folder / "t.csv")
+    desk.brief()
+    refused(desk.plan(), "'y' has 300 classes in 300 rows", "identifier")
+
+
 def test_label_mostly_missing(desk):
     table().with_columns(y=pl.when(pl.int_range(pl.len()) < 40).then(pl.col("y"))).write_csv(desk.folder / "t.csv")
     desk.brief()

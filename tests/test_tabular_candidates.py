@@ -14,7 +14,8 @@ from modelyard.data.read import read_data
 from modelyard.data.splitting import split
 from modelyard.families.fitted import Candidate
 from modelyard.families.tabular import candidates as proposing
-from modelyard.families.tabular.probe import Pace
+from modelyard.families.tabular.portfolio import BOOSTED, read_table
+from modelyard.families.tabular.probe import Pace, Probe
 from modelyard.families.tabular.tabular import Tabular
 from tabular_cases import TASKS, brief, frame
 
@@ -156,3 +157,18 @@ def test_the_probe_runs_every_library_on_this_machine(monkeypatch):
     found = proposed(brief("multiclass"), frame("multiclass", 600))
     assert len(found) == 5
     assert all(np.isfinite(c.cost.seconds) and c.cost.seconds > 0 for c in found)
+
+
+def test_the_probe_times_classes_that_a_cut_of_its_sample_does_not_hold():
+    random = np.random.default_rng(0)
+    codes = random.choice(120, 400).astype(str)
+    table = pl.DataFrame({"a": random.normal(size=400), "y": [f"k{c}" for c in codes]})
+    asked = brief("multiclass")
+    data = read_data(table, replace(asked, data=replace(asked.data, label="y")))
+    probe = Probe(data, 0)
+    assert probe.outputs == len(data.schema.classes)
+    kind = next(k for k in BOOSTED if k.algorithm == "catboost")
+    given = kind.parameters(read_table(asked, profile(data), data))
+    seconds = probe._time(given, 50, 1)  # fifty rows hold fifty of the classes at most
+    assert np.isfinite(seconds)
+    assert seconds > 0

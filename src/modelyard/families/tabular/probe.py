@@ -61,11 +61,16 @@ class Probe:
         tables = fit_tables(inputs.codes, [len(known) for known in levels], target, weights)
         x = look_up(inputs, tables)
         self.columns = x.shape[1]
-        x = np.ascontiguousarray(x[: max(200, CELLS // max(1, self.columns))])
         self.loss: Loss = labels.loss
-        self.outputs = len(labels.present)
+        self.outputs = classes if self.loss == "softmax" else len(labels.present)
         self.idle = labels.constant or self.columns == 0
-        self._sample = Sample(x, y[: len(x)], weights[: len(x)], np.tile(labels.start, (len(x), 1)))
+        order = np.arange(len(y))
+        if self.loss == "softmax":  # a row of each class comes first, so that a cut holds as many classes as it can
+            first = np.unique(y, return_index=True)[1]
+            order = np.concatenate([first, np.setdiff1d(order, first)])
+        order = order[: max(200, CELLS // max(1, self.columns))]
+        start = np.tile(labels.start, (len(order), 1))
+        self._sample = Sample(np.ascontiguousarray(x[order]), y[order], weights[order], start)
 
     def pace(self, parameters: Mapping[str, Any]) -> Pace:
         """Return how fast a library boosts with these parameters."""
@@ -96,10 +101,14 @@ class Probe:
         return max(many - one, 0.2 * many) / (ROUNDS - 1)
 
     def _time(self, parameters: Mapping[str, Any], rows: int, rounds: int) -> float:
-        s = self._sample
-        cut = Sample(s.x[:rows], s.y[:rows], s.weight[:rows], s.start[:rows])
+        s, outputs = self._sample, self.outputs
+        y, start = s.y[:rows], s.start[:rows]
+        if self.loss == "softmax":  # libraries want rows of every class they are told of
+            held, places = np.unique(y, return_inverse=True)
+            y, start, outputs = places.astype(np.float64), start[:, held.astype(np.int64)], len(held)
+        cut = Sample(s.x[:rows], y, s.weight[:rows], start)
         began = time.perf_counter()
         library(parameters["algorithm"]).train(
-            Request(parameters, self.loss, self.outputs, cut, None, rounds, 0, time.monotonic() + 60)
+            Request(parameters, self.loss, outputs, cut, None, rounds, 0, time.monotonic() + 60)
         )
-        return time.perf_counter() - began
+        return (time.perf_counter() - began) * self.outputs / outputs
