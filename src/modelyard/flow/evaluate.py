@@ -46,7 +46,10 @@ def evaluate_file(bundle: Bundle, path: Path) -> Measured:
         If there is no label, no row, or a class the model does not know.
     """
     label = bundle.schema.label
-    frame = pl.concat(list(read_batches(path, bundle.schema)))
+    pieces = list(read_batches(path, bundle.schema))
+    if not pieces:
+        raise DataError("The file has no rows.", where=str(path), do="Bring rows whose outcome is known.")
+    frame = pl.concat(pieces)
     if label is None or label.name not in frame.columns or frame[label.name].null_count() == frame.height:
         name = "" if label is None else label.name
         raise DataError(
