@@ -114,7 +114,7 @@ def _settled(frame: pl.DataFrame, brief: Brief, name: str, notes: list[Finding])
     if data.time is not None:
         table = _timed(table, data.time, notes)
     if data.weight is not None:
-        _weighed(table[data.weight])
+        check_weights(table[data.weight])
     task, classes = _predicted(table, columns, brief)
     for i, column in enumerate(columns):
         if column.role == "label":
@@ -223,7 +223,14 @@ def _timed(table: pl.DataFrame, time: str, notes: list[Finding]) -> pl.DataFrame
     return table
 
 
-def _weighed(weight: pl.Series) -> None:
+def check_weights(weight: pl.Series) -> None:
+    """Refuse weights that are missing or negative.
+
+    Raises
+    ------
+    DataError
+        Naming the first such row.
+    """
     wrong = (weight.is_null() | (weight < 0)).fill_null(True)
     if bool(wrong.any()):
         at = int(wrong.arg_max() or 0)

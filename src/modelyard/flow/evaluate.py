@@ -10,7 +10,7 @@ import polars as pl
 from modelyard.bundle.bundle import Bundle
 from modelyard.core.errors import DataError
 from modelyard.data.dataset import Dataset
-from modelyard.data.read import read_batches
+from modelyard.data.read import check_weights, read_batches
 from modelyard.evaluation.evidence import Evidence, target_metric
 from modelyard.evaluation.report import Answer, Estimate, TargetResult
 from modelyard.evaluation.verdict import met, together
@@ -23,12 +23,18 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a bundle is worth on a file: how many rows, every metric of the task, the targets and their answer."""
+    """What a bundle is worth on a file: how many rows, every metric of the task, the targets and their answer.
+
+    ``weighted`` says whether rows count by the brief's weight column; `basis` says so in words, and what was resampled
+    for the intervals.
+    """
 
     rows: int
     estimates: tuple[Estimate, ...]
     targets: tuple[TargetResult, ...]
     target_met: Answer
+    weighted: bool
+    basis: str
 
 
 def evaluate_file(bundle: Bundle, path: Path) -> Measured:
@@ -43,7 +49,8 @@ def evaluate_file(bundle: Bundle, path: Path) -> Measured:
     Raises
     ------
     DataError
-        If there is no label, no row, or a class the model does not know.
+        If there is no label, no row, or a class the model does not know; if the model was judged by weights and they
+        are absent, missing or negative.
     """
     label = bundle.schema.label
     pieces = list(read_batches(path, bundle.schema))
@@ -57,6 +64,9 @@ def evaluate_file(bundle: Bundle, path: Path) -> Measured:
             where=str(path),
             do="Bring rows whose outcome is known; for rows without one there is modelyard predict.",
         )
+    weight = next((c.name for c in bundle.schema.columns if c.role == "weight"), None)
+    if weight is not None:
+        _check_weights(frame, weight, label.name, path)
     rows = Dataset(frame.filter(pl.col(label.name).is_not_null()), bundle.schema, "")
     if bundle.schema.classes:
         unknown = set(rows.frame[label.name].unique()) - set(bundle.schema.classes)
@@ -76,12 +86,48 @@ def evaluate_file(bundle: Bundle, path: Path) -> Measured:
         if target.metric != "mase"
         for estimate in (evidence.estimate(target_metric(target, bundle.schema.classes)),)
     )
-    return Measured(len(rows), tuple(evidence.estimate(m) for m in metrics), targets, together(targets, None))
+    return Measured(
+        len(rows),
+        tuple(evidence.estimate(m) for m in metrics),
+        targets,
+        together(targets, None),
+        evidence.weights is not None,
+        _basis(evidence, weight),
+    )
+
+
+def _check_weights(frame: pl.DataFrame, weight: str, label: str, path: Path) -> None:
+    if weight not in frame.columns:
+        raise DataError(
+            f"The file has no weights: column '{weight}' is missing.",
+            where=str(path),
+            do="Bring it: the model and its targets were judged by weighted rows. Where all count alike, write 1.",
+        )
+    try:
+        # A row without a label is not judged, whatever its weight.
+        check_weights(frame.select(pl.when(pl.col(label).is_null()).then(0.0).otherwise(weight).alias(weight))[weight])
+    except DataError as error:
+        raise DataError(
+            error.what, where=f"{path}, {error.where}", allowed=error.allowed, do="Correct it, or leave the row out."
+        ) from None
+
+
+def _basis(evidence: Evidence, weight: str | None) -> str:
+    """Return how rows count, and what was resampled."""
+    group = next((c.name for c in evidence.rows.schema.columns if c.role == "group"), None)
+    counted = "" if weight is None else f"weighted by '{weight}'; "
+    if evidence.groups is not None:
+        return f"{counted}intervals by resampling whole entities of '{group}'"
+    why = ""
+    if group is not None:
+        found = "has one entity" if group in evidence.rows.frame.columns else "is not in the file"
+        why = f", as '{group}' {found}: too narrow where rows are alike"
+    return f"{counted}intervals by resampling rows{why}"
 
 
 def evaluation_lines(result: Measured) -> list[str]:
     """Return a measurement as a terminal shows it."""
-    lines = [f"{result.rows:,} labelled rows"]
+    lines = [f"{result.rows:,} labelled rows; {result.basis}"]
     for e in result.estimates:
         lines.append(f"  {find_metric(e.metric).title:<28} {e.value:.4g} [{e.low:.4g}, {e.high:.4g}]")
     for t in result.targets:
