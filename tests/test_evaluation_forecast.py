@@ -18,15 +18,20 @@ from modelyard.selection.plan import Plan
 
 @pytest.fixture(scope="module")
 def judged() -> tuple[Report, Plan]:
+    return judge(12)
+
+
+def judge(series: int, model: str | None = None) -> tuple[Report, Plan]:
     random, rows = np.random.default_rng(3), []
     months = pl.datetime_range(pl.datetime(2015, 1, 1), pl.datetime(2020, 12, 1), "1mo", eager=True)
-    for k in range(12):
+    for k in range(series):
         level = 50 + 10 * np.sin(np.arange(72) * 2 * np.pi / 12) + random.normal(size=72) * (1 + k / 4)
         rows.append(pl.DataFrame({"shop": [f"s{k:02}"] * 72, "month": months, "sold": level}))
     brief = my.read_brief(
         {
             "use_case": "sales",
             "task": "forecast",
+            **({} if model is None else {"model": model}),
             "data": {"label": "sold", "group": "shop", "time": "month"},
             "forecast": {"horizon": 6},
             "budget": {"seconds": 60, "trials": 0},
@@ -50,6 +55,18 @@ def test_steps_and_series_add_up_to_the_estimate(judged: tuple[Report, Plan]) ->
     assert all(one.n == 6 for one in (*found.best, *found.worst))
     assert len(found.picture.truth) == len(found.picture.forecast) == 6
     assert len(found.picture.past) == 18
+
+
+@pytest.mark.parametrize(("series", "more"), [(7, False), (10, False), (11, True)])
+def test_no_series_is_shown_twice_and_dots_stand_for_some(series: int, more: bool) -> None:
+    report, plan = judge(series, "seasonal_naive")
+    found = report.forecasts
+    assert found is not None
+    names = [one.series for one in (*found.worst, *found.best)]
+    assert len(set(names)) == len(names) == min(series, 10)
+    table = evaluation_document(report, (), plan).markdown("3-evaluation").split("## By series")[1].split("##")[0]
+    assert ("…" in table) == more
+    assert all(table.count(f"| {name} ") == 1 for name in names)
 
 
 def test_wider_intervals_hold_more_and_about_what_they_promise(judged: tuple[Report, Plan]) -> None:

@@ -58,7 +58,7 @@ def forecasts(run: Run, evidence: Evidence) -> Forecasts | None:
     return Forecasts(
         "absolute error" if scale is None else "absolute error over the series' seasonal-naive error",
         tuple(by_step),
-        tuple(by_series[:_SHOWN]) if len(by_series) > _SHOWN else (),
+        tuple(by_series[:-_SHOWN][:_SHOWN]),  # none twice, where there are few
         tuple(by_series[::-1][:_SHOWN]),
         len(by_series),
         _picture(run, middle, names == middle, times, truth, evidence.answers, naive),
