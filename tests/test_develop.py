@@ -63,8 +63,9 @@ def done(tmp_path_factory) -> Done:
 
 
 def test_the_last_line_says_it_all(done):
-    keys = {"run", "bundle", "verdict", "target_met", "metric", "estimate", "trees", "seconds", "deliverables"}
-    assert keys <= set(done.last)
+    keys = {"run", "bundle", "verdict", "target_met", "metric", "estimate", "on", "trees", "seconds", "deliverables"}
+    assert set(done.last) == keys
+    assert done.last["on"] == "test"
     assert done.last["verdict"] == "yes"
     assert done.last["target_met"] is True
     estimate = done.last["estimate"]
