@@ -125,6 +125,8 @@ def test_a_tight_latency_limit_leaves_out_what_keeps_its_rows():
     tight = left_out(brief(latency=Latency(99, 0.001)), data, ())
     loose = left_out(brief(latency=Latency(99, 10_000.0)), data, ())
     assert {one.title for one in tight} - {one.title for one in loose} == {"nearest neighbours, Gaussian processes"}
+    few = left_out(brief(latency=Latency(99, 1e-6)), dataset(), ())
+    assert " 0.0 ms" not in next(one.reason for one in few if one.title.startswith("nearest"))
 
 
 def test_trees_a_latency_limit_rules_out_are_told():

@@ -12,7 +12,7 @@ import polars as pl
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.runtimes.arrays import ArraysRuntime
-from modelyard.core.errors import DataError, RowError
+from modelyard.core.errors import DataError, RowError, WorkspaceError
 from modelyard.core.files import guarded
 from modelyard.core.progress import Progress, Silent
 from modelyard.data.source import batches, existing, load
@@ -57,6 +57,10 @@ def predict_file(bundle: Bundle, source: str | Path, target: str | Path, *, prog
     opened = _writer(target)
     if target.exists() and target.samefile(source):
         raise DataError("The answer would replace its own rows.", where=str(target), do="Name another file with -o.")
+    if not target.parent.exists():
+        raise WorkspaceError(
+            f"There is no folder '{target.parent}'.", where=str(target), do="Make it, or name another file with -o."
+        )
     watch = progress or Silent()
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     done = 0
