@@ -19,7 +19,7 @@ from modelyard.selection.document import _counts, architecture_document
 from modelyard.selection.left_out import left_out
 from modelyard.selection.prices import VARIABLE, prices
 from modelyard.selection.select import select
-from modelyard.selection.show import duration, plan_lines
+from modelyard.selection.show import cost_line, duration, plan_lines
 from modelyard.training.train import train
 from toy_family import Toy, candidate, dataset, parts_of
 
@@ -154,6 +154,9 @@ def test_lines_of_a_terminal():
     assert all(len(line) <= 118 for line in lines)
     order = [text.index(f"{word:<11}") for word in ("Question", "Split", "Plan", "Cost", "Doubts")]
     assert order == sorted(order)
+    # The search takes what the rest leaves of the budget, and may end before it does.
+    filled = replace(plan, cost=replace(plan.cost, seconds=plan.brief.budget.seconds))
+    assert cost_line(filled).startswith("up to ")
 
 
 @pytest.mark.parametrize(
