@@ -138,7 +138,7 @@ def _compared(bundle: Bundle, reference: Profile) -> list[tuple[str, str, str]]:
 
 def _reference(reference: Profile) -> list[Block]:
     rows = [
-        (literal(c.name), c.kind, f"{_share(c):.1%}", "" if c.mean is None else _value(c, c.mean), _range(c))
+        (literal(c.name), c.kind, f"{_share(c):.1%}", "" if c.mean is None else _value(c, c.mean, 4), _range(c))
         for c in reference.columns
     ]
     # The prediction first: it is what the rest is watched for.
@@ -171,11 +171,11 @@ def _range(column: ColumnProfile) -> str:
     return literal(listed([level_name(column, level) for level in column.levels], 5))
 
 
-def _value(column: ColumnProfile, value: float) -> str:
+def _value(column: ColumnProfile, value: float, digits: int = 6) -> str:
     """Return a number, or the day of a date, which is counted in seconds."""
     if column.kind == "date":
         return f"{datetime(1970, 1, 1) + timedelta(seconds=value):%Y-%m-%d}"
-    return f"{value:.4g}"
+    return f"{value:.{digits}g}"
 
 
 def _decision() -> list[Block]:
