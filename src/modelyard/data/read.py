@@ -8,8 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from modelyard.brief.brief import Brief, ColumnKind, Task
-from modelyard.core.errors import DataError, listed
+from modelyard.brief.brief import Brief, ColumnKind, ForecastBrief, Task
+from modelyard.core.errors import BriefError, DataError, listed
 from modelyard.data.classes import constant_label, order_classes, task_of
 from modelyard.data.column import Column, Role
 from modelyard.data.dataset import Dataset
@@ -240,6 +240,12 @@ def check_weights(weight: pl.Series) -> None:
             allowed="Every row has a weight, zero or more.",
             do="Correct it, or leave data.weight out of the brief.",
         )
+    if not bool((weight > 0).any()):
+        raise DataError(
+            "Every weight is zero: no row counts.",
+            where=f"column '{weight.name}'",
+            do="Correct them, or leave data.weight out of the brief.",
+        )
 
 
 def _predicted(table: pl.DataFrame, columns: Sequence[Column], brief: Brief) -> tuple[Task, tuple[str, ...]]:
@@ -248,6 +254,13 @@ def _predicted(table: pl.DataFrame, columns: Sequence[Column], brief: Brief) -> 
         return brief.task or "regression", ()
     label = table[name]
     task = task_of(label, brief, _series_only(table, columns, brief))
+    if task != "forecast" and brief.forecast != ForecastBrief():
+        raise BriefError(
+            f"The brief has a forecast section, and the task is {task}.",
+            where=f"{brief.source}: forecast",
+            allowed="A forecast needs a label of numbers and a time column, data.time.",
+            do="Name both, or take the section out.",
+        )
     if task not in ("binary", "multiclass"):
         return task, ()
     column = next(c for c in columns if c.role == "label")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from modelyard.brief.brief import Target
 from modelyard.bundle.bundle import Bundle
+from modelyard.bundle.stream import in_file
 from modelyard.core.errors import DataError
 from modelyard.data.dataset import Dataset
 from modelyard.data.read import check_weights, read_batches
@@ -19,6 +22,8 @@ from modelyard.metrics.find import all_metrics
 from modelyard.metrics.find import metric as find_metric
 
 RESAMPLES = 1000
+_UNMEASURED = "mase"
+"""It needs the errors of a naive forecast before these rows, which a bundle does not carry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,8 @@ def evaluate_file(bundle: Bundle, path: Path) -> Measured:
     weight = next((c.name for c in bundle.schema.columns if c.role == "weight"), None)
     if weight is not None:
         _check_weights(frame, weight, label.name, path)
-    rows = Dataset(frame.filter(pl.col(label.name).is_not_null()), bundle.schema, "")
+    labelled = frame[label.name].is_not_null()
+    rows = Dataset(frame.filter(labelled), bundle.schema, "")
     if bundle.schema.classes:
         unknown = set(rows.frame[label.name].unique()) - set(bundle.schema.classes)
         if unknown:
@@ -76,15 +82,17 @@ def evaluate_file(bundle: Bundle, path: Path) -> Measured:
                 where=f"{path}, column {label.name}",
                 allowed=", ".join(bundle.schema.classes),
             )
-    evidence = Evidence.of(rows, bundle_answers(bundle, rows), bundle.threshold, bundle.manifest.brief.seed, RESAMPLES)
-    # MASE needs the errors of a naive forecast before these rows, which a bundle does not carry.
-    metrics = [m for m in all_metrics() if bundle.schema.task in m.tasks and m.name != "mase"]
+    try:
+        answers = bundle_answers(bundle, rows)
+    except DataError as error:
+        raise in_file(error, path, [place + 1 for place in labelled.arg_true()]) from None
+    evidence = Evidence.of(rows, answers, bundle.threshold, bundle.manifest.brief.seed, RESAMPLES)
+    metrics = [m for m in all_metrics() if bundle.schema.task in m.tasks and m.name != _UNMEASURED]
     metrics.sort(key=lambda m: m.name != bundle.manifest.brief.metric)
     targets = tuple(
         TargetResult(target, estimate, met(target, estimate))
         for target in bundle.manifest.brief.target
-        if target.metric != "mase"
-        for estimate in (evidence.estimate(target_metric(target, bundle.schema.classes)),)
+        for estimate in (_of_target(target, evidence),)
     )
     return Measured(
         len(rows),
@@ -125,12 +133,21 @@ def _basis(evidence: Evidence, weight: str | None) -> str:
     return f"{counted}intervals by resampling rows{why}"
 
 
+def _of_target(target: Target, evidence: Evidence) -> Estimate:
+    if target.metric == _UNMEASURED:
+        return Estimate(_UNMEASURED, math.nan, math.nan, math.nan, len(evidence.rows), 0.95, 0, "rows")
+    return evidence.estimate(target_metric(target, evidence.rows.schema.classes))
+
+
 def evaluation_lines(result: Measured) -> list[str]:
     """Return a measurement as a terminal shows it."""
     lines = [f"{result.rows:,} labelled rows; {result.basis}"]
     for e in result.estimates:
         lines.append(f"  {find_metric(e.metric).title:<28} {e.value:.4g} [{e.low:.4g}, {e.high:.4g}]")
     for t in result.targets:
+        if t.target.metric == _UNMEASURED:
+            lines.append(f"Target {t.target}: {t.met}, a bundle lacks the earlier rows {_UNMEASURED} is scaled by")
+            continue
         lines.append(
             f"Target {t.target}: {t.met}, {t.estimate.value:.4g} [{t.estimate.low:.4g}, {t.estimate.high:.4g}]"
         )
