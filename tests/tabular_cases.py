@@ -16,6 +16,7 @@ from modelyard.data.splitting import split
 from modelyard.encoding.encoding import Encoding
 from modelyard.families.fitted import Blend, Candidate, Cost, Export, Fitted
 from modelyard.families.tabular.tabular import Tabular
+from modelyard.families.whole import fit_whole
 
 TASKS = ("binary", "multiclass", "regression")
 LINK = {"binary": "logistic", "multiclass": "softmax", "regression": "identity"}
@@ -85,10 +86,9 @@ def candidate(algorithm: str, **parameters: object) -> Candidate:
     return Candidate(algorithm, "tabular", algorithm, given, {}, "", Cost(0.0, 0.0))
 
 
-def final(given: Candidate, split: Parts, seed: int = 0) -> Fitted:
-    """Fit a candidate as a run does that ships it: a draft to find its rounds, then on every row."""
-    draft = Tabular().fit(given, split, seed)
-    return Tabular().fit(given, split, seed, rounds=draft.rounds)
+def whole(given: Candidate, split: Parts, seed: int = 0) -> Fitted:
+    """Fit a candidate as a run does that ships it: over the folds, then on every row."""
+    return fit_whole(Tabular(), Tabular().fit(given, split, seed), split, seed)
 
 
 def blend(task: str, members: list[Fitted], *, scale: float = 1.0, offset: float = 0.0) -> Blend:

@@ -16,7 +16,7 @@ from modelyard.encoding.encoding import Encoding
 from modelyard.families.tabular import folds
 from modelyard.families.tabular.derived import DIFFERENCE, PRODUCT, RATIO, Derived
 from modelyard.families.tabular.tabular import Tabular
-from tabular_cases import TASKS, blend, candidate, final, parts, raw, run_graph, session, write
+from tabular_cases import TASKS, blend, candidate, parts, raw, run_graph, session, whole, write
 
 singles = st.floats(width=32, allow_nan=True, allow_infinity=False)
 
@@ -65,7 +65,7 @@ def test_nothing_is_added_where_nothing_is_gained():
 def test_every_candidate_and_its_last_fit_read_the_same_derived_numbers():
     split = parts("binary", ratio("binary")).blind()
     fits = [Tabular().fit(candidate(name), split, seed) for seed, name in enumerate(("lightgbm", "xgboost"))]
-    fits.append(final(candidate("catboost"), split))
+    fits.append(whole(candidate("catboost"), split))
     for fold in range(3):
         first, *others = [fitted.arrays[f"fold{fold}.derived"] for fitted in fits]
         assert len(first)
@@ -75,7 +75,7 @@ def test_every_candidate_and_its_last_fit_read_the_same_derived_numbers():
 @pytest.mark.parametrize("task", TASKS)
 def test_the_graph_computes_them_as_training_did(task):
     split = parts(task, ratio(task, gaps=True))
-    members = [final(candidate(name), split.blind()) for name in ("lightgbm", "xgboost", "catboost", "linear")]
+    members = [whole(candidate(name), split.blind()) for name in ("lightgbm", "xgboost", "catboost", "linear")]
     mixed = blend(task, members)
     exported = Tabular().export(mixed, split.development)
     assert {"Sub", "Mul", "Div"} & {n.op_type for n in onnx.load_from_string(exported.files["model.onnx"]).graph.node}
@@ -85,7 +85,7 @@ def test_the_graph_computes_them_as_training_did(task):
 
 def test_what_a_ratio_moved_belongs_to_both_its_columns(tmp_path):
     split = parts("binary", ratio("binary"))
-    mixed = blend("binary", [final(candidate("xgboost"), split.blind())])
+    mixed = blend("binary", [whole(candidate("xgboost"), split.blind())])
     exported = Tabular().export(mixed, split.development)
     numbers, strings = Encoding.of(split.test.schema).frame(split.test.frame)
     base, found = contributions(write(exported, tmp_path), exported.facts, numbers, strings)
@@ -112,7 +112,7 @@ def _bits(values: np.ndarray) -> np.ndarray:
 def opened():
     """A real export, opened at its derived numbers, and the same numbers in Python."""
     split = parts("binary", ratio("binary"))
-    exported = Tabular().export(blend("binary", [final(candidate("lightgbm"), split.blind())]), split.development)
+    exported = Tabular().export(blend("binary", [whole(candidate("lightgbm"), split.blind())]), split.development)
     model = onnx.load_from_string(exported.files["model.onnx"])
     del model.graph.output[:]
     model.graph.output.append(onnx.helper.make_empty_tensor_value_info("derived"))

@@ -18,7 +18,7 @@ from modelyard.families.tabular import graph as graph_module
 from modelyard.families.tabular.forest import floor_single
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.tabular import Tabular
-from tabular_cases import LIBRARIES, TASKS, blend, candidate, final, frame, parts, raw, rows_of, run_graph, session
+from tabular_cases import LIBRARIES, TASKS, blend, candidate, frame, parts, raw, rows_of, run_graph, session, whole
 
 TOLERANCE = 1e-5
 singles = st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnormal=True)
@@ -128,9 +128,9 @@ def test_a_model_with_nothing_to_learn_from_answers_the_mean():
 def test_trees_that_found_no_split_still_make_a_graph(algorithm):
     split = parts("multiclass")
     given = candidate(algorithm, min_child_weight=1e9)
-    fitted = final(given, split.blind())
+    fitted = Tabular().fit(given, split.blind(), 0)
     assert fitted.texts == Tabular().fit(given, split.blind(), 0, rounds=fitted.rounds).texts
-    mixed = blend("multiclass", [fitted])
+    mixed = blend("multiclass", [whole(given, split.blind())])
     graph = session(Tabular().export(mixed, split.development))
     assert np.abs(run_graph(graph, split.test) - mixed.answer(raw(mixed, split.test))).max() < TOLERANCE
 

@@ -8,16 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Fold
-from modelyard.data.inner import inner
 from modelyard.families.fitted import Fitted
 from modelyard.families.tabular import booster
-from modelyard.families.tabular.folds import GROWTH
 from modelyard.families.tabular.inputs import read_inputs
 from modelyard.families.tabular.models import load_models
 from modelyard.families.tabular.tabular import Tabular
-from tabular_cases import LIBRARIES, TASKS, blend, candidate, final, frame, parts, raw
+from modelyard.families.whole import fit_whole
+from tabular_cases import LIBRARIES, TASKS, blend, candidate, frame, parts, raw
 
 
 def same(one: Fitted, other: Fitted) -> bool:
@@ -42,40 +40,36 @@ def timed(task: str):
 @pytest.mark.parametrize("algorithm", LIBRARIES)
 def test_known_rounds_give_the_same_models_bit_for_bit(algorithm, task):
     split = parts(task).blind()
-    draft = Tabular().fit(candidate(algorithm, rounds=80, learning_rate=0.5), split, 3)
-    assert 0 < min(draft.rounds) < 80  # ended by early stopping
-    assert len(draft.rounds) == len(split.split.folds) == len(draft.curves)
-    assert draft.draft == (algorithm != "linear")
-    first, again = (Tabular().fit(draft.candidate, split, 3, rounds=draft.rounds) for _ in range(2))
-    assert not first.draft
+    first = Tabular().fit(candidate(algorithm, rounds=80, learning_rate=0.5), split, 3)
+    assert 0 < min(first.rounds) < 80  # ended by early stopping
+    assert len(first.rounds) == len(split.split.folds) == len(first.curves)
+    again = Tabular().fit(first.candidate, split, 3, rounds=first.rounds)
     assert same(first, again)
-    assert same(first, Tabular().fit(draft.candidate, split, 3, rounds=first.rounds))
-
-
-@pytest.mark.parametrize("algorithm", [name for name in LIBRARIES if name != "linear"])
-def test_given_rounds_learn_from_the_stopping_part_too(algorithm):
-    split = parts("binary").blind()
-    draft = Tabular().fit(candidate(algorithm), split, 0)
-    whole = Tabular().fit(candidate(algorithm), split, 0, rounds=draft.rounds)
-    fold = split.split.folds[0]
-    _, stop = inner(split.development, fold.train, 0.15, derive_seed(0, "inner", 0), forward=False)
-    turned = np.array(split.development.truth(), dtype=np.int64)
-    turned[stop] = 1 - turned[stop]
-    label = pl.Series("label", np.array(split.development.schema.classes)[turned])
-    other = replace(split, development=replace(split.development, frame=split.development.frame.with_columns(label)))
-    changed = Tabular().fit(candidate(algorithm), other, 0, rounds=draft.rounds)
-    assert not np.array_equal(changed.scores[fold.score], whole.scores[fold.score])
+    assert same(*(fit_whole(Tabular(), one, split, 3) for one in (first, again)))
 
 
 @pytest.mark.parametrize("algorithm", LIBRARIES)
-def test_a_split_that_goes_forward_refits_on_every_row(algorithm):
+def test_what_answers_has_learnt_from_every_row(algorithm):
+    split = parts("binary").blind()
+    fitted = Tabular().fit(candidate(algorithm), split, 0)
+    shipped = fit_whole(Tabular(), fitted, split, 0)
+    assert len(shipped.facts["models"]) == len(fitted.whole) >= 1
+    assert np.array_equal(shipped.scores, fitted.scores)
+    flipped = split.development.frame.with_columns(pl.col("label").replace({"yes": "no", "no": "yes"}).alias("label"))
+    for rows in np.array_split(np.arange(len(flipped)), 4):  # whichever quarter changes its labels, the model changes
+        at = pl.Series(np.isin(np.arange(len(flipped)), rows))
+        label = split.development.frame["label"].zip_with(~at, flipped["label"])
+        changed = replace(split.development, frame=split.development.frame.with_columns(label))
+        other = fit_whole(Tabular(), fitted, replace(split, development=changed), 0)
+        assert not np.array_equal(*(Tabular().predict(one, split.development) for one in (shipped, other)))
+
+
+@pytest.mark.parametrize("algorithm", LIBRARIES)
+def test_a_split_that_goes_forward_scores_windows_and_answers_from_every_row(algorithm):
     split = timed("binary").blind()
     folds = split.split.folds
-    draft = Tabular().fit(candidate(algorithm), split, 0)
-    assert draft.draft
-    assert len(draft.rounds) == len(folds) + 1
-    first = Tabular().fit(draft.candidate, split, 0, rounds=draft.rounds)
-    assert len(first.facts["models"]) == 1
+    first = Tabular().fit(candidate(algorithm), split, 0)
+    assert len(first.rounds) == len(folds)
     scored = np.concatenate([fold.score for fold in folds])
     assert np.isfinite(first.scores[scored]).all()
     assert np.isnan(np.delete(first.scores, scored, axis=0)).all()
@@ -85,12 +79,13 @@ def test_a_split_that_goes_forward_refits_on_every_row(algorithm):
 @pytest.mark.parametrize("algorithm", LIBRARIES)
 def test_without_folds_every_row_is_learnt_from(algorithm):
     split = parts("binary").blind()
-    whole = replace(split, split=replace(split.split, folds=()))
-    fitted = final(candidate(algorithm), whole)
+    bare = replace(split, split=replace(split.split, folds=()))
+    fitted = Tabular().fit(candidate(algorithm), bare, 0)
     assert len(fitted.rounds) == 1
     assert np.isnan(fitted.scores).all()
-    replayed = Tabular().fit(candidate(algorithm), whole, 0, rounds=fitted.rounds)
-    assert same(fitted, replayed)
+    assert same(fitted, Tabular().fit(candidate(algorithm), bare, 0, rounds=fitted.rounds))
+    three = Tabular().fit(candidate(algorithm), bare, 0, rounds=fitted.rounds * 3)
+    assert len(three.facts["models"]) == 3
 
 
 @pytest.mark.parametrize("algorithm", LIBRARIES)
@@ -185,7 +180,7 @@ def test_a_late_fit_stops_and_its_rounds_replay(monkeypatch):
     monkeypatch.setattr(booster.time, "monotonic", lambda: 1e12)
     for algorithm in ("lightgbm", "xgboost", "catboost"):
         late = replace(candidate(algorithm, rounds=400, learning_rate=0.01), guard=-1.0)
-        fitted = final(late, split)
+        fitted = Tabular().fit(late, split, 0)
         assert max(fitted.rounds) < 20
         assert same(fitted, Tabular().fit(late, split, 0, rounds=fitted.rounds))
 
@@ -193,7 +188,7 @@ def test_a_late_fit_stops_and_its_rounds_replay(monkeypatch):
 def test_curves_fall_and_end_at_the_rounds_kept():
     fitted = Tabular().fit(candidate("xgboost"), parts("regression").blind(), 0)
     for curve, rounds in zip(fitted.curves, fitted.rounds, strict=True):
-        assert round(GROWTH * curve.steps[-1]) == rounds
+        assert curve.steps[-1] == rounds
         assert len(curve.steps) == len(curve.train) == len(curve.validation)
         assert curve.validation[-1] == min(curve.validation) < curve.validation[0]
         assert curve.train[-1] < curve.train[0]

@@ -36,11 +36,9 @@ class Family(Protocol):
         watch: Watch | None = None,
         rounds: tuple[int, ...] | None = None,
     ) -> Fitted:
-        """Fit one candidate over the folds of the development part.
+        """Fit one candidate over the folds of the development part; with `rounds`, replay those counts exactly.
 
-        Without `rounds` the fit finds them itself, and may be a draft (`Fitted.draft`). With the `rounds` of an earlier
-        fit it takes those counts exactly, learns from every row a fold may learn from, and is no draft: fitted so once
-        more, it is the same to the last bit.
+        Where the split has no folds, every row is learnt from: by one model for each of the `rounds`.
         """
 
     def predict(self, fitted: Fitted, rows: Dataset) -> Floats:

@@ -99,9 +99,11 @@ class Fitted:
         Wall-clock seconds the fit took.
     curves : tuple of Curve
         Learning curves.
-    draft : bool
-        Whether a fit with these `rounds` should follow before anything is shipped: a draft held rows back to know when
-        to stop, and the fit that follows learns from them too.
+    whole : tuple of int
+        Iteration counts of fits on every row, one for each model. Where there are any, the models of the folds only
+        score: those fitted on every row answer (see `modelyard.families.whole`).
+    whole_seconds : float
+        What these fits are reckoned to take.
     """
 
     candidate: Candidate
@@ -112,7 +114,8 @@ class Fitted:
     rounds: tuple[int, ...] = ()
     seconds: float = 0.0
     curves: tuple[Curve, ...] = ()
-    draft: bool = False
+    whole: tuple[int, ...] = ()
+    whole_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

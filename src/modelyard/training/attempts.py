@@ -15,6 +15,7 @@ from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Floats, Ints, Parts
 from modelyard.families.family import Family
 from modelyard.families.fitted import Blend, Candidate, Curve, Fitted
+from modelyard.families.whole import fit_whole
 from modelyard.metrics.metric import Metric
 from modelyard.metrics.reading import reading
 from modelyard.selection.plan import Plan
@@ -28,8 +29,6 @@ KEPT = 16
 """Fitted candidates held in memory for the blend: the best of them."""
 SHARE = 0.97
 """Share of the budget that fits may take; the blend and its calibration need the rest."""
-AGAIN = 1.2
-"""Seconds of a fit on every row, over those of the draft whose rounds it takes."""
 _LIKELY = 3
 _POINTS = 50
 _GRACE = 0.05
@@ -85,12 +84,12 @@ class Attempts:
 
     @property
     def left(self) -> float:
-        """Seconds left for drafts: those of the budget, less what fitting the best drafts on every row will take."""
-        kept = sum([one.seconds for one in self.fitted if one.draft][:_LIKELY])
-        return max(0.0, SHARE * self.clock.budget - AGAIN * kept - self.clock.spent)
+        """Seconds left to try candidates: those of the budget, less what fitting the best on every row will take."""
+        kept = sum(one.whole_seconds for one in self.fitted[:_LIKELY])
+        return max(0.0, SHARE * self.clock.budget - kept - self.clock.spent)
 
     def affordable(self, candidate: Candidate, seconds: float) -> bool:
-        """Say whether so many seconds are left for drafts, or the candidate is done already."""
+        """Say whether so many seconds are left to try it, or the candidate is done already."""
         return seconds <= self.left or self.steps.find(candidate) is not None
 
     def skip(self, candidate: Candidate) -> None:
@@ -137,24 +136,30 @@ class Attempts:
         self._record(step)
         return step
 
-    def again(self, draft: Fitted) -> Fitted | None:
-        """Fit a draft's candidate once more, on every row; None when it failed.
+    def whole(self, fitted: Fitted) -> Fitted | None:
+        """Fit a candidate on every row, or take that up from disk; None when it failed.
 
         Raises
         ------
         WorkspaceError
             If the finished step cannot be written.
         """
-        step = self.steps.find(draft.candidate, draft.rounds)
+        candidate = fitted.candidate
+        if not fitted.whole:
+            return fitted
+        step = self.steps.find(candidate, fitted.rounds, whole=True)
         if step is not None:
             self.clock.credit(step.seconds)
-        else:
-            step = self._fit(draft.candidate, None, draft.rounds, to_the_end=True)
-            if step is None:
-                return None
-            self.steps.keep(step, draft.rounds)
-        assert step.fitted is not None  # noqa: S101  (only the search prunes)
-        return replace(step.fitted, curves=draft.curves)
+            return step.fitted
+        began = time.monotonic()
+        self._show(f"{candidate.name} on every row")
+        try:
+            made = fit_whole(self.family, fitted, self.parts, self._seed(candidate))
+        except Exception as error:
+            self._note(candidate, time.monotonic() - began, f"on every row: {_told(error)}")
+            return None
+        self.steps.keep(Step(candidate, made, (), time.monotonic() - began), fitted.rounds, whole=True)
+        return made
 
     def _fit(
         self, candidate: Candidate, prune: Prune | None, rounds: tuple[int, ...] | None, to_the_end: bool
@@ -174,9 +179,8 @@ class Attempts:
             if stopped:
                 raise _Stop
 
-        seed = derive_seed(self.plan.brief.seed, "fit", candidate.name)
         try:
-            fitted = self.family.fit(candidate, self.parts, seed, watch, rounds)
+            fitted = self.family.fit(candidate, self.parts, self._seed(candidate), watch, rounds)
             fault = self._fault(fitted)
         except Exception as error:
             # A family may wrap what was raised through it; only our own word says why it ended.
@@ -191,6 +195,9 @@ class Attempts:
             self._expected += candidate.cost.seconds
             self._taken += seconds
         return Step(candidate, replace(fitted, seconds=seconds), tuple(watched), seconds)
+
+    def _seed(self, candidate: Candidate) -> int:
+        return derive_seed(self.plan.brief.seed, "fit", candidate.name)
 
     def _too_slow(self, spent: float, folds: int) -> bool:
         """Say whether the folds to come would end well after the budget.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from modelyard.core.charts import Series, lines
 from modelyard.core.markup import (
@@ -169,12 +168,17 @@ def _figure(fitted: Fitted) -> Figure:
     return Figure(
         lines(drawn, x="step", y="loss", title=name),
         f"Learning curves of {name}: {ends}.",
-        f"{fitted.candidate.title} ({name}), {_rounds(fitted.rounds)}",
+        f"{fitted.candidate.title} ({name}), {_rounds(fitted)}",
     )
 
 
-def _rounds(rounds: Sequence[int]) -> str:
-    return f"rounds kept: {', '.join(str(n) for n in rounds)}" if rounds else "no rounds"
+def _rounds(fitted: Fitted) -> str:
+    if not fitted.rounds:
+        return "no rounds"
+    kept = f"rounds kept: {', '.join(str(n) for n in fitted.rounds)}"
+    if not fitted.whole:
+        return kept
+    return f"{kept}; then {fitted.whole[0]:,} on every row, by {len(fitted.whole)} model{'s'[: len(fitted.whole) > 1]}"
 
 
 def _search(run: Run, metric: Metric) -> list[Block]:

@@ -1,4 +1,4 @@
-"""Finish: choose the members of the blend, and fit them once more on every row their folds may learn from."""
+"""Finish: choose the members of the blend, and fit them on every row."""
 
 from __future__ import annotations
 
@@ -6,38 +6,45 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from modelyard.core.errors import TrainingError
 from modelyard.data.dataset import Floats
 from modelyard.families.fitted import Fitted
-from modelyard.training.attempts import AGAIN, Attempts, scored_rows
+from modelyard.training.attempts import Attempts, scored_rows
 from modelyard.training.ensemble import greedy_weights
 
 
 def finish(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:
-    """Choose the members, fit the drafts among them on every row, and weigh what came of it.
+    """Choose the members by their out-of-fold scores, fit each on every row, and weigh those that got there.
 
-    A draft held rows back to know when to stop. Its rounds known, the same fit learns from those rows too: its
-    out-of-fold scores are as honest as before, for a fold's own rows take no part in either. Members are chosen so that
-    these fits end within the budget; the largest shares are fitted first, and whatever the clock says one is.
+    Members are chosen so that these fits end within the budget. The largest share is fitted first, whatever the clock
+    says; a further one only where there is time.
 
     Returns
     -------
     (sequence of Fitted, float64 array)
-        Members, none of them a draft, and their weights.
+        Members, and their weights.
     """
-    drafts = attempts.fitted
-    weights = weigh(drafts, attempts, [AGAIN * one.seconds if one.draft else 0.0 for one in drafts])
-    order = [i for i in np.argsort(-weights, kind="stable") if weights[i] > 0]
-    attempts.planned = len(attempts.entries)
+    tried = attempts.fitted
+    weights = weigh(tried, attempts, [one.whole_seconds for one in tried])
     members: list[Fitted] = []
-    for i in order:
-        draft = drafts[i]
-        if not draft.draft:
-            members.append(draft)
-        elif not members or AGAIN * draft.seconds <= attempts.clock.left:
-            fitted = attempts.again(draft)
-            members += [] if fitted is None else [fitted]
-    # Where every last fit failed, the drafts still answer.
-    members = members or [drafts[i] for i in order]
+    pace = 1.0
+    for i in np.argsort(-weights, kind="stable"):
+        seconds = pace * tried[i].whole_seconds
+        if weights[i] == 0 or (members and seconds > attempts.clock.left):
+            continue
+        before = attempts.clock.spent
+        made = attempts.whole(tried[i])
+        if made is None:
+            continue
+        members.append(made)
+        if seconds > 0:
+            pace = max(pace, pace * (attempts.clock.spent - before) / seconds)
+    if not members:
+        raise TrainingError(
+            "No member of the blend could be fitted on every row.",
+            where="\n  ".join(f"{entry.name}: {entry.note}" for entry in attempts.entries if np.isnan(entry.score)),
+            do="Correct what the first one says, or name another model in the brief.",
+        )
     return members, weigh(members, attempts)
 
 
@@ -46,11 +53,10 @@ def weigh(fitted: Sequence[Fitted], attempts: Attempts, seconds: Sequence[float]
     rows = scored_rows(fitted)
     if not len(rows):  # candidates that score different rows cannot be weighed against each other
         return np.asarray(np.eye(1, len(fitted))[0], dtype=np.float64)
-    costs = None if seconds is None else np.array(seconds)[:, None]
     return greedy_weights(
         [one.scores[rows] for one in fitted],
         attempts.loss.take(rows),
-        costs=costs,
+        costs=None if seconds is None else np.array(seconds)[:, None],
         limits=np.array([attempts.clock.left]),
         seed=attempts.plan.brief.seed,
     )

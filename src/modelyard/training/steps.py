@@ -106,9 +106,12 @@ class Steps:
         write_atomic(path, pretty_json(_Tried(self._context, plan.candidates)))
         return plan
 
-    def find(self, candidate: Candidate, rounds: tuple[int, ...] | None = None) -> Step | None:
-        """Return a finished step of this candidate, or None; a damaged one is as good as none."""
-        path = self._path(candidate, rounds)
+    def find(self, candidate: Candidate, rounds: tuple[int, ...] | None = None, *, whole: bool = False) -> Step | None:
+        """Return a finished step of this candidate, or None; a damaged one is as good as none.
+
+        `whole` asks for the fit on every row that follows the one over the folds.
+        """
+        path = self._path(candidate, rounds, whole)
         if path is None or not path.is_dir():
             return None
         try:
@@ -119,7 +122,7 @@ class Steps:
         watched = tuple((fold, float("nan") if loss is None else loss) for fold, loss in record.watched)
         return Step(candidate, fitted, watched, record.seconds)
 
-    def keep(self, step: Step, rounds: tuple[int, ...] | None = None) -> None:
+    def keep(self, step: Step, rounds: tuple[int, ...] | None = None, *, whole: bool = False) -> None:
         """Write a finished step down.
 
         Raises
@@ -127,7 +130,7 @@ class Steps:
         WorkspaceError
             If it cannot be written.
         """
-        path = self._path(step.candidate, rounds)
+        path = self._path(step.candidate, rounds, whole)
         if path is None:
             return
         record = _Record(step.watched, step.seconds, step.fitted is None, dict(step.candidate.parameters))
@@ -136,7 +139,7 @@ class Steps:
                 save_fitted(step.fitted, part)
             write_atomic(part / _STEP, pretty_json(record))
 
-    def _path(self, candidate: Candidate, rounds: tuple[int, ...] | None) -> Path | None:
+    def _path(self, candidate: Candidate, rounds: tuple[int, ...] | None, whole: bool) -> Path | None:
         if self._folder is None:
             return None
         facts: Mapping[str, Any] = {
@@ -145,5 +148,6 @@ class Steps:
             "family": candidate.family,
             "parameters": candidate.parameters,
             "rounds": rounds,
+            **({"whole": True} if whole else {}),
         }
         return self._folder / STEPS / f"{candidate.name}-{content_hash(facts)[:12]}"

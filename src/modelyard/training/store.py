@@ -41,7 +41,8 @@ class _FittedRecord:
     seconds: float
     curves: tuple[_CurveRecord, ...]
     texts: dict[str, str]
-    draft: bool = False
+    whole: tuple[int, ...] = ()
+    whole_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,14 @@ def save_fitted(fitted: Fitted, folder: Path) -> Path:
         for c in fitted.curves
     )
     record = _FittedRecord(
-        fitted.candidate, dict(fitted.facts), fitted.rounds, fitted.seconds, curves, names, fitted.draft
+        fitted.candidate,
+        dict(fitted.facts),
+        fitted.rounds,
+        fitted.seconds,
+        curves,
+        names,
+        fitted.whole,
+        fitted.whole_seconds,
     )
     write_atomic(folder / "arrays.npz", _npz(fitted.arrays))
     write_atomic(folder / "scores.npy", _npy(fitted.scores))
@@ -157,7 +165,8 @@ def load_fitted(folder: Path) -> Fitted:
                 Curve(c.fold, c.steps, tuple(map(_value, c.train)), tuple(map(_value, c.validation)))
                 for c in record.curves
             ),
-            draft=record.draft,
+            whole=record.whole,
+            whole_seconds=record.whole_seconds,
         )
 
 

@@ -174,7 +174,14 @@ def _replay(attempts: Attempts, recipe: Mapping[str, Any]) -> tuple[Sequence[Fit
                 where=attempts.entries[-1].note,
                 do="Install the package versions of its requirements.lock.",
             )
-        fitted.append(step.fitted)
+        whole = attempts.whole(step.fitted)
+        if whole is None:
+            raise TrainingError(
+                f"The recipe's member '{member.candidate.name}' could not be fitted on every row.",
+                where=attempts.entries[-1].note,
+                do="Install the package versions of its requirements.lock.",
+            )
+        fitted.append(whole)
     return fitted, np.array([member.weight for member in members])
 
 

@@ -28,6 +28,11 @@ class Sample:
     start: Floats
 
 
+def patience(parameters: Mapping[str, Any]) -> int:
+    """Return how many rounds without a better loss end the boosting: more of them where each learns less."""
+    return int(min(60, max(12, round(2.5 / float(parameters["learning_rate"])))))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
     """One booster to train.
@@ -72,7 +77,7 @@ class Request:
     @property
     def patience(self) -> int:
         """Rounds without a better loss that end the boosting."""
-        return int(min(60, max(12, round(2.5 / float(self.parameters["learning_rate"])))))
+        return patience(self.parameters)
 
     @property
     def stops(self) -> bool:

@@ -1,15 +1,15 @@
-"""One candidate over the folds: encode, stop on an inner part, score the rows held out, keep the models as data."""
+"""One candidate: over the folds, to score the rows held out, then on every row; models are kept as data."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,10 @@ from modelyard.data.inner import inner
 from modelyard.families.family import Watch
 from modelyard.families.fitted import Candidate, Curve, Fitted
 from modelyard.families.tabular import linear
-from modelyard.families.tabular.booster import Request, Sample
+from modelyard.families.tabular.booster import Request, Sample, patience
 from modelyard.families.tabular.cores import one_blas_thread
 from modelyard.families.tabular.derived import Derived, Question, choose
-from modelyard.families.tabular.inputs import Inputs, find_levels, read_inputs
+from modelyard.families.tabular.inputs import Inputs, Singles, find_levels, read_inputs
 from modelyard.families.tabular.labels import Labels, balance, mean_loss, read_labels
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.models import Model, dump_model
@@ -32,9 +32,12 @@ from modelyard.families.tabular.tables import blocks, cross_fit, fit_tables, loo
 
 POINTS = 60
 """Points kept of a learning curve."""
-GROWTH = 1.1
-"""Rounds of a fit that learns from the stopping part too, over those of the draft that it stopped: more rows bear more
-rounds."""
+GROWTH = 1.15
+"""Rounds on every row over those of the folds: more rows bear more rounds."""
+TREES, MODELS = 1_000, (2, 6)
+"""Trees that one member's models on every row have between them, and how many models that may be: the fewer rounds each
+takes, the more of them are averaged at the same speed."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,13 +62,18 @@ class Learning:
         """Which library, or "linear"."""
         return str(self.candidate.parameters["algorithm"])
 
+    @property
+    def boosted(self) -> bool:
+        """Whether it is a library of boosted trees."""
+        return self.algorithm != "linear"
+
 
 def fit_folds(
     candidate: Candidate, parts: Parts, seed: int, watch: Watch | None, rounds: tuple[int, ...] | None
 ) -> Fitted:
     """Fit a candidate; see `modelyard.families.family.Family.fit`."""
     begun = time.monotonic()
-    data = parts.development
+    data, folds = parts.development, parts.split.folds
     levels = find_levels(data)
     given = data.weights()
     learning = Learning(
@@ -86,24 +94,18 @@ def fit_folds(
     models: list[Model] = []
     counts: list[int] = []
     curves: list[Curve] = []
-    with one_blas_thread(), closing(_side_by_side(learning, parts.split.folds, rounds)) as fits:
-        for number, (model, count, curve, raw) in enumerate(fits):
-            scores[parts.split.folds[number].score] = raw
-            models.append(model)
-            counts.append(count)
-            curves += curve
-            if watch is not None:
-                seen = np.flatnonzero(~np.isnan(scores[:, 0]))
-                watch(number, mean_loss(scores[seen], learning.truth[seen], learning.weights[seen]))
-        if parts.split.forward or not parts.split.folds:
-            if rounds is None and counts:
-                # On every row for as long as the later folds, which hold most rows, took.
-                counts.append(int(np.median(counts[len(counts) // 2 :])))
-            else:
-                known = None if rounds is None else rounds[len(counts)]
-                model, count, _ = _fit_one(learning, np.arange(len(data)), len(counts), known)
-                models = [model]
+    with one_blas_thread():
+        if not folds:
+            models, counts, curves = _fit_whole(learning, rounds)
+        with closing(_side_by_side(learning, folds, rounds)) as fits:
+            for number, (model, count, curve, raw) in enumerate(fits):
+                scores[folds[number].score] = raw
+                models.append(model)
                 counts.append(count)
+                curves += curve
+                if watch is not None:
+                    seen = np.flatnonzero(~np.isnan(scores[:, 0]))
+                    watch(number, mean_loss(scores[seen], learning.truth[seen], learning.weights[seen]))
     arrays: dict[str, NDArray[Any]] = {}
     texts: dict[str, str] = {}
     records = [dump_model(model, f"fold{i}", arrays, texts) for i, model in enumerate(models)]
@@ -114,9 +116,55 @@ def fit_folds(
         "models": records,
     }
     seconds = time.monotonic() - begun
-    # A line is fitted on every row once its penalty is chosen; only the fit on every window's rows is still to come.
-    draft = rounds is None and (learning.algorithm != "linear" or parts.split.forward)
-    return Fitted(candidate, facts, arrays, texts, scores, tuple(counts), seconds, tuple(curves), draft)
+    fitted = Fitted(candidate, facts, arrays, texts, scores, tuple(counts), seconds, tuple(curves))
+    if not folds:
+        return fitted
+    whole = _whole_rounds(learning, counts, outputs)
+    return replace(fitted, whole=whole, whole_seconds=_whole_seconds(learning, folds, counts, whole, seconds))
+
+
+def _fit_whole(learning: Learning, rounds: tuple[int, ...] | None) -> tuple[list[Model], list[int], list[Curve]]:
+    """Fit on every row as many models as there are `rounds`, or one for as long as an inner part says."""
+    every = np.arange(len(learning.data))
+    curves: list[Curve] = []
+    if rounds is None:
+        _, count, curves = _fit_one(learning, every, 0, None)
+        rounds = (count,)
+    job = _job(learning, every, every[:0], 0, rounds[0])
+    encoded = _encode(learning, job) if learning.boosted else None
+
+    def one(number: int) -> tuple[Model, int, list[Curve]]:
+        return _fit(learning, replace(job, number=number, rounds=rounds[number]), encoded)
+
+    fits = list(_in_order(learning, one, len(rounds)))
+    return [model for model, _, _ in fits], [count for _, count, _ in fits], curves
+
+
+def _whole_rounds(learning: Learning, counts: Sequence[int], outputs: int) -> tuple[int, ...]:
+    """Return how long each model on every row should take, given how long those of the folds took.
+
+    Later windows hold most rows where the split goes forward, so they alone are asked.
+    """
+    count = int(np.median(counts[len(counts) // 2 :] if learning.forward else counts))
+    if not learning.boosted:
+        return (count,)
+    count = round(GROWTH * count)
+    grown = count * (1 if learning.algorithm == "catboost" else outputs)
+    return (count,) * int(np.clip(round(TREES / max(grown, 1)), *MODELS))
+
+
+def _whole_seconds(
+    learning: Learning, folds: Sequence[Fold], counts: Sequence[int], whole: tuple[int, ...], seconds: float
+) -> float:
+    """Reckon the fits on every row by those of the folds: by rows, rounds, and how many fit side by side."""
+    cores = usable_cores()
+    one = seconds / math.ceil(len(folds) / cores) * len(learning.data) / float(np.mean([len(f.train) for f in folds]))
+    if learning.boosted:
+        given = learning.candidate.parameters
+        # A fold went on beyond the rounds it kept, to see that nothing better came.
+        gone = [min(count + patience(given), int(given["rounds"])) for count in counts]
+        one *= whole[0] / max(1.0, float(np.mean(gone)))
+    return one * math.ceil(len(whole) / cores)
 
 
 def _side_by_side(
@@ -129,8 +177,13 @@ def _side_by_side(
         model, count, curve = _fit_one(learning, folds[number].train, number, known)
         return model, count, curve, model.raw(learning.inputs.take(folds[number].score))
 
-    with ThreadPoolExecutor(max(1, min(usable_cores(), len(folds)))) as pool:
-        waiting = [pool.submit(one, number) for number in range(len(folds))]
+    yield from _in_order(learning, one, len(folds))
+
+
+def _in_order(learning: Learning, one: Callable[[int], T], count: int) -> Generator[T, None, None]:
+    """Do `count` fits on as many cores as there are, and give them back in order."""
+    with ThreadPoolExecutor(max(1, min(usable_cores(), count))) as pool:
+        waiting = [pool.submit(one, number) for number in range(count)]
         try:
             for future in waiting:
                 yield future.result()
@@ -152,25 +205,41 @@ class Job:
     labels: Labels
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """The rows a booster learns from, and what turns other rows into the same features."""
+
+    x: Singles
+    tables: tuple[Singles, ...]
+    derived: Derived
+
+
 def _fit_one(learning: Learning, train: Ints, number: int, rounds: int | None) -> tuple[Model, int, list[Curve]]:
-    """Fit on the rows `train` for so many rounds, or on all but an inner part that says when to stop."""
-    learn, stop = train, train[:0]
-    if rounds is None:
-        share = 0.15 if len(train) < 5_000 else 0.12
-        seed = derive_seed(learning.seed, "inner", number)
-        learn, stop = inner(learning.data, train, share, seed, learning.forward)
-    straight = learning.algorithm == "linear"
+    """Fit on the rows `train` but for an inner part, which says when to stop unless the rounds are known."""
+    share = 0.15 if len(train) < 5_000 else 0.12
+    seed = derive_seed(learning.seed, "inner", number)
+    learn, stop = inner(learning.data, train, share, seed, learning.forward)
+    return _fit(learning, _job(learning, learn, stop, number, rounds), None)
+
+
+def _job(learning: Learning, learn: Ints, stop: Ints, number: int, rounds: int | None) -> Job:
     weights = learning.weights
     if learning.candidate.parameters.get("balanced"):
         weights = balance(learning.truth, weights, learning.classes)
-    rows = train if straight else learn
+    rows = learn if learning.boosted else np.sort(np.concatenate([learn, stop]))
     labels = read_labels(learning.truth[rows], weights[rows], learning.classes)
-    blank = Model(learning.algorithm, labels.base, labels.scale, labels.present)
+    return Job(number, rounds, learn, stop, weights, labels)
+
+
+def _fit(learning: Learning, job: Job, encoded: Encoded | None) -> tuple[Model, int, list[Curve]]:
+    blank = Model(learning.algorithm, job.labels.base, job.labels.scale, job.labels.present)
+    rows = np.sort(np.concatenate([job.learn, job.stop]))
     varied = any(_varies(part[rows]) for part in (learning.inputs.numbers, learning.inputs.codes))
-    if rounds == 0 or labels.constant or not varied:
+    if job.rounds == 0 or job.labels.constant or not varied:
         return blank, 0, []
-    job = Job(number, rounds, learn, stop, weights, labels)
-    return _fit_linear(learning, blank, job) if straight else _fit_booster(learning, blank, job)
+    if not learning.boosted:
+        return _fit_linear(learning, blank, job)
+    return _fit_booster(learning, blank, job, encoded or _encode(learning, job))
 
 
 def _varies(matrix: NDArray[Any]) -> bool:
@@ -200,8 +269,8 @@ def _fit_linear(learning: Learning, blank: Model, job: Job) -> tuple[Model, int,
     return blank.with_linear(fitted), step, curves
 
 
-def _fit_booster(learning: Learning, blank: Model, job: Job) -> tuple[Model, int, list[Curve]]:
-    parameters, labels, learn = learning.candidate.parameters, job.labels, job.learn
+def _encode(learning: Learning, job: Job) -> Encoded:
+    learn, labels = job.learn, job.labels
     y, _ = labels.of(learning.truth[learn])
     derived = _derive(learning, np.sort(np.concatenate([learn, job.stop])))
     inputs, mass = derived.extend(learning.inputs.take(learn)), learning.weights[learn]
@@ -210,19 +279,23 @@ def _fit_booster(learning: Learning, blank: Model, job: Job) -> tuple[Model, int
     groups = None if learning.groups is None else learning.groups[learn]
     times = None if learning.times is None else learning.times[learn]
     block = blocks(len(learn), derive_seed(learning.seed, "blocks", job.number), groups, times)
-    x = cross_fit(inputs, tables, target, mass, block, learning.forward)
+    return Encoded(cross_fit(inputs, tables, target, mass, block, learning.forward), tables, derived)
+
+
+def _fit_booster(learning: Learning, blank: Model, job: Job, encoded: Encoded) -> tuple[Model, int, list[Curve]]:
+    labels, learn = job.labels, job.learn
+    y, _ = labels.of(learning.truth[learn])
     held, curves = None, []
     held_y, known = labels.of(learning.truth[job.stop])
     if len(known):
         stop = job.stop[known]
-        held = _sample(
-            look_up(derived.extend(learning.inputs.take(stop)), tables), held_y, job.weights[stop], labels.start
-        )
+        features = look_up(encoded.derived.extend(learning.inputs.take(stop)), encoded.tables)
+        held = _sample(features, held_y, job.weights[stop], labels.start)
     request = Request(
-        parameters,
+        learning.candidate.parameters,
         labels.loss,
         len(labels.present),
-        _sample(x, y, job.weights[learn], labels.start),
+        _sample(encoded.x, y, job.weights[learn], labels.start),
         held,
         job.rounds,
         derive_seed(learning.seed, learning.candidate.name, job.number),
@@ -232,8 +305,7 @@ def _fit_booster(learning: Learning, blank: Model, job: Job) -> tuple[Model, int
     boosted = library(learning.algorithm).train(request)
     if held is not None:
         curves = [_curve(job.number, labels, boosted.train, boosted.validation)]
-    rounds = boosted.rounds if job.rounds is not None else round(GROWTH * boosted.rounds)
-    return blank.with_booster(boosted.text, tables, derived), rounds, curves
+    return blank.with_booster(boosted.text, encoded.tables, encoded.derived), boosted.rounds, curves
 
 
 def _derive(learning: Learning, train: Ints) -> Derived:
