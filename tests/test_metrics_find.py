@@ -39,9 +39,7 @@ def test_a_number_behind_a_name_reads_back(name):
     assert str(found.at) in name or float(name.partition("@")[2] or 1.5) == found.at
 
 
-@pytest.mark.parametrize(
-    "name", ["pinball@1", "pinball@0", "pinball@1.2", "tweedie_deviance@2", "tweedie_deviance@1"]
-)
+@pytest.mark.parametrize("name", ["pinball@1", "pinball@0", "pinball@1.2", "tweedie_deviance@2", "tweedie_deviance@1"])
 def test_a_number_out_of_range_says_the_range(name):
     with pytest.raises(BriefError, match=r"is out of range\.\n  A (level|power) over"):
         metric(name)

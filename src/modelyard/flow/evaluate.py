@@ -15,7 +15,7 @@ from modelyard.evaluation.evidence import Evidence, target_metric
 from modelyard.evaluation.report import Answer, Estimate, TargetResult
 from modelyard.evaluation.verdict import met, together
 from modelyard.flow.compare import bundle_answers
-from modelyard.metrics.find import all_metrics
+from modelyard.metrics.find import beside, default_metric
 from modelyard.metrics.find import metric as find_metric
 
 RESAMPLES = 1000
@@ -65,8 +65,8 @@ def evaluate_file(bundle: Bundle, path: Path) -> Measured:
             )
     evidence = Evidence.of(rows, bundle_answers(bundle, rows), bundle.threshold, bundle.manifest.brief.seed, RESAMPLES)
     # MASE needs the errors of a naive forecast before these rows, which a bundle does not carry.
-    metrics = [m for m in all_metrics() if bundle.schema.task in m.tasks and m.name != "mase"]
-    metrics.sort(key=lambda m: m.name != bundle.manifest.brief.metric)
+    asked = bundle.manifest.brief.metric or default_metric(bundle.schema.task).name
+    metrics = [m for m in (find_metric(asked), *beside(find_metric(asked), bundle.schema.task)) if m.name != "mase"]
     targets = tuple(
         TargetResult(target, estimate, met(target, estimate))
         for target in bundle.manifest.brief.target

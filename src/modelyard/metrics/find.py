@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from difflib import get_close_matches
+from math import isnan
 
 from numpy import format_float_positional
 
@@ -77,7 +78,12 @@ _METRICS = (
         _values("pinball", "pinball loss at the median", "pinball loss, quantile loss", values.pinball(0.5)), at=0.5
     ),
     _values("mase", "MASE", "mean absolute scaled error", values.mase, frozenset({"forecast"})),
-    _values("poisson_deviance", "Poisson deviance", "mean Poisson deviance", values.poisson_deviance, _REGRESSION),
+    replace(
+        _values(
+            "poisson_deviance", "Poisson deviance", "mean Poisson deviance", values.tweedie_deviance(1.0), _REGRESSION
+        ),
+        at=1.0,
+    ),
     replace(
         _values(
             "tweedie_deviance",
@@ -174,6 +180,18 @@ def metric(name: str) -> Metric:
 def all_metrics() -> tuple[Metric, ...]:
     """Return every metric; those of the first k rows once, at k = 10, and those of a quantile at the median and 0.9."""
     return (*_METRICS, metric(f"pinball@{_ANY_LEVEL}"), *(_at(name, _ANY_K) for name in _AT_K))
+
+
+def beside(asked: Metric, task: str) -> tuple[Metric, ...]:
+    """Return the metrics of a task that are told beside the one a model was made for.
+
+    A deviance or another quantile is told only where it is asked for; a model of a quantile is no worse for what means
+    and medians say of it.
+    """
+    if asked.name.startswith("pinball@"):
+        return ()
+    usual = (m for m in all_metrics() if task in m.tasks and (isnan(m.at) or m.at == 0.5))
+    return tuple(m for m in usual if m.name != asked.name)
 
 
 def default_metric(task: str) -> Metric:

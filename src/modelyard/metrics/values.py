@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from modelyard.metrics.metric import Context, Floats, Prepare, Scorer, Truth, dot
+from modelyard.metrics.objective import deviance
 
 
 def rmse(truth: Truth, prediction: Floats, context: Context) -> Scorer:
@@ -32,15 +33,8 @@ def pinball(level: float) -> Prepare:
     return prepare
 
 
-def poisson_deviance(truth: Truth, prediction: Floats, context: Context) -> Scorer:
-    """Mean Poisson deviance; NaN where a truth is negative or a prediction is not above 0."""
-    truth = truth.astype(np.float64)
-    share = np.where(truth > 0, truth / prediction, 1.0)
-    return _of_positive(2 * (truth * np.log(share) - truth + prediction), truth, prediction)
-
-
 def tweedie_deviance(power: float) -> Prepare:
-    """Mean Tweedie deviance for a power of the variance between 1 and 2: NaN as `poisson_deviance` is.
+    """Mean Tweedie deviance; NaN where a truth is negative or a prediction is not above 0. Poisson's has power 1.
 
     References
     ----------
@@ -48,10 +42,9 @@ def tweedie_deviance(power: float) -> Prepare:
     """
 
     def prepare(truth: Truth, prediction: Floats, context: Context) -> Scorer:
-        truth = truth.astype(np.float64)
-        own = np.maximum(truth, 0.0) ** (2 - power) / ((1 - power) * (2 - power))
-        cross = truth * prediction ** (1 - power) / (1 - power)
-        return _of_positive(2 * (own - cross + prediction ** (2 - power) / (2 - power)), truth, prediction)
+        defined = (truth >= 0) & (prediction > 0)
+        log_mean = np.log(np.where(defined, prediction, 1.0))
+        return _defined_where(np.where(defined, deviance(np.where(defined, truth, 0.0), log_mean, power), np.nan))
 
     return prepare
 
@@ -118,12 +111,6 @@ def _mean(loss: Floats) -> Scorer:
 
 def _root_mean(loss: Floats) -> Scorer:
     return lambda weights: float(dot(weights, loss) / weights.sum()) ** 0.5
-
-
-def _of_positive(deviance: Floats, truth: Truth, prediction: Floats) -> Scorer:
-    """Return the mean deviance, which rounding may leave a little below 0, where it is defined."""
-    defined = (truth >= 0) & (prediction > 0)
-    return _defined_where(np.where(defined, np.maximum(deviance, 0.0), np.nan))
 
 
 def _defined_where(loss: Floats) -> Scorer:

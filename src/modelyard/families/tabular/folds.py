@@ -24,7 +24,7 @@ from modelyard.families.tabular import linear
 from modelyard.families.tabular.booster import Request, Sample
 from modelyard.families.tabular.cores import one_blas_thread
 from modelyard.families.tabular.inputs import Inputs, find_levels, read_inputs
-from modelyard.families.tabular.labels import Labels, balance, mean_loss, read_labels
+from modelyard.families.tabular.labels import STANDARDISED, Labels, balance, loss_of, mean_loss, read_labels
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.models import Model, dump_model
 from modelyard.families.tabular.tables import blocks, cross_fit, fit_tables, look_up, targets
@@ -90,7 +90,8 @@ def fit_folds(
             curves += curve
             if watch is not None:
                 seen = np.flatnonzero(~np.isnan(scores[:, 0]))
-                watch(number, mean_loss(scores[seen], learning.truth[seen], learning.weights[seen]))
+                told = learning.truth[seen], learning.weights[seen], *loss_of(candidate.parameters)
+                watch(number, mean_loss(scores[seen], *told))
         if parts.split.forward or not parts.split.folds:
             count = _final_rounds(learning, counts) if rounds is None else rounds[len(counts)]
             model, count, _ = _fit_one(learning, np.arange(len(data)), len(counts), count, whole=True)
@@ -162,7 +163,8 @@ def _fit_one(
     if learning.candidate.parameters.get("balanced"):
         weights = balance(learning.truth, weights, learning.classes)
     rows = train if straight else learn
-    labels = read_labels(learning.truth[rows], weights[rows], learning.classes)
+    loss = loss_of(learning.candidate.parameters)
+    labels = read_labels(learning.truth[rows], weights[rows], learning.classes, *loss)
     blank = Model(learning.algorithm, labels.base, labels.scale, labels.present)
     varied = any(_varies(part[rows]) for part in (learning.inputs.numbers, learning.inputs.codes))
     if rounds == 0 or labels.constant or not varied:
@@ -189,12 +191,13 @@ def _fit_linear(learning: Learning, blank: Model, job: Job) -> tuple[Model, int,
         which = which[known[kept]]
         return linear.Rows(learning.inputs.take(which), y[kept], job.weights[which])
 
+    goal = linear.Goal(labels.loss, labels.at, labels.start)
     step, curves = job.rounds, []
     if step is None:
-        step, seen, judged = linear.fit_path(rows(job.learn), rows(job.stop), learning.sizes, labels.loss, labels.start)
+        step, seen, judged = linear.fit_path(rows(job.learn), rows(job.stop), learning.sizes, goal)
         curves = [_curve(job.number, labels, seen, judged)]
     train = np.sort(np.concatenate([job.learn, job.stop]))
-    fitted = linear.fit_linear(rows(train), learning.sizes, labels.loss, labels.start, step)
+    fitted = linear.fit_linear(rows(train), learning.sizes, goal, step)
     return blank.with_linear(fitted), step, curves
 
 
@@ -216,6 +219,7 @@ def _fit_booster(learning: Learning, blank: Model, job: Job) -> tuple[Model, int
     request = Request(
         parameters,
         labels.loss,
+        labels.at,
         len(labels.present),
         _sample(x, y, job.weights[learn], labels.start),
         held,
@@ -236,7 +240,7 @@ def _sample(x: NDArray[np.float32], y: Floats, weight: Floats, start: Floats) ->
 
 def _curve(fold: int, labels: Labels, train: tuple[float, ...], validation: tuple[float, ...]) -> Curve:
     """Thin a curve, and give a number's error in the label's unit."""
-    scale = labels.scale if labels.loss == "squared" else 1.0
+    scale = labels.scale if labels.loss in STANDARDISED else 1.0
     kept = np.unique(np.linspace(0, max(len(validation) - 1, 0), min(POINTS, len(validation))).round().astype(int))
     return Curve(
         fold,

@@ -13,7 +13,7 @@ from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Dataset
 from modelyard.families.tabular.booster import Loss, Request, Sample
 from modelyard.families.tabular.inputs import find_levels, read_inputs
-from modelyard.families.tabular.labels import read_labels
+from modelyard.families.tabular.labels import loss_of, read_labels
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.linear import ROWS_TIMES_WEIGHTS
 from modelyard.families.tabular.tables import fit_tables, look_up, targets
@@ -46,16 +46,18 @@ class Probe:
         The table, with its label.
     seed : int
         Draws the sample.
+    loss : mapping
+        Parameters that name the loss of numbers; see `loss_parameters`.
     """
 
-    def __init__(self, data: Dataset, seed: int) -> None:
+    def __init__(self, data: Dataset, seed: int, loss: Mapping[str, Any]) -> None:
         rng = np.random.default_rng(derive_seed(seed, "probe"))
         drawn = data.take(np.sort(rng.permutation(len(data))[: min(len(data), 4_000)]))
         levels = find_levels(drawn)
         inputs = read_inputs(drawn, levels)
         truth, classes = drawn.truth(), len(data.schema.classes)
         weights = np.ones(len(drawn))
-        labels = read_labels(truth, weights, classes)
+        labels = read_labels(truth, weights, classes, *loss_of(loss))
         y, _ = labels.of(truth)
         target = targets(y if classes == 0 else truth, classes)
         tables = fit_tables(inputs.codes, [len(known) for known in levels], target, weights)
@@ -63,6 +65,7 @@ class Probe:
         self.columns = x.shape[1]
         x = np.ascontiguousarray(x[: max(200, CELLS // max(1, self.columns))])
         self.loss: Loss = labels.loss
+        self._at = labels.at
         self.outputs = len(labels.present)
         self.idle = labels.constant or self.columns == 0
         self._sample = Sample(x, y[: len(x)], weights[: len(x)], np.tile(labels.start, (len(x), 1)))
@@ -100,6 +103,6 @@ class Probe:
         cut = Sample(s.x[:rows], s.y[:rows], s.weight[:rows], s.start[:rows])
         began = time.perf_counter()
         library(parameters["algorithm"]).train(
-            Request(parameters, self.loss, self.outputs, cut, None, rounds, 0, time.monotonic() + 60)
+            Request(parameters, self.loss, self._at, self.outputs, cut, None, rounds, 0, time.monotonic() + 60)
         )
         return time.perf_counter() - began
