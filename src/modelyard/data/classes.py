@@ -24,8 +24,8 @@ def task_of(label: pl.Series, brief: Brief, series_only: bool) -> Task:
     label : polars.Series
         Without missing values, of a plain type.
     brief : Brief
-        Its task decides when named; so does a horizon, a metric of forecasts, or one of numbers: counts from 0 to 5 that
-        are to be judged by a deviance are no classes.
+        Its task decides when named; so does a horizon, a metric of forecasts, or one of numbers: counts from 0 to 5
+        that are to be judged by a deviance are no classes.
     series_only : bool
         Whether the table holds nothing but series: no column changes within one but time and label.
     """

@@ -174,17 +174,17 @@ def _diagram(plan: Plan, run: Run | None) -> Diagram:
     nodes.append(("blend", "Weighted sum\nof raw scores"))
     last = "blend"
     calibrated = run is None or run.blend.scale != 1.0 or any(run.blend.offset)
-    log = plan.schema.task == "regression" and objective(find_metric(plan.metric)).positive
-    if calibrated and (log or plan.schema.classes):
-        slope = (
-            ""
-            if run is None
-            else f"\n{'shift' if log else 'slope'} {run.blend.offset[0] if log else run.blend.scale:.3g}"
+    aim = objective(find_metric(plan.metric)) if plan.schema.task == "regression" else None
+    shifted = aim is not None and (aim.positive or aim.name == "pinball")
+    if calibrated and (shifted or plan.schema.classes):
+        slope, shift = (
+            ("", "") if run is None else (f"\nslope {run.blend.scale:.3g}", f"\nshift {run.blend.offset[0]:.3g}")
         )
-        nodes.append(("calibration", f"Calibration{slope}"))
+        nodes.append(("calibration", f"Calibration{shift if shifted else slope}"))
         edges.append((last, "calibration", ""))
         last = "calibration"
-    nodes.append(("answer", "exponential\nvalue" if log else _LINKS[plan.schema.task].replace(": ", "\n")))
+    exponential = aim is not None and aim.positive
+    nodes.append(("answer", "exponential\nvalue" if exponential else _LINKS[plan.schema.task].replace(": ", "\n")))
     edges.append((last, "answer", ""))
     what = "Shares are the members' weights." if run is not None else "Weights are found by training."
     return Diagram(nodes, edges, f"From a row to an answer. {what}")

@@ -237,7 +237,7 @@ def _blend(run: Run, metric: Metric, loss: Loss) -> list[Block]:
 
 def _calibration(run: Run) -> str:
     if run.blend.link == "identity":
-        return "Values are answered as they are summed; nothing is calibrated."
+        return _shifted(run) if _calibrated(run) else "Values are answered as they are summed; nothing is calibrated."
     if run.blend.link == "log":
         factor = f"{math.exp(run.blend.offset[0]):.4g}"
         return "Raw scores are logarithms of the mean, and the exponential of their sum is answered" + (
@@ -258,9 +258,17 @@ def _calibration(run: Run) -> str:
     )
 
 
+def _shifted(run: Run) -> str:
+    return (
+        f"Values are answered as they are summed, shifted by {run.blend.offset[0]:.4g}: on out-of-fold scores the "
+        "share of rows at or below them is then the one asked for. The published out-of-fold answers of a fold are "
+        "shifted by what the other folds say."
+    )
+
+
 def _calibrated(run: Run) -> bool:
     """Say whether the answers are anything but the link of the summed scores."""
-    return run.blend.link != "identity" and (run.blend.scale != 1.0 or any(run.blend.offset))
+    return run.blend.scale != 1.0 or any(run.blend.offset)
 
 
 def _recipe(run: Run) -> list[Block]:
