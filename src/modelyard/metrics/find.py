@@ -116,7 +116,7 @@ def _pinball(level: float) -> Metric | None:
     if level == 0.5:
         return _BY_SPELLING["pinball"]
     text = format_float_positional(level)
-    made = _values(f"pinball@{text}", f"pinball loss at {text}", "", values.pinball(level), _REGRESSION)
+    made = _values(f"pinball@{text}", f"pinball loss@{text}", "", values.pinball(level), _REGRESSION)
     return replace(made, at=level)
 
 
@@ -126,7 +126,7 @@ def _tweedie(power: float) -> Metric | None:
     if power == _USUAL_POWER:
         return _BY_SPELLING["tweediedeviance"]
     text = format_float_positional(power)
-    title = f"Tweedie deviance of power {text}"
+    title = f"Tweedie deviance@{text}"
     made = _values(f"tweedie_deviance@{text}", title, "", values.tweedie_deviance(power), _REGRESSION)
     return replace(made, at=power)
 
@@ -160,7 +160,7 @@ def metric(name: str) -> Metric:
     plain = _plain(name)
     if plain in _BY_SPELLING:
         return _BY_SPELLING[plain]
-    numbered = re.fullmatch(r"(.+?)\s*(?:@|\bat\b|\bof power\b)\s*([\d.]+)\s*", name, re.ASCII | re.IGNORECASE)
+    numbered = re.fullmatch(r"(.+?)\s*(?:@|\bat\b)\s*([\d.]+)\s*", name, re.ASCII | re.IGNORECASE)
     base = _BY_SPELLING.get(_plain(numbered[1])) if numbered else None
     if numbered and base is not None and base.name in _WITH_NUMBER:
         make, allowed = _WITH_NUMBER[base.name]
