@@ -23,10 +23,26 @@ from modelyard.metrics.one_class import metric_for
         ("cross-entropy", "log_loss"), ("R²", "r2"),
         ("R^2", "r2"), ("sensitivity", "recall"), ("Macro F1", "f1_macro"), ("sMAPE", "smape"), ("NDCG@10", "ndcg@10"),
         ("hit rate@5", "hit_rate@5"), ("Recall@20", "recall@20"), ("ndcg at 7", "ndcg@7"),
+        ("pinball@.9", "pinball@0.9"), ("Quantile loss at 0.95", "pinball@0.95"), ("pinball@0.5", "pinball"),
+        ("pinball@0.00001", "pinball@0.00001"), ("Tweedie deviance", "tweedie_deviance"),
+        ("tweedie_deviance@1.50", "tweedie_deviance"), ("tweedie-deviance @ 1.2", "tweedie_deviance@1.2"),
     ],
 )  # fmt: skip
 def test_spellings(spelling, name):
     assert metric(spelling).name == name
+
+
+@pytest.mark.parametrize("name", ["pinball@0.9", "pinball@0.00001", "tweedie_deviance@1.25", "tweedie_deviance"])
+def test_a_number_behind_a_name_reads_back(name):
+    found = metric(name)
+    assert metric(found.name).name == metric(found.title).name == name
+    assert str(found.at) in name or float(name.partition("@")[2] or 1.5) == found.at
+
+
+@pytest.mark.parametrize("name", ["pinball@1", "pinball@0", "pinball@1.2", "tweedie_deviance@2", "tweedie_deviance@1"])
+def test_a_number_out_of_range_says_the_range(name):
+    with pytest.raises(BriefError, match=r"is out of range\.\n  A (level|power) over"):
+        metric(name)
 
 
 def test_no_spelling_stands_for_two_metrics():

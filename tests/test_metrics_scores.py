@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -50,6 +52,11 @@ TINY = {"max_examples": 60, "deadline": None, "suppress_health_check": [HealthCh
         ("mape", Y, YHAT, sk.mean_absolute_percentage_error),
         ("rmsle", Y, YHAT, sk.root_mean_squared_log_error),
         ("pinball", Y, YHAT, sk.mean_pinball_loss),
+        ("pinball@0.9", Y, YHAT, partial(sk.mean_pinball_loss, alpha=0.9)),
+        ("poisson_deviance", Y, YHAT, sk.mean_poisson_deviance),
+        ("poisson_deviance", np.round(Y / 20), YHAT, sk.mean_poisson_deviance),
+        ("tweedie_deviance", np.where(Y > 20, Y, 0.0), YHAT, partial(sk.mean_tweedie_deviance, power=1.5)),
+        ("tweedie_deviance@1.2", Y, YHAT, partial(sk.mean_tweedie_deviance, power=1.2)),
     ],
 )
 def test_agrees_with_scikit_learn(name, truth, prediction, theirs, weights):
@@ -134,6 +141,10 @@ def test_undefined_is_nan_and_never_an_error():
     assert metric("mape")(np.array([5e-324, 1.0]), np.array([1.0, 1.5]), np.array([0.0, 1.0])) == 0.5
     assert np.isnan(metric("rmsle")(np.array([-2.0, 1.0]), np.array([1.0, 1.0])))
     assert metric("rmsle")(np.array([0.0, 1.0]), np.array([-3.0, 1.0])) == 0.0
+    for name in ("poisson_deviance", "tweedie_deviance"):
+        assert np.isnan(metric(name)(np.array([-1.0, 1.0]), np.array([1.0, 1.0])))
+        assert np.isnan(metric(name)(np.array([0.0, 1.0]), np.array([0.0, 1.0])))
+        assert metric(name)(np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.array([0.0, 1.0])) == 0.0
     assert metric("precision")(ones, 0 * ones) == 0.0  # the pessimistic reading
     assert metric("mcc")(ones, ones) == 0.0
     for m in all_metrics():
@@ -176,7 +187,7 @@ def test_what_always_holds(m, data, n):
     value = m(truth, prediction, context=context)
     assert np.isnan(value) or m.low - 1e-9 <= value <= m.high + 1e-9
     order = np.array(data.draw(st.permutations(range(n))))
-    if "@" not in m.name:  # among equal scores a ranking takes the first row
+    if "recommend" not in m.tasks:  # among equal scores a ranking takes the first row
         assert m(truth[order], prediction[order], context=context) == pytest.approx(
             value, rel=1e-7, abs=1e-9, nan_ok=True
         )

@@ -203,7 +203,7 @@ class MLflowTracker:
         params = [Param(k, str(v)[:_LONGEST]) for k, v in parameters.items() if k not in known]
         points = [(name, 0, value) for name, value in metrics.items()]
         points += [(name, step, value) for name, curve in curves.items() for step, value in curve]
-        values = [Metric(name, float(v), now, step) for name, step, v in points if math.isfinite(v)]
+        values = [Metric(_metric_name(name), float(v), now, step) for name, step, v in points if math.isfinite(v)]
         for some in _batches(params, _PARAMETERS):
             self._client.log_batch(run_id, params=some)
         for some in _batches(values, _BATCH):
@@ -236,6 +236,11 @@ def _client(uri: str) -> Any:
 def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def _metric_name(text: str) -> str:
+    """Return a metric's name without what MLflow refuses, such as the @ of pinball@0.9."""
+    return re.sub(r"[^\w./: -]", "_", text)
 
 
 def _file_name(text: str) -> str:

@@ -8,6 +8,7 @@ import polars as pl
 
 from modelyard.brief.brief import Brief, Task
 from modelyard.core.errors import DataError, did_you_mean
+from modelyard.metrics.find import metric as find_metric
 
 _FEW = 20
 _POSITIVE = ("1", "1.0", "true", "yes", "y", "t", "positive", "pos")
@@ -23,7 +24,8 @@ def task_of(label: pl.Series, brief: Brief, series_only: bool) -> Task:
     label : polars.Series
         Without missing values, of a plain type.
     brief : Brief
-        Its task decides when named; so does a horizon, or a metric of forecasts.
+        Its task decides when named; so does a horizon, a metric of forecasts, or one of numbers: counts from 0 to 5
+        that are to be judged by a deviance are no classes.
     series_only : bool
         Whether the table holds nothing but series: no column changes within one but time and label.
     """
@@ -35,7 +37,8 @@ def task_of(label: pl.Series, brief: Brief, series_only: bool) -> Task:
         return "forecast"
     distinct = label.n_unique()
     kind = brief.data.types.get(label.name)
-    if kind == "number" and distinct > 2:
+    numbers = label.dtype.is_numeric() and kind is None and any(_of_numbers(name) for name in metrics)
+    if (kind == "number" or numbers) and distinct > 2:
         return "regression"
     if label.dtype == pl.Float64 and kind is None and distinct > 2:
         whole = bool((label == label.round()).all())
@@ -43,6 +46,10 @@ def task_of(label: pl.Series, brief: Brief, series_only: bool) -> Task:
     if label.dtype == pl.Int64 and kind is None and distinct > _FEW:
         return "regression"
     return "binary" if distinct == 2 else "multiclass"
+
+
+def _of_numbers(metric: str | None) -> bool:
+    return metric is not None and "regression" in find_metric(metric).tasks
 
 
 def order_classes(counts: Mapping[str, int], task: Task, positive: str | None, label: str) -> tuple[str, ...]:

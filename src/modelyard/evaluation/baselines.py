@@ -11,20 +11,21 @@ import polars as pl
 from modelyard.brief.rule import Rule
 from modelyard.core.errors import BriefError
 from modelyard.core.seeds import derive_seed
-from modelyard.data.dataset import Dataset, Floats
+from modelyard.data.dataset import Dataset, Floats, Ints
 from modelyard.evaluation.answers import halves
 from modelyard.evaluation.evidence import Evidence
-from modelyard.evaluation.levels import Levels, explained, level_means
+from modelyard.evaluation.levels import Levels, explained, level_means, level_quantiles
 from modelyard.evaluation.report import Baseline
 from modelyard.evaluation.threshold import Curve, aimed_at
 from modelyard.metrics.metric import Metric
+from modelyard.metrics.objective import objective, quantile
 from modelyard.metrics.reading import reading
 from modelyard.training.run import Run
 
 _BINS, _NAMES = 20, 50
 _ROWS = 50_000  # development rows a single feature is chosen on
 _SCREEN_ROWS, _SCREENED = 5_000, 60  # more columns than this are screened first, on this many rows
-_MEDIANS = {"mae", "mape", "smape", "pinball", "mase", "rmsle"}
+_MEDIANS = {"mase", "rmsle"}  # no model is trained for their medians, but a constant does best there
 _MANY = 20_000  # from here on, other baselines than the best get a fifth of the resamples
 
 Fit = Callable[[Dataset, Dataset], Floats]
@@ -84,9 +85,10 @@ def rule_trouble(run: Run) -> str | None:
 
 def _simple(run: Run, metric: Metric, rows: Dataset) -> list[_Simple]:
     task = run.plan.schema.task
-    middle = "median" if metric.name in _MEDIANS else "mean"
+    level = None if run.plan.schema.classes else quantile_level(metric)
+    middle = "mean" if level is None else "median" if level == 0.5 else f"{level:g} quantile"
     constant = "the majority class" if run.plan.schema.classes else f"the {middle} of the label"
-    found = [_Simple("constant", constant, lambda train, score: _constant(train, score, middle), 0.5)]
+    found = [_Simple("constant", constant, lambda train, score: _constant(train, score, level), 0.5)]
     if task == "forecast":
         if "naive" in rows.extras:
             naive = _Simple(
@@ -95,11 +97,11 @@ def _simple(run: Run, metric: Metric, rows: Dataset) -> list[_Simple]:
             found = [naive]
     elif (column := best_feature(run, metric)) is not None:
         title = f"the best single feature, {column}"
-        found.append(_Simple("single_feature", title, lambda train, score: _by_level(train, score, column)))
+        found.append(_Simple("single_feature", title, lambda train, score: _by_level(train, score, column, level)))
     if run.plan.brief.rule is not None and rule_trouble(run) is None:
         rule = Rule.parse(run.plan.brief.rule)
         title = f'your rule "{rule.text}"'
-        found.append(_Simple("rule", title, lambda train, score: _by_rule(train, score, rule)))
+        found.append(_Simple("rule", title, lambda train, score: _by_rule(train, score, rule, level)))
     return found
 
 
@@ -138,10 +140,10 @@ def best_feature(run: Run, metric: Metric) -> str | None:
     parts = [(rows.take(one), rows.take(other)), (rows.take(other), rows.take(one))]
     order = np.concatenate([other, one])
     truth, weights = rows.truth()[order], rows.weights()
-    curve_aim = aimed_at(run)
+    curve_aim, level = aimed_at(run), None if rows.schema.classes else quantile_level(metric)
     best, least = None, np.inf
     for name in names:
-        answers = np.concatenate([_by_level(train, score, name) for train, score in parts])
+        answers = np.concatenate([_by_level(train, score, name, level) for train, score in parts])
         threshold = 0.5
         if metric.reads == "classes" and answers.ndim == 1:
             threshold = Curve(np.asarray(truth, dtype=np.int64), answers, None).best(curve_aim)
@@ -169,33 +171,43 @@ def _shaped(means: Floats, rows: Dataset) -> Floats:
     return means if len(rows.schema.classes) > 2 else means[:, 0]
 
 
-def _constant(train: Dataset, score: Dataset, middle: str) -> Floats:
+def quantile_level(metric: Metric) -> float | None:
+    """Return the level of the label's quantile that does best by a metric of numbers; None for the mean."""
+    return 0.5 if metric.name in _MEDIANS else objective(metric).level
+
+
+def _constant(train: Dataset, score: Dataset, level: float | None) -> Floats:
     wanted, weights = _wanted(train), train.weights()
-    if train.schema.classes or middle == "mean":
-        one = np.average(wanted, axis=0, weights=weights)
-    else:
-        one = np.median(wanted, axis=0)
+    one = np.average(wanted, axis=0, weights=weights) if level is None else quantile(wanted[:, 0], weights, level)
     return _shaped(np.tile(one, (len(score), 1)), score)
 
 
-def _by_level(train: Dataset, score: Dataset, name: str) -> Floats:
+def _middles(codes: Ints, count: int, train: Dataset, level: float | None) -> Floats:
+    """Return what rows of each level are answered with, [count, k]: their mean, or their quantile."""
+    wanted, weights = _wanted(train), train.weights()
+    if level is None:
+        return level_means(codes, count, wanted, weights)
+    return level_quantiles(codes, count, wanted[:, 0], weights, level)[:, None]
+
+
+def _by_level(train: Dataset, score: Dataset, name: str, level: float | None) -> Floats:
     levels = Levels.of(train.frame[name], _BINS, _NAMES)
-    means = level_means(levels.codes(train.frame[name]), len(levels), _wanted(train), train.weights())
+    means = _middles(levels.codes(train.frame[name]), len(levels), train, level)
     return _shaped(means[levels.codes(score.frame[name])], score)
 
 
-def _by_rule(train: Dataset, score: Dataset, rule: Rule) -> Floats:
+def _by_rule(train: Dataset, score: Dataset, rule: Rule, level: float | None) -> Floats:
     """Answer with the rule's own number for numbers, with the development's rate on each side of it for classes."""
     learnt, asked = _ruled(rule, train), _ruled(rule, score)
     if not train.schema.classes and not rule.condition:
-        return np.where(np.isnan(asked), np.nanmean(np.asarray(train.truth(), dtype=np.float64)), asked)
+        return np.where(np.isnan(asked), _constant(train, score, level), asked)
     if rule.condition:
-        means = level_means(learnt.astype(np.int64), 2, _wanted(train), train.weights())
+        means = _middles(learnt.astype(np.int64), 2, train, level)
         return _shaped(means[asked.astype(np.int64)], score)
     name = "rule"
     held = [replace(rows, frame=rows.frame.with_columns(pl.Series(name, values).fill_nan(None)))
             for rows, values in ((train, learnt), (score, asked))]  # fmt: skip
-    return _by_level(held[0], held[1], name)
+    return _by_level(held[0], held[1], name, level)
 
 
 def _ruled(rule: Rule, rows: Dataset) -> Floats:

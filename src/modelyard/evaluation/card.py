@@ -111,6 +111,8 @@ def _metrics(report: Report) -> list[Block]:
         found.append(Text("Rows count by their weight in every figure; the numbers of rows are plain counts."))
     if report.bias is not None:
         found.append(Text(f"Mean of predicted less actual: {say.interval(report.bias)}."))
+    if report.below is not None:
+        found.append(Text(say.below(report, report.below)))
     if (error := report.calibration_error) is not None:
         found.append(
             Text(

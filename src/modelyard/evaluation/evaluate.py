@@ -18,11 +18,11 @@ from modelyard.evaluation.importance import importance
 from modelyard.evaluation.report import Confusion, Estimate, Report, TargetResult
 from modelyard.evaluation.slices import slices
 from modelyard.evaluation.threshold import choose_threshold, crossed_thresholds
-from modelyard.evaluation.values import predicted_against_actual
+from modelyard.evaluation.values import predicted_against_actual, share_below
 from modelyard.evaluation.verdict import beats, met, together
 from modelyard.evaluation.worries import worries
 from modelyard.families.find import family_named
-from modelyard.metrics.find import all_metrics
+from modelyard.metrics.find import beside
 from modelyard.metrics.find import metric as find_metric
 from modelyard.metrics.metric import Metric
 from modelyard.metrics.reading import reading
@@ -87,7 +87,9 @@ def evaluate(
     parts = slices(evidence, metric, matters)
     curve = calibration(evidence)
     others = _others(evidence, metric)
-    values, bias = predicted_against_actual(evidence)
+    quantile = metric.name.startswith("pinball@")  # which lies off the mean because that was asked
+    values, bias = ((), None) if quantile else predicted_against_actual(evidence)
+    below = share_below(evidence) if quantile else None
     worried = worries(
         metric,
         estimate,
@@ -98,6 +100,7 @@ def evaluate(
         slices=parts,
         calibration=curve,
         development=run.score if held_out else None,
+        below=below,
         findings=findings,
         refits=family_named(run.plan.family).refits,
     )
@@ -123,6 +126,7 @@ def evaluate(
         weighted=evidence.weights is not None,
         values=values,
         bias=bias,
+        below=below,
         forecasts=forecasts(run, evidence) if held_out else None,
     )
 
@@ -135,7 +139,7 @@ def _others(evidence: Evidence, metric: Metric) -> tuple[Estimate, ...]:
     task, draws = evidence.rows.schema.task, evidence.resamples
     if len(evidence.truth) > _MANY:
         draws = max(200, draws // 5)
-    wanted = [m for m in all_metrics() if task in m.tasks and m.name not in {metric.name, "ece"}]
+    wanted = [m for m in beside(metric, task) if m.name != "ece"]
     found = (evidence.estimate(m, resamples=draws) for m in wanted)
     return tuple(e for e in found if not np.isnan(e.value))
 

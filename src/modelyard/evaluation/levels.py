@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from modelyard.data.dataset import Floats, Ints
+from modelyard.metrics.objective import quantile
 
 _SHRINK = 10.0  # a level's mean leans on the overall mean as if that many rows of it had been seen
 
@@ -103,6 +104,17 @@ def level_means(codes: Ints, count: int, wanted: Floats, weights: Floats | None)
     rows = np.bincount(codes, w, minlength=count)
     sums = np.stack([np.bincount(codes, w * wanted[:, j], minlength=count) for j in range(wanted.shape[1])], axis=1)
     return np.asarray((sums + _SHRINK * overall) / (rows + _SHRINK)[:, None], dtype=np.float64)
+
+
+def level_quantiles(codes: Ints, count: int, truth: Floats, weights: Floats | None, level: float) -> Floats:
+    """Return the quantile of the truth on each level of a column, of shape [count]; of all rows where it has few."""
+    found = np.full(count, quantile(truth, weights, level))
+    for code in np.flatnonzero(np.bincount(codes, minlength=count) >= _SHRINK):
+        own = codes == code
+        some = None if weights is None else weights[own]
+        if some is None or some.sum() > 0:
+            found[code] = quantile(truth[own], some, level)
+    return found
 
 
 def explained(codes: Ints, count: int, wanted: Floats) -> float:

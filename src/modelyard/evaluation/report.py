@@ -245,7 +245,9 @@ class Report:
     values : tuple of ValueBin
         Predicted against actual, for regression.
     bias : Estimate or None
-        Mean of predicted less actual, for numbers.
+        Mean of predicted less actual, for numbers; None where a quantile is predicted.
+    below : Estimate or None
+        Share of the rows at or below the prediction, where a quantile other than the median is predicted.
     forecasts : Forecasts or None
         By step and series, for a forecast of untouched rows.
     """
@@ -270,4 +272,5 @@ class Report:
     weighted: bool = False
     values: tuple[ValueBin, ...] = ()
     bias: Estimate | None = None
+    below: Estimate | None = None
     forecasts: Forecasts | None = None

@@ -37,6 +37,13 @@ def predicted_against_actual(evidence: Evidence) -> tuple[tuple[ValueBin, ...], 
     return tuple(bins), bias
 
 
+def share_below(evidence: Evidence) -> Estimate:
+    """Return the share of the rows whose value is at or below the prediction: a quantile's level, where it is right."""
+    below = (np.asarray(evidence.truth, dtype=np.float64) <= evidence.answers).astype(np.float64)
+    unit = "rows" if evidence.groups is None else "groups"
+    return Estimate("below", *mean_interval(evidence, below), len(below), 0.95, 0, unit)
+
+
 def mean_interval(
     evidence: Evidence, values: Floats, where: NDArray[np.bool_] | None = None
 ) -> tuple[float, float, float]:

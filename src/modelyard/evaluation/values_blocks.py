@@ -6,17 +6,23 @@ from modelyard.core.charts import Series, lines
 from modelyard.core.markup import Block, Details, Figure, Heading, Table, Text
 from modelyard.evaluation import wording as say
 from modelyard.evaluation.report import Report
+from modelyard.metrics.find import metric as find_metric
+from modelyard.metrics.objective import objective
 
 
 def predicted_blocks(report: Report) -> list[Block]:
     """Return predicted against actual with the mean bias; nothing for classes."""
     bias, bins = report.bias, report.values
+    if report.below is not None:
+        return [Heading("Rows below the prediction"), Text(say.below(report, report.below))]
     if bias is None:
         return []
     way = "too high" if bias.low > 0 else "too low" if bias.high < 0 else "neither too high nor too low for certain"
+    middle = bins and objective(find_metric(report.metric)).level is not None
+    median = " The model was made for the median, which lies off the mean of a skewed label." if middle else ""
     found: list[Block] = [
         Heading("Predicted against actual" if bins else "Bias"),
-        Text(f"Mean of predicted less actual: {say.interval(bias)}, {way} on average."),
+        Text(f"Mean of predicted less actual: {say.interval(bias)}, {way} on average.{median}"),
     ]
     if not bins:
         return found

@@ -58,6 +58,13 @@ def p(baseline: Baseline) -> str:
     return f"p <= {value:.3f}" if least and value >= 0.001 else probability(value)
 
 
+def below(report: Report, share: Estimate) -> str:
+    """Return how many rows lie at or below a predicted quantile, and whether that is what was asked."""
+    level = find_metric(report.metric).at
+    fits = "and it agrees" if share.low <= level <= share.high else "too many" if share.value > level else "too few"
+    return f"Share of the rows at or below the prediction: {interval(share)}; {level:g} was asked for, {fits}."
+
+
 def rows(report: Report) -> str:
     """Return on what the estimate stands."""
     counted = f"{report.rows:,} untouched rows" if report.on == "test" else f"{report.rows:,} rows, out-of-fold"

@@ -31,6 +31,7 @@ def worries(
     slices: Sequence[Slice],
     calibration: tuple[Sequence[CalibrationBin], CalibrationError | None],
     development: float | None,
+    below: Estimate | None,
     findings: Sequence[Finding],
     refits: bool,
 ) -> tuple[str, ...]:
@@ -44,6 +45,8 @@ def worries(
         As in the report.
     development : float or None
         Out-of-fold value, when the rows are untouched ones.
+    below : Estimate or None
+        As in the report.
     findings : sequence of Finding
         What was seen in the data.
     refits : bool
@@ -56,6 +59,7 @@ def worries(
         *_useless((estimate, *others)),
         *_slices(metric, estimate, slices, scale),
         *_calibration(*calibration),
+        *_below(metric, below),
         *_development(metric, estimate, development),
         *_evidence(estimate, evidence, scale, development is None, refits),
         *((3.0, f"{f.what} {f.means}") for f in findings if f.kind == "drift" and f.severity != "note"),
@@ -82,6 +86,14 @@ def _useless(estimates: Sequence[Estimate]) -> Iterator[_Worry]:
     for e in estimates:
         if e.metric == "r2" and e.high < 0:
             yield 0.2, f"R² is {interval(e)}: predictions are worse than the mean of these very rows would be."
+
+
+def _below(metric: Metric, below: Estimate | None) -> Iterator[_Worry]:
+    if below is not None and not below.low <= metric.at <= below.high and math.isfinite(below.low):
+        yield (
+            0.8,
+            f"Of the rows, {interval(below)} lie at or below the prediction; a share of {metric.at:g} was asked for.",
+        )
 
 
 def _slices(metric: Metric, estimate: Estimate, slices: Sequence[Slice], scale: float) -> Iterator[_Worry]:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Link = Literal["identity", "log", "logistic", "softmax"]
+"""What turns raw scores into answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ class Fitted:
     texts : mapping of str to str
         Native models as text (a LightGBM model string, an XGBoost JSON).
     scores : float64 array of shape [n_development, n_outputs]
-        Raw out-of-fold scores: a logit for binary, one score for each class for multiclass, the value otherwise.
+        Raw out-of-fold scores: a logit for binary, one score for each class for multiclass, the value (or, where a
+        deviance is minimised, its logarithm) otherwise.
         NaN where a row was never scored.
     rounds : tuple of int
         Iteration counts, one for each fit made, in order: what a replay needs.
@@ -128,8 +131,9 @@ class Blend:
     ----------
     members : tuple of (Fitted, float)
         What is summed; weights are positive and sum to 1.
-    link : {"identity", "logistic", "softmax"}
-        From raw scores to values, the probability of the positive class, or probabilities of all classes.
+    link : {"identity", "log", "logistic", "softmax"}
+        From raw scores to values, the values of which they are logarithms, the probability of the positive class, or
+        probabilities of all classes.
     scale : float
         Calibration slope (1 / temperature).
     offset : tuple of float
@@ -137,7 +141,7 @@ class Blend:
     """
 
     members: tuple[tuple[Fitted, float], ...]
-    link: Literal["identity", "logistic", "softmax"]
+    link: Link
     scale: float
     offset: tuple[float, ...]
 
@@ -146,6 +150,8 @@ class Blend:
         z: Floats = self.scale * raw + np.asarray(self.offset, dtype=np.float64)
         if self.link == "identity":
             return np.asarray(z[:, 0], dtype=np.float64)
+        if self.link == "log":
+            return np.asarray(np.exp(z[:, 0]), dtype=np.float64)
         if self.link == "logistic":
             return np.asarray(0.5 * (1.0 + np.tanh(0.5 * z[:, 0])), dtype=np.float64)
         e = np.exp(z - z.max(axis=1, keepdims=True))

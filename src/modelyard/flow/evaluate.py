@@ -18,7 +18,7 @@ from modelyard.evaluation.evidence import Evidence, target_metric
 from modelyard.evaluation.report import Answer, Estimate, TargetResult
 from modelyard.evaluation.verdict import met, together
 from modelyard.flow.compare import bundle_answers
-from modelyard.metrics.find import all_metrics
+from modelyard.metrics.find import beside, default_metric
 from modelyard.metrics.find import metric as find_metric
 
 RESAMPLES = 1000
@@ -87,8 +87,8 @@ def evaluate_file(bundle: Bundle, path: Path) -> Measured:
     except DataError as error:
         raise in_file(error, path, [place + 1 for place in labelled.arg_true()]) from None
     evidence = Evidence.of(rows, answers, bundle.threshold, bundle.manifest.brief.seed, RESAMPLES)
-    metrics = [m for m in all_metrics() if bundle.schema.task in m.tasks and m.name != _UNMEASURED]
-    metrics.sort(key=lambda m: m.name != bundle.manifest.brief.metric)
+    asked = find_metric(bundle.manifest.brief.metric or default_metric(bundle.schema.task).name)
+    metrics = [m for m in (asked, *beside(asked, bundle.schema.task)) if m.name != _UNMEASURED]
     targets = tuple(
         TargetResult(target, estimate, met(target, estimate))
         for target in bundle.manifest.brief.target

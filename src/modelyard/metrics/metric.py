@@ -42,6 +42,8 @@ class Metric:
         ``prepare(truth, prediction, context) -> scorer``: sorts, bins or subtracts once, and returns a function of
         the weights alone, so that a thousand resamples of the same rows (which differ in their weights only) cost a
         thousand weighted sums. NaN when undefined, as ROC AUC is on rows of one class.
+    at : float
+        Level of a quantile, or power of a variance; NaN for a metric that has neither.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Metric:
     low: float
     high: float
     prepare: Prepare
+    at: float = float("nan")
 
     def __call__(
         self, truth: Truth, prediction: Floats, weights: Floats | None = None, context: Context | None = None

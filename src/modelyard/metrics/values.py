@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from modelyard.metrics.metric import Context, Floats, Scorer, Truth, dot
+from modelyard.metrics.metric import Context, Floats, Prepare, Scorer, Truth, dot
+from modelyard.metrics.objective import deviance
 
 
 def rmse(truth: Truth, prediction: Floats, context: Context) -> Scorer:
@@ -17,14 +18,35 @@ def mae(truth: Truth, prediction: Floats, context: Context) -> Scorer:
     return _mean(np.abs(prediction - truth))
 
 
-def pinball(truth: Truth, prediction: Floats, context: Context) -> Scorer:
-    """Pinball loss at the median: half the mean absolute error.
+def pinball(level: float) -> Prepare:
+    """Pinball loss at a quantile, in the label's units; at the median it is half the mean absolute error.
 
     References
     ----------
     Koenker & Bassett (1978), "Regression quantiles".
     """
-    return _mean(0.5 * np.abs(prediction - truth))
+
+    def prepare(truth: Truth, prediction: Floats, context: Context) -> Scorer:
+        error = truth - prediction
+        return _mean(np.maximum(level * error, (level - 1) * error))
+
+    return prepare
+
+
+def tweedie_deviance(power: float) -> Prepare:
+    """Mean Tweedie deviance; NaN where a truth is negative or a prediction is not above 0. Poisson's has power 1.
+
+    References
+    ----------
+    Jorgensen (1987), "Exponential dispersion models".
+    """
+
+    def prepare(truth: Truth, prediction: Floats, context: Context) -> Scorer:
+        defined = (truth >= 0) & (prediction > 0)
+        log_mean = np.log(np.where(defined, prediction, 1.0))
+        return _defined_where(np.where(defined, deviance(np.where(defined, truth, 0.0), log_mean, power), np.nan))
+
+    return prepare
 
 
 def r2(truth: Truth, prediction: Floats, context: Context) -> Scorer:

@@ -20,6 +20,7 @@ from modelyard.core.markup import (
 )
 from modelyard.families.fitted import Candidate
 from modelyard.metrics.find import metric as find_metric
+from modelyard.metrics.objective import objective
 from modelyard.selection.plan import Plan
 from modelyard.selection.prices import VARIABLE
 from modelyard.selection.show import cost_line, duration, memory, price_text, question, sentence, why
@@ -173,12 +174,17 @@ def _diagram(plan: Plan, run: Run | None) -> Diagram:
     nodes.append(("blend", "Weighted sum\nof raw scores"))
     last = "blend"
     calibrated = run is None or run.blend.scale != 1.0 or any(run.blend.offset)
-    if calibrated and plan.schema.task in ("binary", "multiclass"):
-        slope = "" if run is None else f"\nslope {run.blend.scale:.3g}"
-        nodes.append(("calibration", f"Calibration{slope}"))
+    aim = objective(find_metric(plan.metric)) if plan.schema.task == "regression" else None
+    shifted = aim is not None and (aim.positive or aim.name == "pinball")
+    if calibrated and (shifted or plan.schema.classes):
+        slope, shift = (
+            ("", "") if run is None else (f"\nslope {run.blend.scale:.3g}", f"\nshift {run.blend.offset[0]:.3g}")
+        )
+        nodes.append(("calibration", f"Calibration{shift if shifted else slope}"))
         edges.append((last, "calibration", ""))
         last = "calibration"
-    nodes.append(("answer", _LINKS[plan.schema.task].replace(": ", "\n")))
+    exponential = aim is not None and aim.positive
+    nodes.append(("answer", "exponential\nvalue" if exponential else _LINKS[plan.schema.task].replace(": ", "\n")))
     edges.append((last, "answer", ""))
     what = "Shares are the members' weights." if run is not None else "Weights are found by training."
     return Diagram(nodes, edges, f"From a row to an answer. {what}")

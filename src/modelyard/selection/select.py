@@ -18,6 +18,8 @@ from modelyard.data.splitting import split
 from modelyard.families.family import Family
 from modelyard.families.find import family_for
 from modelyard.families.fitted import Candidate
+from modelyard.metrics.find import metric as find_metric
+from modelyard.metrics.objective import objective
 from modelyard.selection.cost import run_cost
 from modelyard.selection.left_out import left_out
 from modelyard.selection.plan import Plan
@@ -64,6 +66,7 @@ def select(brief: Brief, data: Dataset, *, parts: Parts | None = None, family: F
     """
     schema = data.schema
     brief = settle(brief, schema.task, schema.classes)
+    _check_label(brief, data)
     family = family or family_for(schema.task)
     development = (parts or split(data, brief)).development
     candidates = family.candidates(brief, profile(development), development)
@@ -93,6 +96,24 @@ def select(brief: Brief, data: Dataset, *, parts: Parts | None = None, family: F
         prices=prices(cost.seconds, cores),
         cores=cores,
     )
+
+
+def _check_label(brief: Brief, data: Dataset) -> None:
+    """Refuse labels that have no deviance: it is of a mean above zero."""
+    asked = [name for name in (brief.metric, *(t.metric for t in brief.target)) if name is not None]
+    name = next((name for name in asked if objective(find_metric(name)).positive), None)
+    if name is None:
+        return
+    truth = data.truth()
+    below = np.flatnonzero(truth < 0)
+    if len(below) or not (truth > 0).any():
+        seen = f"{len(below):,} labels below 0, such as {truth[below[0]]:g}" if len(below) else "labels that are all 0"
+        raise BriefError(
+            f"{find_metric(name).title} has no meaning for {seen}.",
+            where=f"{brief.source}: {'metric' if name == brief.metric else 'target'}, label {brief.data.label}",
+            allowed="Labels of 0 or more, some of them above 0.",
+            do="Correct the labels, or name another metric: rmse, mae.",
+        )
 
 
 def _named(brief: Brief, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:

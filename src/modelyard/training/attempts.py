@@ -14,13 +14,13 @@ from modelyard.core.progress import Progress
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Floats, Ints, Parts
 from modelyard.families.family import Family
-from modelyard.families.fitted import Blend, Candidate, Curve, Fitted
+from modelyard.families.fitted import Blend, Candidate, Curve, Fitted, Link
 from modelyard.families.whole import fit_whole
 from modelyard.metrics.metric import Metric
 from modelyard.metrics.reading import reading
 from modelyard.selection.plan import Plan
 from modelyard.training.clock import Clock
-from modelyard.training.loss import LINKS, Loss
+from modelyard.training.loss import Loss, link_of
 from modelyard.training.run import Entry
 from modelyard.training.steps import Step, Steps
 from modelyard.training.tracker import Tracker
@@ -76,6 +76,10 @@ class Attempts:
     _losses: dict[str, float] = field(default_factory=dict)
     _expected: float = 0.0
     _taken: float = 0.0
+
+    @property
+    def _link(self) -> Link:
+        return link_of(self.plan.schema.task, self.loss.name)
 
     def seconds(self, candidate: Candidate) -> float:
         """Return what a candidate's fit should take: the probe's word, corrected by how right it has been so far."""
@@ -214,7 +218,7 @@ class Attempts:
         return to_come * one > self.left + min(one, _GRACE * self.clock.budget)
 
     def _fault(self, fitted: Fitted) -> str:
-        outputs = len(self.plan.schema.classes) if LINKS[self.plan.schema.task] == "softmax" else 1
+        outputs = len(self.plan.schema.classes) if self._link == "softmax" else 1
         wanted = (len(self.parts.development), outputs)
         if fitted.scores.shape != wanted:
             return f"failed: out-of-fold scores of shape {fitted.scores.shape}, not {wanted}"
@@ -259,8 +263,7 @@ class Attempts:
 
     def score(self, raw: Floats, rows: Ints) -> float:
         """Return the plan's metric of raw scores of some rows, uncalibrated."""
-        link = LINKS[self.plan.schema.task]
-        answers = Blend((), link, 1.0, (0.0,) * raw.shape[1]).answer(raw)
+        answers = Blend((), self._link, 1.0, (0.0,) * raw.shape[1]).answer(raw)
         return self.score_answers(answers, rows)
 
     def score_answers(self, answers: Floats, rows: Ints) -> float:

@@ -9,7 +9,9 @@ import numpy as np
 
 from modelyard.core.optional import need
 from modelyard.data.dataset import Floats, Fold, Ints
-from modelyard.training.loss import Link, Loss
+from modelyard.families.fitted import Link
+from modelyard.metrics.objective import quantile
+from modelyard.training.loss import DEVIANCES, Loss
 
 CELLS = 200_000
 """Rows times outputs a calibration is fitted on."""
@@ -36,7 +38,8 @@ class Calibration:
 def calibrate(raw: Floats, loss: Loss, link: Link, folds: Sequence[Fold]) -> tuple[Calibration, Floats]:
     """Fit a calibration, and calibrate each fold by one fitted on the others.
 
-    Kept only where it lowers the cross-fitted log loss; values (link "identity") are left as they are.
+    Kept only where it lowers the cross-fitted loss; values (link "identity") are left as they are. A quantile is always
+    shifted: around it the loss is flat, and the share of rows below it is what was asked for.
 
     Parameters
     ----------
@@ -44,8 +47,8 @@ def calibrate(raw: Floats, loss: Loss, link: Link, folds: Sequence[Fold]) -> tup
         Out-of-fold scores of the blend; NaN where unscored.
     loss : Loss
         Over the same rows.
-    link : {"identity", "logistic", "softmax"}
-        Of the task.
+    link : {"identity", "log", "logistic", "softmax"}
+        Of the task and the loss.
     folds : sequence of Fold
         Which rows were scored together.
 
@@ -57,7 +60,7 @@ def calibrate(raw: Floats, loss: Loss, link: Link, folds: Sequence[Fold]) -> tup
         Calibrated scores no row of which took part in its own calibration.
     """
     outputs = raw.shape[1]
-    if link == "identity":
+    if link == "identity" and loss.name != "pinball":
         return Calibration.identity(outputs), raw
     scored = np.flatnonzero(np.isfinite(raw).all(axis=1))
     part = _parts(len(raw), folds)[scored]
@@ -66,7 +69,7 @@ def calibrate(raw: Floats, loss: Loss, link: Link, folds: Sequence[Fold]) -> tup
     for number in np.unique(part):
         own, others = np.flatnonzero(part == number), np.flatnonzero(part != number)
         crossed[own] = fit_calibration(known[others], seen.take(others))(known[own])
-    if seen(crossed) >= seen(known):
+    if loss.name != "pinball" and seen(crossed) >= seen(known):
         return Calibration.identity(outputs), raw
     whole = raw.copy()
     whole[scored] = crossed
@@ -76,6 +79,9 @@ def calibrate(raw: Floats, loss: Loss, link: Link, folds: Sequence[Fold]) -> tup
 def fit_calibration(raw: Floats, loss: Loss) -> Calibration:
     """Fit slope and offsets by penalised likelihood: Platt's for two classes, vector offsets and one slope for more.
 
+    Of a mean whose logarithm is learnt, and of a quantile, the offset alone, unpenalised: shrunk trees and means of
+    logarithms answer too little in all, and trees that fit too well leave quantiles too near the middle.
+
     The slope's logarithm and the offsets have standard normal priors: they settle what few rows leave open (a class
     with nine rows, classes that separate perfectly) and vanish beside a hundred rows.
 
@@ -84,13 +90,15 @@ def fit_calibration(raw: Floats, loss: Loss) -> Calibration:
     raw : float64 array of shape [n, k]
         Finite scores; a logit for k = 1.
     loss : Loss
-        Log loss over the same rows.
+        Log loss, deviance or pinball loss over the same rows.
 
     References
     ----------
     Platt (1999). Probabilistic outputs for support vector machines. Advances in large margin classifiers.
     Guo, Pleiss, Sun and Weinberger (2017). On calibration of modern neural networks. ICML.
     """
+    if loss.name in (*DEVIANCES, "pinball"):
+        return Calibration(1.0, (_best_offset(raw[:, 0], loss),))
     minimize = need("scipy.optimize", "train", "Calibration").minimize
     rows = _some_rows(*raw.shape)
     known, seen = raw[rows], loss.take(rows)
@@ -123,6 +131,18 @@ def fit_calibration(raw: Floats, loss: Loss) -> Calibration:
 
     found = minimize(objective, np.zeros(1 + outputs), jac=gradient, hess=hessian, method="trust-exact")
     return Calibration(float(np.exp(found.x[0])), tuple(float(b) for b in found.x[1:]))
+
+
+def _best_offset(raw: Floats, loss: Loss) -> float:
+    """Return the offset of least loss: a quantile of what is missed, or where a deviance has no slope.
+
+    That is where the sum of weight * mean^(1 - power) * (mean - truth) is 0.
+    """
+    if loss.name == "pinball":
+        return quantile(loss.truth - raw, loss.weights, loss.at)
+    weight = loss.weights * np.exp((1 - loss.at) * raw)
+    truth, said = float(np.sum(weight * loss.truth)), float(np.sum(weight * np.exp(raw)))
+    return float(np.log(truth / said)) if min(truth, said) > 0 else 0.0
 
 
 def _some_rows(rows: int, outputs: int) -> Ints:

@@ -36,6 +36,9 @@ _LOSSES = {
     "log_loss": "log loss",
     "squared_error": "squared error",
     "absolute_error": "absolute error",
+    "pinball": "pinball loss",
+    "poisson_deviance": "Poisson deviance",
+    "tweedie_deviance": "Tweedie deviance",
     "scaled_error": "absolute error over the series' seasonal-naive error",
 }
 
@@ -238,7 +241,15 @@ def _blend(run: Run, metric: Metric, loss: Loss) -> list[Block]:
 
 def _calibration(run: Run) -> str:
     if run.blend.link == "identity":
-        return "Values are answered as they are summed; nothing is calibrated."
+        return _shifted(run) if _calibrated(run) else "Values are answered as they are summed; nothing is calibrated."
+    if run.blend.link == "log":
+        factor = f"{math.exp(run.blend.offset[0]):.4g}"
+        return "Raw scores are logarithms of the mean, and the exponential of their sum is answered" + (
+            f", times {factor}: the factor of least deviance on out-of-fold scores; the published out-of-fold answers "
+            "of a fold are multiplied by the factor of the other folds."
+            if _calibrated(run)
+            else ". A factor fitted on out-of-fold scores did not lower the deviance across folds and was left out."
+        )
     if not _calibrated(run):
         return (
             "A slope and offsets were fitted on out-of-fold scores; across folds they did not lower the log loss, so "
@@ -251,9 +262,17 @@ def _calibration(run: Run) -> str:
     )
 
 
+def _shifted(run: Run) -> str:
+    return (
+        f"Values are answered as they are summed, shifted by {run.blend.offset[0]:.4g}: on out-of-fold scores the "
+        "share of rows at or below them is then the one asked for. The published out-of-fold answers of a fold are "
+        "shifted by what the other folds say."
+    )
+
+
 def _calibrated(run: Run) -> bool:
     """Say whether the answers are anything but the link of the summed scores."""
-    return run.blend.link != "identity" and (run.blend.scale != 1.0 or any(run.blend.offset))
+    return run.blend.scale != 1.0 or any(run.blend.offset)
 
 
 def _recipe(run: Run) -> list[Block]:

@@ -8,16 +8,19 @@ from typing import Literal
 import numpy as np
 
 from modelyard.data.dataset import Dataset, Floats, Ints
+from modelyard.families.fitted import Link
 from modelyard.metrics.metric import Metric
+from modelyard.metrics.objective import Name as ObjectiveName
+from modelyard.metrics.objective import Objective, deviance, objective
 
-Link = Literal["identity", "logistic", "softmax"]
-LINKS: dict[str, Link] = {
-    "binary": "logistic",
-    "multiclass": "softmax",
-    "regression": "identity",
-    "forecast": "identity",
-}
-_ABSOLUTE = frozenset({"mae", "medae", "mape", "smape", "wape"})
+Name = Literal["log_loss", "scaled_error"] | ObjectiveName
+DEVIANCES = ("poisson_deviance", "tweedie_deviance")
+_LINKS: dict[str, Link] = {"binary": "logistic", "multiclass": "softmax"}
+
+
+def link_of(task: str, loss: str) -> Link:
+    """Return what turns raw scores into answers: deviances are of a mean above zero, whose logarithm is learnt."""
+    return "log" if loss in DEVIANCES else _LINKS.get(task, "identity")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,17 +32,20 @@ class Loss:
 
     Attributes
     ----------
-    name : {"log_loss", "squared_error", "absolute_error", "scaled_error"}
-        What is minimised.
+    name : {"log_loss", "scaled_error", "squared_error", "absolute_error", "pinball", "poisson_deviance", ...}
+        What is minimised: for numbers as `modelyard.metrics.objective.Objective` names it.
     truth : array of shape [n]
         Class codes or values.
     weights : float64 array of shape [n]
         Sample weights, divided by their mean; for ``scaled_error`` by the row's scale too.
+    at : float
+        Level of the quantile, or power of the variance.
     """
 
-    name: Literal["log_loss", "squared_error", "absolute_error", "scaled_error"]
+    name: Name
     truth: Ints | Floats
     weights: Floats
+    at: float = float("nan")
 
     @classmethod
     def of(cls, task: str, metric: Metric, data: Dataset) -> Loss:
@@ -52,8 +58,8 @@ class Loss:
             scale = data.extras["scale"]
             known = np.isfinite(scale) & (scale > 0)
             return cls("scaled_error", data.truth(), np.where(known, weights / np.where(known, scale, 1.0), 0.0))
-        absolute = task == "forecast" or metric.name in _ABSOLUTE
-        return cls("absolute_error" if absolute else "squared_error", data.truth(), weights)
+        aim = Objective("absolute_error") if task == "forecast" else objective(metric)
+        return cls(aim.name, data.truth(), weights, aim.at)
 
     def take(self, rows: Ints) -> Loss:
         """Return the loss over some of the rows."""
@@ -66,11 +72,18 @@ class Loss:
     def rows(self, raw: Floats) -> Floats:
         """Return the unweighted loss of each row, of shape [n]."""
         if self.name != "log_loss":
-            error = raw[:, 0] - self.truth
-            return np.asarray(error * error if self.name == "squared_error" else np.abs(error), dtype=np.float64)
+            return self._of_values(raw[:, 0])
         if raw.shape[1] == 1:
             z = raw[:, 0]
             return np.asarray(np.logaddexp(0.0, z) - self.truth * z, dtype=np.float64)
         top = raw.max(axis=1)
         total = np.log(np.exp(raw - top[:, None]).sum(axis=1)) + top
         return np.asarray(total - raw[np.arange(len(raw)), self.truth.astype(np.int64)], dtype=np.float64)
+
+    def _of_values(self, raw: Floats) -> Floats:
+        if self.name in DEVIANCES:
+            return deviance(self.truth, raw, self.at)
+        error = self.truth - raw
+        if self.name == "pinball":
+            return np.asarray(np.maximum(self.at * error, (self.at - 1) * error), dtype=np.float64)
+        return np.asarray(error * error if self.name == "squared_error" else np.abs(error), dtype=np.float64)

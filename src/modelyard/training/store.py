@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,7 +20,7 @@ from modelyard.core.canonical import from_json, pretty_json
 from modelyard.core.errors import WorkspaceError
 from modelyard.core.files import guarded, write_atomic
 from modelyard.data.dataset import Dataset
-from modelyard.families.fitted import Blend, Candidate, Curve, Fitted
+from modelyard.families.fitted import Blend, Candidate, Curve, Fitted, Link
 from modelyard.selection.plan import Plan
 from modelyard.training.run import Entry, Run
 
@@ -76,7 +76,7 @@ class _RunRecord:
     id: str
     plan: Plan
     members: tuple[_Member, ...]
-    link: Literal["identity", "logistic", "softmax"]
+    link: Link
     scale: float
     offset: tuple[float, ...]
     score: float | None

@@ -26,7 +26,7 @@ from modelyard.training.calibration import Calibration, calibrate
 from modelyard.training.clock import Clock
 from modelyard.training.environment import commit, environment
 from modelyard.training.finish import finish
-from modelyard.training.loss import LINKS, Loss
+from modelyard.training.loss import Loss, link_of
 from modelyard.training.recipe import check_recipe, recipe_members, recipe_plan
 from modelyard.training.run import Entry, Run
 from modelyard.training.search import search
@@ -197,7 +197,7 @@ def _run(
     members = tuple((one, float(w)) for one, w in zip(fitted, weights, strict=True) if w > 0)
     members = tuple(sorted(members, key=lambda member: -member[1]))
     raw = sum((w * one.scores for one, w in members), np.zeros_like(members[0][0].scores))
-    link = LINKS[attempts.plan.schema.task]
+    link = link_of(attempts.plan.schema.task, attempts.loss.name)
     own, crossed = calibrate(raw, attempts.loss, link, attempts.parts.split.folds)
     own = calibration or own
     blend = Blend(members, link, own.scale, own.offset)

@@ -12,7 +12,7 @@ from modelyard.data.dataset import Floats
 from modelyard.families.tabular.forest import Forest
 from modelyard.families.tabular.inputs import Singles
 
-Loss = Literal["logistic", "softmax", "squared"]
+Loss = Literal["logistic", "softmax", "squared", "absolute", "quantile", "poisson", "tweedie"]
 THREADS = 1
 """Threads of one booster. Folds are fitted side by side instead: threads that wait for each other inside a booster lose
 up to fifty times on a busy machine, and one thread gives the same trees on every machine."""
@@ -41,8 +41,10 @@ class Request:
     ----------
     parameters : mapping
         The candidate's.
-    loss : {"logistic", "softmax", "squared"}
+    loss : {"logistic", "softmax", "squared", "absolute", "quantile", "poisson", "tweedie"}
         What is minimised.
+    at : float
+        Level of the quantile, or power of the variance; NaN for the other losses.
     outputs : int
         Raw scores a row gets.
     learn : Sample
@@ -61,6 +63,7 @@ class Request:
 
     parameters: Mapping[str, Any]
     loss: Loss
+    at: float
     outputs: int
     learn: Sample
     stop: Sample | None

@@ -49,6 +49,10 @@ LINEAR_TITLE = {
     "binary": "Logistic regression",
     "multiclass": "Multinomial regression",
     "regression": "Ridge regression",
+    "absolute": "Median regression",
+    "quantile": "Quantile regression",
+    "poisson": "Poisson regression",
+    "tweedie": "Tweedie regression",
 }
 
 
@@ -72,7 +76,7 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
     kinds = [kind for kind in kinds if not named or kind.algorithm in named]
     for algorithm in named - {LINEAR}:
         need(algorithm, "catboost" if algorithm == "catboost" else "train", f"model: {brief.model}")
-    probe = Probe(data, brief.seed)
+    probe = Probe(data, brief.seed, table.loss)
     found = []
     straight = 0.0
     fixed = probe.preparing_seconds(table.learnt) * (table.waves + 1)  # once more for the whole table
@@ -157,11 +161,11 @@ def _offer(
 def _linear(table: Table, data: Dataset, seconds: float, columns: int) -> Candidate:
     hot = sum(min(len(column.levels), MOST_HOT) for column in data.schema.features if column.kind == "category")
     weights = (table.numbers + hot + 1) * table.outputs
-    parameters = {"algorithm": LINEAR}
+    parameters = {"algorithm": LINEAR, **table.loss}
     return Candidate(
         LINEAR,
         "tabular",
-        LINEAR_TITLE[table.task],
+        LINEAR_TITLE[table.loss.get("loss", table.task)],
         parameters,
         {},
         linear_reason(table, weights),

@@ -23,9 +23,20 @@ from modelyard.families.tabular.booster import THREADS, Boosted, Request, Sample
 from modelyard.families.tabular.forest import Forest, Tree, plant
 from modelyard.families.tabular.inputs import Singles
 
-OBJECTIVE = {"logistic": "Logloss", "softmax": "MultiClass", "squared": "RMSE"}
-LEAF_STEPS = {"logistic": 5, "softmax": 1, "squared": 1}
-"""Newton steps for each leaf. CatBoost's own choice depends on the most rounds, so that a replay would differ."""
+OBJECTIVE = {
+    "logistic": "Logloss",
+    "softmax": "MultiClass",
+    "squared": "RMSE",
+    "absolute": "MAE",
+    "quantile": "Quantile:alpha={at}",
+    "poisson": "Poisson",
+    "tweedie": "Tweedie:variance_power={at}",
+}
+LEAF_STEPS = {"logistic": 5, "poisson": 5}
+"""Newton steps for each leaf, 1 for the others. CatBoost's own choice depends on the most rounds, so that a replay
+would differ."""
+UNEVEN_STEPS = 10
+"""Gradient steps for each leaf where a quantile's rows weigh unequally: CatBoost's exact way ignores weights."""
 KEPT = ("features_info", "oblivious_trees", "scale_and_bias")
 """Parts of the JSON model that scores need; the rest names the moment and the machine."""
 
@@ -39,7 +50,7 @@ class CatBoost:
         given = request.parameters
         model = cb.CatBoost(
             {
-                "loss_function": OBJECTIVE[request.loss],
+                "loss_function": OBJECTIVE[request.loss].format(at=request.at),
                 **({"classes_count": request.outputs} if request.loss == "softmax" else {}),
                 "iterations": request.most,
                 "learning_rate": given["learning_rate"],
@@ -50,7 +61,7 @@ class CatBoost:
                 "rsm": given["columns"],
                 "border_count": 128,
                 "boosting_type": "Plain",
-                "leaf_estimation_iterations": LEAF_STEPS[request.loss],
+                **_leaves(request),
                 "boost_from_average": False,
                 "random_seed": request.seed,
                 "thread_count": THREADS,
@@ -88,6 +99,14 @@ class CatBoost:
             for f in model["features_info"]["float_features"]
         }
         return plant([_tree(tree, left, len(bias)) for tree in model["oblivious_trees"]])
+
+
+def _leaves(request: Request) -> dict[str, Any]:
+    """Return how leaf values are found."""
+    weight = request.learn.weight
+    if request.loss in ("absolute", "quantile") and weight.min() < weight.max():
+        return {"leaf_estimation_method": "Gradient", "leaf_estimation_iterations": UNEVEN_STEPS}
+    return {"leaf_estimation_iterations": LEAF_STEPS.get(request.loss, 1)}
 
 
 def _plain(model: Mapping[str, Any]) -> str:

@@ -91,6 +91,8 @@ class Question:
     ----------
     loss : Loss
         What is minimised.
+    at : float
+        Level of a quantile, power of a Tweedie deviance.
     outputs : int
         Raw scores a row gets.
     learn, stop : Sample
@@ -98,6 +100,7 @@ class Question:
     """
 
     loss: Loss
+    at: float
     outputs: int
     learn: Sample
     stop: Sample
@@ -113,7 +116,7 @@ def choose(question: Question) -> Derived:
     q = _sampled(question)
     if q.learn.x.shape[1] < 2 or not len(q.stop.y) or len(q.learn.y) < FEWEST:
         return Derived.none()
-    key = hashlib.sha256(q.loss.encode())
+    key = hashlib.sha256(f"{q.loss} {q.at}".encode())
     for part in (q.learn.x, q.learn.y, q.learn.weight, q.stop.x, q.stop.y):
         key.update(np.ascontiguousarray(part).data)
     digest = key.hexdigest()
@@ -158,7 +161,7 @@ def _short(q: Question, learn: Sample, stop: Sample) -> Boosted:
     rounds = max(5, ROUNDS // q.outputs)
     parameters = {**_PARAMETERS, "rounds": rounds}
     seed = derive_seed(0, "derived")
-    return library("lightgbm").train(Request(parameters, q.loss, q.outputs, learn, stop, rounds, seed, math.inf))
+    return library("lightgbm").train(Request(parameters, q.loss, q.at, q.outputs, learn, stop, rounds, seed, math.inf))
 
 
 def _last(boosted: Boosted) -> float:
@@ -167,7 +170,7 @@ def _last(boosted: Boosted) -> float:
 
 def _sampled(q: Question) -> Question:
     """Return the question over fewer rows, where there are many."""
-    return Question(q.loss, q.outputs, _some(q.learn, ROWS), _some(q.stop, ROWS // 3))
+    return Question(q.loss, q.at, q.outputs, _some(q.learn, ROWS), _some(q.stop, ROWS // 3))
 
 
 def _some(sample: Sample, most: int) -> Sample:

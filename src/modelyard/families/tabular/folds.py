@@ -25,7 +25,7 @@ from modelyard.families.tabular.booster import Request, Sample, patience
 from modelyard.families.tabular.cores import one_blas_thread
 from modelyard.families.tabular.derived import Derived, Question, choose
 from modelyard.families.tabular.inputs import Inputs, Singles, find_levels, read_inputs
-from modelyard.families.tabular.labels import Labels, balance, mean_loss, read_labels
+from modelyard.families.tabular.labels import STANDARDISED, Labels, balance, loss_of, mean_loss, read_labels
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.models import Model, dump_model
 from modelyard.families.tabular.tables import blocks, cross_fit, fit_tables, look_up, targets
@@ -105,7 +105,8 @@ def fit_folds(
                 curves += curve
                 if watch is not None:
                     seen = np.flatnonzero(~np.isnan(scores[:, 0]))
-                    watch(number, mean_loss(scores[seen], learning.truth[seen], learning.weights[seen]))
+                    told = learning.truth[seen], learning.weights[seen], *loss_of(candidate.parameters)
+                    watch(number, mean_loss(scores[seen], *told))
     arrays: dict[str, NDArray[Any]] = {}
     texts: dict[str, str] = {}
     records = [dump_model(model, f"fold{i}", arrays, texts) for i, model in enumerate(models)]
@@ -227,7 +228,8 @@ def _job(learning: Learning, learn: Ints, stop: Ints, number: int, rounds: int |
     if learning.candidate.parameters.get("balanced"):
         weights = balance(learning.truth, weights, learning.classes)
     rows = learn if learning.boosted else np.sort(np.concatenate([learn, stop]))
-    labels = read_labels(learning.truth[rows], weights[rows], learning.classes)
+    loss = loss_of(learning.candidate.parameters)
+    labels = read_labels(learning.truth[rows], weights[rows], learning.classes, *loss)
     return Job(number, rounds, learn, stop, weights, labels)
 
 
@@ -260,12 +262,13 @@ def _fit_linear(learning: Learning, blank: Model, job: Job) -> tuple[Model, int,
         which = which[known[kept]]
         return linear.Rows(learning.inputs.take(which), y[kept], job.weights[which])
 
+    goal = linear.Goal(labels.loss, labels.at, labels.start)
     step, curves = job.rounds, []
     if step is None:
-        step, seen, judged = linear.fit_path(rows(job.learn), rows(job.stop), learning.sizes, labels.loss, labels.start)
+        step, seen, judged = linear.fit_path(rows(job.learn), rows(job.stop), learning.sizes, goal)
         curves = [_curve(job.number, labels, seen, judged)]
     train = np.sort(np.concatenate([job.learn, job.stop]))
-    fitted = linear.fit_linear(rows(train), learning.sizes, labels.loss, labels.start, step)
+    fitted = linear.fit_linear(rows(train), learning.sizes, goal, step)
     return blank.with_linear(fitted), step, curves
 
 
@@ -294,6 +297,7 @@ def _fit_booster(learning: Learning, blank: Model, job: Job, encoded: Encoded) -
     request = Request(
         learning.candidate.parameters,
         labels.loss,
+        labels.at,
         len(labels.present),
         _sample(encoded.x, y, job.weights[learn], labels.start),
         held,
@@ -311,7 +315,8 @@ def _fit_booster(learning: Learning, blank: Model, job: Job, encoded: Encoded) -
 def _derive(learning: Learning, train: Ints) -> Derived:
     """Choose derived numbers on the rows of one fold: the same ones for every candidate, draft or not."""
     learn, stop = inner(learning.data, train, 0.2, derive_seed(0, "derived"), learning.forward)
-    labels = read_labels(learning.truth[learn], learning.weights[learn], learning.classes)
+    loss = loss_of(learning.candidate.parameters)
+    labels = read_labels(learning.truth[learn], learning.weights[learn], learning.classes, *loss)
     if labels.constant:
         return Derived.none()
 
@@ -320,7 +325,7 @@ def _derive(learning: Learning, train: Ints) -> Derived:
         rows = rows[known]
         return _sample(learning.inputs.numbers[rows], y, learning.weights[rows], labels.start)
 
-    return choose(Question(labels.loss, len(labels.present), sample(learn), sample(stop)))
+    return choose(Question(labels.loss, labels.at, len(labels.present), sample(learn), sample(stop)))
 
 
 def _sample(x: NDArray[np.float32], y: Floats, weight: Floats, start: Floats) -> Sample:
@@ -329,7 +334,7 @@ def _sample(x: NDArray[np.float32], y: Floats, weight: Floats, start: Floats) ->
 
 def _curve(fold: int, labels: Labels, train: tuple[float, ...], validation: tuple[float, ...]) -> Curve:
     """Thin a curve, and give a number's error in the label's unit."""
-    scale = labels.scale if labels.loss == "squared" else 1.0
+    scale = labels.scale if labels.loss in STANDARDISED else 1.0
     kept = np.unique(np.linspace(0, max(len(validation) - 1, 0), min(POINTS, len(validation))).round().astype(int))
     return Curve(
         fold,

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelyard.core.optional import need
 from modelyard.data.dataset import Floats
+from modelyard.families.fitted import Link
 from modelyard.families.tabular.derived import DIFFERENCE, PRODUCT, RATIO
 from modelyard.families.tabular.forest import Forest
 from modelyard.families.tabular.inputs import Levels
@@ -73,7 +74,7 @@ def build(
     linear: LinearPart | None,
     layout: Layout,
     offset: Floats,
-    link: Literal["identity", "logistic", "softmax"],
+    link: Link,
 ) -> bytes:
     """Return the graph, serialised.
 
@@ -87,7 +88,7 @@ def build(
         Of the feature matrix.
     offset : float64 array of shape [k]
         Added to every row's raw score.
-    link : {"identity", "logistic", "softmax"}
+    link : {"identity", "log", "logistic", "softmax"}
         From raw scores to the answer.
     """
     onnx = need("onnx", "train", "The ONNX export")
@@ -100,7 +101,8 @@ def build(
         terms += _linear(draft, linear, numbers, strings)
     if forest is not None:
         terms += _trees(draft, forest, layout, len(offset))
-    terms.append(draft.constant("offset", offset.astype(np.float32)))
+    if link != "log":
+        terms.append(draft.constant("offset", offset.astype(np.float32)))
     last = "answer" if link == "identity" else "raw"
     draft.add("Sum", terms, last)
     if link == "softmax":
@@ -108,6 +110,11 @@ def build(
     elif link == "logistic":
         draft.add("Mul", [last, draft.constant("both", np.array([-1, 1], dtype=np.float32))], "sides")
         draft.add("Sigmoid", ["sides"], "answer")
+    elif link == "log":
+        # A large logarithm in float32 has an error that the exponential would multiply: most of it, the offset, stays
+        # out of the sum.
+        draft.add("Exp", [last], "ratio")
+        draft.add("Mul", ["ratio", draft.constant("usual", np.exp(offset).astype(np.float32))], "answer")
     kinds = onnx.TensorProto
     value = onnx.helper.make_tensor_value_info
     inputs = [value("numbers", kinds.FLOAT, ["rows", numbers])] if numbers else []

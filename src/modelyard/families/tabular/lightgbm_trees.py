@@ -20,7 +20,15 @@ from modelyard.families.tabular.booster import THREADS, Boosted, Request, Sample
 from modelyard.families.tabular.forest import Forest, Tree, floor_single, plant
 from modelyard.families.tabular.inputs import Singles
 
-OBJECTIVE = {"logistic": "binary", "softmax": "multiclass", "squared": "regression"}
+OBJECTIVE = {
+    "logistic": "binary",
+    "softmax": "multiclass",
+    "squared": "regression",
+    "absolute": "regression_l1",
+    "quantile": "quantile",
+    "poisson": "poisson",
+    "tweedie": "tweedie",
+}
 MISSING_ZERO, MISSING_NAN = 1, 2
 ZERO = np.float32(1e-35)
 """Numbers this near to zero LightGBM reads as zero."""
@@ -37,6 +45,8 @@ class LightGBM:
             "objective": OBJECTIVE[request.loss],
             **({"num_class": request.outputs} if request.loss == "softmax" else {}),
             **({"metric": "rmse"} if request.loss == "squared" else {}),
+            **({"alpha": request.at} if request.loss == "quantile" else {}),
+            **({"tweedie_variance_power": request.at} if request.loss == "tweedie" else {}),
             "learning_rate": given["learning_rate"],
             "num_leaves": given["leaves"],
             "max_depth": given.get("depth", -1),

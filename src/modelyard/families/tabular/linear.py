@@ -1,8 +1,13 @@
-"""Linear models: logistic, multinomial and ridge regression on clipped, standardised numbers and one-hot levels.
+"""Linear models: generalized linear and quantile regression on clipped, standardised numbers and one-hot levels.
+
+A ridge penalty holds all of them: logistic, multinomial, ridge, Poisson, Tweedie, median and quantile regression.
 
 References
 ----------
 Hastie, T., Tibshirani, R. and Friedman, J. (2009). The Elements of Statistical Learning, 2nd ed., ch. 3 and 4.
+McCullagh, P. and Nelder, J. A. (1989). Generalized Linear Models, 2nd ed.
+Zheng, S. (2011). Gradient descent algorithms for quantile regression with smooth approximation. Int. J. Mach. Learn.
+Cybern. 2(3).
 Byrd, R. H. et al. (1995). A limited memory algorithm for bound constrained optimization. SIAM J. Sci. Comput. 16(5).
 """
 
@@ -19,6 +24,7 @@ from modelyard.core.optional import need
 from modelyard.data.dataset import Floats
 from modelyard.families.tabular.booster import Loss
 from modelyard.families.tabular.inputs import Codes, Inputs, Singles
+from modelyard.metrics.objective import deviance
 
 CLIPPED = 0.005
 """Share of a number's values on each side that are drawn in to the quantile there."""
@@ -32,6 +38,8 @@ PATH_STEPS, LAST_STEPS = 30, 150
 """Iterations for each step of the path, which only has to choose, and for the model that is kept."""
 LEAST_SPREAD = 1e-30
 """Deviation under which, or over whose inverse, a number is left out."""
+SMOOTH = 0.03
+"""Deviations of the label over which the kink of the pinball loss is rounded off, so that it has a slope everywhere."""
 WORTH = 1e-3
 """Share of the loss that two steps of the path must take off for a third to be tried."""
 ROWS_TIMES_WEIGHTS = 3_000_000
@@ -159,8 +167,17 @@ class Rows:
     weight: Floats
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Goal:
+    """What is minimised: the loss, its level or power, and what every row starts from, [k]; see `Labels`."""
+
+    loss: Loss
+    at: float
+    start: Floats
+
+
 def fit_path(
-    rows: Rows, stop: Rows, sizes: Sequence[int], loss: Loss, start: Floats
+    rows: Rows, stop: Rows, sizes: Sequence[int], goal: Goal
 ) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
     """Walk the penalties from strong to weak until the loss on `stop` no longer falls.
 
@@ -175,19 +192,19 @@ def fit_path(
     learn, judge = design.matrix(rows.inputs), design.matrix(stop.inputs)
     weights, train, validation = None, [], []
     for penalty in PATH:
-        weights = _solve(learn, rows.y, rows.weight, loss, start, penalty, PATH_STEPS, weights)
-        train.append(_loss(_scores(learn, weights, start), rows.y, rows.weight, loss)[0])
-        validation.append(_loss(_scores(judge, weights, start), stop.y, stop.weight, loss)[0])
+        weights = _solve(learn, rows.y, rows.weight, goal, penalty, PATH_STEPS, weights)
+        train.append(_loss(_scores(learn, weights, goal.start), rows.y, rows.weight, goal)[0])
+        validation.append(_loss(_scores(judge, weights, goal.start), stop.y, stop.weight, goal)[0])
         if len(validation) > 2 and validation[-1] > (1 - WORTH) * min(validation[:-2]):
             break
     best = int(np.argmin(validation)) + 1
     return best, tuple(train), tuple(validation)
 
 
-def fit_linear(rows: Rows, sizes: Sequence[int], loss: Loss, start: Floats, step: int) -> Linear:
+def fit_linear(rows: Rows, sizes: Sequence[int], goal: Goal, step: int) -> Linear:
     """Fit with the penalty of one step of `PATH`, counted from 1."""
     design = Design(rows.inputs, sizes)
-    weights = _solve(design.matrix(rows.inputs), rows.y, rows.weight, loss, start, PATH[step - 1], LAST_STEPS)
+    weights = _solve(design.matrix(rows.inputs), rows.y, rows.weight, goal, PATH[step - 1], LAST_STEPS)
     return design.linear(weights[1:], weights[0], rows.inputs.codes)
 
 
@@ -205,13 +222,22 @@ def _scores(matrix: tuple[Floats, Any], weights: Floats, start: Floats) -> Float
     return np.asarray(start + weights[0] + dense @ weights[1 : p + 1] + hot @ weights[p + 1 :], dtype=np.float64)
 
 
-def _loss(scores: Floats, y: Floats, weight: Floats, loss: Loss) -> tuple[float, Floats]:
+def _loss(scores: Floats, y: Floats, weight: Floats, goal: Goal) -> tuple[float, Floats]:
     """Return the mean loss and its slope for each score."""
     share = weight / weight.sum()
-    if loss == "squared":
+    if goal.loss == "squared":
         error = scores[:, 0] - y
         return float(share @ np.square(error)) / 2, (share * error)[:, None]
-    if loss == "logistic":
+    if goal.loss in ("absolute", "quantile"):
+        level, times = (goal.at, 1.0) if goal.loss == "quantile" else (0.5, 2.0)
+        error = (y - scores[:, 0]) / SMOOTH
+        value = times * SMOOTH * (level * error + np.logaddexp(0.0, -error))
+        return float(share @ value), (times * share * (0.5 * (1 - np.tanh(error / 2)) - level))[:, None]
+    if goal.loss in ("poisson", "tweedie"):
+        with np.errstate(over="ignore", invalid="ignore"):
+            slope = np.exp((2 - goal.at) * scores[:, 0]) - y * np.exp((1 - goal.at) * scores[:, 0])
+        return float(share @ deviance(y, scores[:, 0], goal.at)) / 2, (share * slope)[:, None]
+    if goal.loss == "logistic":
         z = scores[:, 0]
         value = np.logaddexp(0.0, z) - y * z
         return float(share @ value), (share * (0.5 * (1 + np.tanh(z / 2)) - y))[:, None]
@@ -228,21 +254,20 @@ def _solve(
     matrix: tuple[Floats, Any],
     y: Floats,
     weight: Floats,
-    loss: Loss,
-    start: Floats,
+    goal: Goal,
     penalty: float,
     steps: int,
     warm: Floats | None = None,
 ) -> Floats:
     dense, hot = matrix
     turned = hot.T.tocsr()
-    shape = (1 + dense.shape[1] + hot.shape[1], len(start))
+    shape = (1 + dense.shape[1] + hot.shape[1], len(goal.start))
     strength = np.full(shape[0], penalty)
     strength[0] = 1e-9
 
     def objective(flat: Floats) -> tuple[float, Floats]:
         weights = flat.reshape(shape)
-        value, slope = _loss(_scores(matrix, weights, start), y, weight, loss)
+        value, slope = _loss(_scores(matrix, weights, goal.start), y, weight, goal)
         gradient = np.concatenate([slope.sum(axis=0)[None], dense.T @ slope, turned @ slope])
         shrunk = strength[:, None] * weights
         return value + 0.5 * float((weights * shrunk).sum()), (gradient + shrunk).ravel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from modelyard.data.dataset import Dataset
 from modelyard.data.profile import Profile
 from modelyard.encoding.encoding import Encoding
 from modelyard.families.fitted import Range
+from modelyard.families.tabular.labels import loss_parameters
+from modelyard.metrics.find import metric as find_metric
 
 ROWS_PER_PARAMETER = 10
 """A model may have one parameter for so many rows: weights of a line, leaves of one tree. How many trees are summed is
@@ -47,6 +49,8 @@ class Table:
         Raw scores a row gets.
     rarest : float
         Share of the rarest class; 1 for a number.
+    loss : mapping
+        Parameters that name the loss of numbers; none for squared error and for classes.
     """
 
     task: str
@@ -59,6 +63,7 @@ class Table:
     missing: float
     outputs: int
     rarest: float
+    loss: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def leaves(self) -> int:
@@ -97,6 +102,7 @@ class Kind:
             "subsample": 0.8,
             "columns": 0.8 if table.numbers + table.categories > 4 else 1.0,
             **({"balanced": False} if weighing(table) else {}),
+            **table.loss,
         }
         if self.wide:
             shared["columns"] = 0.5 if table.numbers + table.categories > 4 else 1.0
@@ -153,6 +159,7 @@ def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:
         sum(c.missing for c in profile.columns) / max(cells, 1),
         classes if classes > 2 else 1,
         rarest,
+        {} if classes or brief.metric is None else loss_parameters(find_metric(brief.metric)),
     )
 
 

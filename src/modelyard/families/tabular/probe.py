@@ -13,7 +13,7 @@ from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Dataset
 from modelyard.families.tabular.booster import Loss, Request, Sample
 from modelyard.families.tabular.inputs import find_levels, read_inputs
-from modelyard.families.tabular.labels import read_labels
+from modelyard.families.tabular.labels import loss_of, read_labels
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.linear import ROWS_TIMES_WEIGHTS
 from modelyard.families.tabular.tables import fit_tables, look_up, targets
@@ -47,9 +47,11 @@ class Probe:
         The table, with its label.
     seed : int
         Draws the sample.
+    loss : mapping
+        Parameters that name the loss of numbers; see `loss_parameters`.
     """
 
-    def __init__(self, data: Dataset, seed: int) -> None:
+    def __init__(self, data: Dataset, seed: int, loss: Mapping[str, Any]) -> None:
         rng = np.random.default_rng(derive_seed(seed, "probe"))
         drawn = data.take(np.sort(rng.permutation(len(data))[: min(len(data), 4_000)]))
         began = time.perf_counter()
@@ -57,7 +59,7 @@ class Probe:
         inputs = read_inputs(drawn, levels)
         truth, classes = drawn.truth(), len(data.schema.classes)
         weights = np.ones(len(drawn))
-        labels = read_labels(truth, weights, classes)
+        labels = read_labels(truth, weights, classes, *loss_of(loss))
         y, _ = labels.of(truth)
         target = targets(y if classes == 0 else truth, classes)
         tables = fit_tables(inputs.codes, [len(known) for known in levels], target, weights)
@@ -65,6 +67,7 @@ class Probe:
         self._prepared, self._drawn = time.perf_counter() - began, max(1, len(drawn))
         self.columns = x.shape[1]
         self.loss: Loss = labels.loss
+        self._at = labels.at
         self.outputs = classes if self.loss == "softmax" else len(labels.present)
         self.idle = labels.constant or self.columns == 0
         order = np.arange(len(y))
@@ -118,6 +121,6 @@ class Probe:
         aside = Sample(cut.x[:part], cut.y[:part], cut.weight[:part], cut.start[:part])
         began = time.perf_counter()
         library(parameters["algorithm"]).train(
-            Request(parameters, self.loss, outputs, cut, aside, rounds, 0, time.monotonic() + 60)
+            Request(parameters, self.loss, self._at, outputs, cut, aside, rounds, 0, time.monotonic() + 60)
         )
         return (time.perf_counter() - began) * self.outputs / outputs

@@ -20,9 +20,17 @@ from modelyard.families.tabular.booster import THREADS, Boosted, Request, Sample
 from modelyard.families.tabular.forest import Forest, Tree, plant
 from modelyard.families.tabular.inputs import Singles
 
-OBJECTIVE = {"logistic": "binary:logistic", "softmax": "multi:softprob", "squared": "reg:squarederror"}
-NO_BASE = {"logistic": 0.5, "softmax": 0.0, "squared": 0.0}
-"""The `base_score` that adds nothing to a raw score: what a row starts from is ours to add."""
+OBJECTIVE = {
+    "logistic": "binary:logistic",
+    "softmax": "multi:softprob",
+    "squared": "reg:squarederror",
+    "absolute": "reg:absoluteerror",
+    "quantile": "reg:quantileerror",
+    "poisson": "count:poisson",
+    "tweedie": "reg:tweedie",
+}
+NO_BASE = {"logistic": 0.5, "poisson": 1.0, "tweedie": 1.0}
+"""The `base_score` that adds nothing to a raw score, 0 for the others: what a row starts from is ours to add."""
 
 
 class XGBoost:
@@ -35,7 +43,9 @@ class XGBoost:
         parameters = {
             "objective": OBJECTIVE[request.loss],
             **({"num_class": request.outputs} if request.loss == "softmax" else {}),
-            "base_score": NO_BASE[request.loss],
+            **({"quantile_alpha": request.at} if request.loss == "quantile" else {}),
+            **({"tweedie_variance_power": request.at} if request.loss == "tweedie" else {}),
+            "base_score": NO_BASE.get(request.loss, 0.0),
             "tree_method": "hist",
             "eta": given["learning_rate"],
             "max_depth": given["depth"],
