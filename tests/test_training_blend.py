@@ -190,3 +190,33 @@ def test_values_are_left_as_they_are():
     found, crossed = calibrate(z, Loss("squared_error", z[:, 0] * 2, np.ones(50)), "identity", [])
     assert (found.scale, found.offset) == (1.0, (0.0,))
     assert crossed is z
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 10_000), st.integers(2, 8), st.floats(0.1, 3.0))
+def test_what_is_chosen_stays_within_the_limits(seed: int, count: int, limit: float) -> None:
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(size=80)
+    scores = [(truth + rng.normal(size=80))[:, None] for _ in range(count)]
+    costs = rng.uniform(0.0, 1.0, size=(count, 2))
+    loss = Loss("squared_error", truth, np.ones(80))
+    weights = greedy_weights(scores, loss, costs=costs, limits=np.array([limit, 1.0]))
+    share = costs / [limit, 1.0]
+    chosen = weights > 0
+    assert weights.sum() == pytest.approx(1.0)
+    if (share <= 1.0).all(axis=1).any():
+        assert (share[chosen].sum(axis=0) <= 1.0 + 1e-9).all()
+    else:  # nothing fits, and something must answer: the one that exceeds them least
+        assert np.flatnonzero(chosen).tolist() == [int(share.max(axis=1).argmin())]
+
+
+def test_limits_that_allow_everything_change_nothing() -> None:
+    rng = np.random.default_rng(4)
+    truth = rng.normal(size=200)
+    scores = [(truth + rng.normal(size=200))[:, None] for _ in range(5)]
+    loss = Loss("squared_error", truth, np.ones(200))
+    free = greedy_weights(scores, loss)
+    assert (free > 0).sum() > 2
+    np.testing.assert_array_equal(greedy_weights(scores, loss, costs=np.ones((5, 1)), limits=np.array([5.0])), free)
+    alone = greedy_weights(scores, loss, costs=np.ones((5, 1)), limits=np.array([1.0]))
+    assert (alone > 0).sum() == 1

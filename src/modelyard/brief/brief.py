@@ -37,6 +37,10 @@ class Target:
         return f"{self.metric} {self.comparison} {self.value:g}" + (f" on {self.label}" if self.label else "")
 
 
+MODEL_SHARE = 0.3
+"""Share of a latency limit that the model may take."""
+
+
 @dataclass(frozen=True, slots=True)
 class Latency:
     """The time one answer may take: a percentile of requests and its limit in milliseconds."""
@@ -47,6 +51,11 @@ class Latency:
     def __str__(self) -> str:
         """Return the limit as a brief writes it."""
         return f"p{self.percentile:g} < {self.milliseconds:g} ms"
+
+    @property
+    def model_microseconds(self) -> float:
+        """The model's share of the limit; the request, its checks and the log have the rest."""
+        return MODEL_SHARE * self.milliseconds * 1e3
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,8 +278,7 @@ def _folds(brief: Brief, facts: _Facts) -> list[Doubt]:
     return [
         Doubt(
             f"{folds:,} folds: every candidate is fitted up to {min(folds, facts.rows):,} times.",
-            "Beyond ten folds the estimate hardly changes; time grows with their number, and so does the served model, "
-            "which is the mean of the fold models where rows have no order in time.",
+            "Beyond ten folds the estimate hardly changes; time grows with their number.",
             "Ask for 5 or 10 in validation.folds.",
         )
     ]

@@ -107,6 +107,8 @@ class Fitted:
         score: those fitted on every row answer (see `modelyard.families.whole`).
     whole_seconds : float
         What these fits are reckoned to take.
+    microseconds : float
+        What a member of this kind is reckoned to add to one answer.
     """
 
     candidate: Candidate
@@ -119,6 +121,7 @@ class Fitted:
     curves: tuple[Curve, ...] = ()
     whole: tuple[int, ...] = ()
     whole_seconds: float = 0.0
+    microseconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

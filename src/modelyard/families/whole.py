@@ -41,5 +41,6 @@ def fit_whole(family: Family, fitted: Fitted, parts: Parts, seed: int) -> Fitted
         rounds=fitted.rounds,
         curves=fitted.curves,
         whole=fitted.whole,
+        microseconds=fitted.microseconds,
         seconds=fitted.seconds + made.seconds,
     )

@@ -18,7 +18,7 @@ from modelyard.core.markup import (
     Text,
     literal,
 )
-from modelyard.families.fitted import Candidate
+from modelyard.families.fitted import Candidate, Fitted
 from modelyard.metrics.find import metric as find_metric
 from modelyard.metrics.objective import objective
 from modelyard.selection.plan import Plan
@@ -135,12 +135,15 @@ def _reasons(run: Run) -> list[str]:
     for title in shares(run):
         members = [fitted for fitted, _ in run.blend.members if fitted.candidate.title == title]
         reason = tried.get(title, members[0].candidate.reason)
-        made = ", ".join(f"`{m.candidate.name}`{_grown(m.rounds)}" for m in members)
+        made = ", ".join(f"`{m.candidate.name}`{_grown(m)}" for m in members)
         lines.append(f"**Why {literal(title)}:** {literal(sentence(reason))} In the model: {made}.")
     return lines
 
 
-def _grown(rounds: Sequence[int]) -> str:
+def _grown(member: Fitted) -> str:
+    if len(member.whole) > 1:
+        return f" ({len(member.whole)} models of {member.whole[0]} rounds each)"
+    rounds = member.whole or member.rounds
     return f" of {_counts(rounds)} rounds" if rounds else ""
 
 
@@ -241,7 +244,7 @@ def _validation(plan: Plan, run: Run | None, split: str | None) -> list[Block]:
 
 
 def _hyperparameters(run: Run) -> list[Block]:
-    fits = [(fitted.candidate, fitted.rounds, weight) for fitted, weight in run.blend.members]
+    fits = [(fitted.candidate, fitted.whole or fitted.rounds, weight) for fitted, weight in run.blend.members]
     names = list(dict.fromkeys(name for candidate, _, _ in fits for name in candidate.parameters))
     rows = []
     for candidate, rounds, weight in fits:

@@ -121,11 +121,9 @@ def _validation(run: Run, parts: Parts, refits: bool) -> list[Block]:
         for number, fold in enumerate(parts.split.folds, start=1)
     ]
     test = 0 if parts.test is None else len(parts.test)
-    after = (
-        "Fold models give the out-of-fold scores; the model that answers new rows is refitted on every development row."
-        if parts.split.forward
-        else "Each row is scored by the models that did not learn from it; new rows are answered by the mean of all."
-    )
+    after = "Each row is scored by the models that did not learn from it"
+    whole = [fitted for fitted, _ in run.blend.members if fitted.whole]
+    after += "; new rows are answered by models that learnt from every development row." if whole else "."
     if refits:
         after += (
             " That one is judged. What ships is the same recipe fitted once more on every row"

@@ -12,12 +12,16 @@ from modelyard.families.fitted import Fitted
 from modelyard.training.attempts import Attempts, scored_rows
 from modelyard.training.ensemble import greedy_weights
 
+USUAL_MICROSECONDS = 1_000.0
+"""What a blend's answer may take where the brief names no limit: beyond it, members no longer repay their time."""
+
 
 def finish(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:
     """Choose the members by their out-of-fold scores, fit each on every row, and weigh those that got there.
 
-    Members are chosen so that these fits end within the budget. The largest share is fitted first, whatever the clock
-    says; a further one only where there is time.
+    Members are chosen so that these fits end within the budget, and so that their answers together stay within the
+    model's share of the brief's latency limit, `USUAL_MICROSECONDS` where it names none. The largest share is fitted
+    first, whatever the clock says; a further one only where there is time.
 
     Returns
     -------
@@ -49,14 +53,17 @@ def finish(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:
 
 
 def weigh(fitted: Sequence[Fitted], attempts: Attempts, seconds: Sequence[float] | None = None) -> Floats:
-    """Return the weights of the best blend of what was fitted, whose further `seconds` the clock can pay for."""
+    """Return the weights of the best blend whose answers are quick enough and whose further `seconds` there are."""
     rows = scored_rows(fitted)
     if not len(rows):  # candidates that score different rows cannot be weighed against each other
         return np.asarray(np.eye(1, len(fitted))[0], dtype=np.float64)
+    latency = attempts.plan.brief.latency
+    quick = USUAL_MICROSECONDS if latency is None else latency.model_microseconds
+    costs = [[one.microseconds, s] for one, s in zip(fitted, seconds or [0.0] * len(fitted), strict=True)]
     return greedy_weights(
         [one.scores[rows] for one in fitted],
         attempts.loss.take(rows),
-        costs=None if seconds is None else np.array(seconds)[:, None],
-        limits=np.array([attempts.clock.left]),
+        costs=np.array(costs),
+        limits=np.array([quick, attempts.clock.left]),
         seed=attempts.plan.brief.seed,
     )

@@ -43,6 +43,7 @@ class _FittedRecord:
     texts: dict[str, str]
     whole: tuple[int, ...] = ()
     whole_seconds: float = 0.0
+    microseconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ def save_fitted(fitted: Fitted, folder: Path) -> Path:
         names,
         fitted.whole,
         fitted.whole_seconds,
+        fitted.microseconds,
     )
     write_atomic(folder / "arrays.npz", _npz(fitted.arrays))
     write_atomic(folder / "scores.npy", _npy(fitted.scores))
@@ -167,6 +169,7 @@ def load_fitted(folder: Path) -> Fitted:
             ),
             whole=record.whole,
             whole_seconds=record.whole_seconds,
+            microseconds=record.microseconds,
         )
 
 

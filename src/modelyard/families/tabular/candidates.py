@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard.brief.brief import Brief, Latency
+from modelyard.brief.brief import MODEL_SHARE, Brief, Latency
 from modelyard.core.optional import has, need
 from modelyard.data.dataset import Dataset
 from modelyard.data.profile import Profile
@@ -15,6 +15,7 @@ from modelyard.families.fitted import Candidate, Cost
 from modelyard.families.tabular.linear import MOST_HOT
 from modelyard.families.tabular.portfolio import (
     BOOSTED,
+    TREE_MICROSECONDS,
     Kind,
     Table,
     linear_reason,
@@ -34,11 +35,7 @@ ROUNDS_TIMES_RATE = 50
 LIKELY = 0.5
 """Share of the most rounds a fit is reckoned to take."""
 BUDGET_SHARE = 0.42
-"""Share of the budget the portfolio may take; the search and the rest have the other part."""
-TREE_MICROSECONDS = 0.03
-"""Time one tree adds to one answer of the merged graph."""
-LATENCY_SHARE = 0.3
-"""Share of the latency limit the forest may take; the request, its checks and the log have the rest."""
+"""Share of the budget the portfolio may take; the search and the fits on every row have the other part."""
 SLACK, LEAST_GUARD = 6.0, 10
 """The clock ends a fit only beyond this many times its reckoned seconds, half the budget, and this many seconds: models
 that the clock cut short are worth little."""
@@ -114,13 +111,13 @@ def _quick_enough(brief: Brief, table: Table, kinds: int) -> int:
 
 def _most_trees(latency: Latency) -> float:
     """Return how many trees answer within the forest's share of the latency limit."""
-    return LATENCY_SHARE * latency.milliseconds * 1e3 / TREE_MICROSECONDS
+    return latency.model_microseconds / TREE_MICROSECONDS
 
 
 def _within(
     brief: Brief, table: Table, kinds: Sequence[Kind], paces: Mapping[str, Pace], straight: float
 ) -> list[Offer]:
-    """Return the kinds, at the finest rate, that the budget pays for: the dearest go first, the last is cut short."""
+    """Return the kinds, at the finest rate, the budget pays for: the dearest go, the first stays and is cut short."""
     limit = max(BUDGET_SHARE * brief.budget.seconds - straight, 0.1 * brief.budget.seconds)
 
     def offers(kept: Sequence[Kind], rate: float, only: float | None = None) -> list[Offer]:
@@ -134,7 +131,7 @@ def _within(
                 return offered
         if len(kept) == 1:
             return offers(kept, RATES[-1], limit)
-        kept.remove(max(offered, key=lambda offer: offer.seconds).kind)
+        kept.remove(max(offered[1:], key=lambda offer: offer.seconds).kind)
     return []
 
 
@@ -144,7 +141,7 @@ def _offer(
     parameters = kind.parameters(table)
     caps = {"": round(ROUNDS_TIMES_RATE / rate)}
     if brief.latency is not None:
-        within = f"the forest stays within {LATENCY_SHARE:.0%} of {brief.latency}"
+        within = f"the forest stays within {MODEL_SHARE:.0%} of {brief.latency}"
         caps[within] = int(_most_trees(brief.latency) / among / table.models / table.outputs)
     if limit is not None:
         one = max(pace.seconds(table.learnt, 1) * table.waves * LIKELY, 1e-9)

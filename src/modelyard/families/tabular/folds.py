@@ -28,15 +28,13 @@ from modelyard.families.tabular.inputs import Inputs, Singles, find_levels, read
 from modelyard.families.tabular.labels import STANDARDISED, Labels, balance, loss_of, mean_loss, read_labels
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.models import Model, dump_model
+from modelyard.families.tabular.portfolio import MODELS, TREE_MICROSECONDS, TREES
 from modelyard.families.tabular.tables import blocks, cross_fit, fit_tables, look_up, targets
 
 POINTS = 60
 """Points kept of a learning curve."""
 GROWTH = 1.15
 """Rounds on every row over those of the folds: more rows bear more rounds."""
-TREES, MODELS = 1_000, (2, 6)
-"""Trees that one member's models on every row have between them, and how many models that may be: the fewer rounds each
-takes, the more of them are averaged at the same speed."""
 T = TypeVar("T")
 
 
@@ -120,8 +118,13 @@ def fit_folds(
     fitted = Fitted(candidate, facts, arrays, texts, scores, tuple(counts), seconds, tuple(curves))
     if not folds:
         return fitted
-    whole = _whole_rounds(learning, counts, outputs)
-    return replace(fitted, whole=whole, whole_seconds=_whole_seconds(learning, folds, counts, whole, seconds))
+    whole = _whole_rounds(learning, counts)
+    return replace(
+        fitted,
+        whole=whole,
+        whole_seconds=_whole_seconds(learning, folds, counts, whole, seconds),
+        microseconds=TREE_MICROSECONDS * sum(whole) * _trees_a_round(learning) if learning.boosted else 0.0,
+    )
 
 
 def _fit_whole(learning: Learning, rounds: tuple[int, ...] | None) -> tuple[list[Model], list[int], list[Curve]]:
@@ -141,7 +144,7 @@ def _fit_whole(learning: Learning, rounds: tuple[int, ...] | None) -> tuple[list
     return [model for model, _, _ in fits], [count for _, count, _ in fits], curves
 
 
-def _whole_rounds(learning: Learning, counts: Sequence[int], outputs: int) -> tuple[int, ...]:
+def _whole_rounds(learning: Learning, counts: Sequence[int]) -> tuple[int, ...]:
     """Return how long each model on every row should take, given how long those of the folds took.
 
     Later windows hold most rows where the split goes forward, so they alone are asked.
@@ -150,8 +153,12 @@ def _whole_rounds(learning: Learning, counts: Sequence[int], outputs: int) -> tu
     if not learning.boosted:
         return (count,)
     count = round(GROWTH * count)
-    grown = count * (1 if learning.algorithm == "catboost" else outputs)
-    return (count,) * int(np.clip(round(TREES / max(grown, 1)), *MODELS))
+    return (count,) * int(np.clip(round(TREES / max(count * _trees_a_round(learning), 1)), *MODELS))
+
+
+def _trees_a_round(learning: Learning) -> int:
+    """Return how many trees a round grows: one for each class of several, but for CatBoost, whose leaves hold them."""
+    return learning.classes if learning.classes > 2 and learning.algorithm != "catboost" else 1
 
 
 def _whole_seconds(

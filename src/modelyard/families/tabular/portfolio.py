@@ -21,6 +21,11 @@ from modelyard.metrics.find import metric as find_metric
 ROWS_PER_PARAMETER = 10
 """A model may have one parameter for so many rows: weights of a line, leaves of one tree. How many trees are summed is
 for the rows held back to say, since each adds a small part of what it learnt."""
+TREES, MODELS = 1_000, (2, 6)
+"""Trees that one member's models on every row have between them, and how many models that may be: the fewer rounds each
+takes, the more of them are averaged at the same speed."""
+TREE_MICROSECONDS = 0.05
+"""Time one tree adds to one answer of the merged graph."""
 MANY = 10_000
 """Rows from which large trees find enough to split."""
 WIDE = 96
@@ -40,7 +45,7 @@ class Table:
     rows, learnt : int
         Rows of the development part; rows one fold's booster learns from.
     models, waves : int
-        Models of one candidate that answer together, and how often the cores go round to fit all its folds.
+        Models of one candidate that answer together, at least, and how often the cores go round to fit its folds.
     numbers, categories : int
         Columns of each matrix of the encoding.
     missing : float
@@ -147,13 +152,12 @@ def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:
     share = (0.5 if forward else (folds - 1) / folds) * 0.88
     cells = profile.rows * max(1, len(profile.columns))
     rarest = float(np.bincount(data.truth().astype(np.int64), minlength=classes).min() / len(data)) if classes else 1.0
-    refit = 2 if forward else 0  # a refit on every row costs about two folds of half the rows
     return Table(
         data.schema.task,
         rows,
         max(1, round(rows * share)),
-        1 if forward else folds,
-        math.ceil(folds / usable_cores()) + refit,
+        MODELS[0],
+        math.ceil(folds / usable_cores()),
         len(encoding.numbers),
         len(encoding.strings),
         sum(c.missing for c in profile.columns) / max(cells, 1),

@@ -14,9 +14,9 @@ from modelyard.families.fitted import Blend, Candidate, Export, Fitted
 class Tabular:
     """The family for one row, one answer: two classes, many classes, or a number.
 
-    Categories are encoded inside each fold from that fold's training part alone; boosting stops on an inner part of
-    it; the fold models' mean answers for new rows. Where the split goes forward in time, a model refitted on every
-    development row answers instead.
+    Categories are encoded inside each fold from that fold's training part alone, and boosting stops on an inner part
+    of it. The folds' models score the rows they have not seen; a few models that learnt from every development row,
+    for as many rounds, answer for new ones.
     """
 
     name = "tabular"
