@@ -49,7 +49,7 @@ def python(framework: str) -> str:
         if not interpreter.exists():
             subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         for packages in PINS[framework]:
-            words = [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
+            words = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
             subprocess.run(words, check=True, env=environment(framework))
         ready.write_text(pins, encoding="utf-8")
     return str(interpreter)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tabular.bars import (
     OURS,
@@ -21,7 +22,7 @@ from tabular.bars import (
     record_of,
     spread,
     whole,
-)  # fmt: skip
+)
 from tabular.environments import FRAMEWORKS
 from tabular.results import BUSY, Asked, Key, Record
 from tabular.sets import SETS
@@ -100,8 +101,8 @@ def _quality(found: Mapping[Key, Record], asked: Asked, budget: int) -> str:
         gap = "" if math.isnan(distance) else f"{distance:+.1%}"
         lines.append(f"| {name} | {what} | {_rows(found, asked, name)} | {' | '.join(cells)} | {gap} |")
     ranked = ranks(table)
-    means = [f"{m:.2f}" for m in ranked.mean(axis=0)] if len(ranked) else [""] * len(asked.frameworks)
-    lines.append(f"| mean rank | of {len(ranked)} set-seeds | | {' | '.join(means)} | |")
+    mean = [f"{m:.2f}" for m in ranked.mean(axis=0)] if len(ranked) else [""] * len(asked.frameworks)
+    lines.append(f"| mean rank | of {len(ranked)} set-seeds | | {' | '.join(mean)} | |")
     return "\n".join(lines)
 
 
@@ -178,12 +179,12 @@ def _rows(found: Mapping[Key, Record], asked: Asked, name: str) -> str:
     return next((f"{r['rows'] + r['test_rows']:,}" for r in runs if r is not None and "rows" in r), "")
 
 
-def _mean(values: np.ndarray) -> float:
+def _mean(values: NDArray[np.float64]) -> float:
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else math.nan
 
 
-def _cell(values: np.ndarray) -> str:
+def _cell(values: NDArray[np.float64]) -> str:
     known = values[~np.isnan(values)]
     if not len(known):
         return ""

@@ -134,12 +134,12 @@ def measure(key: Key) -> Record:
         out = Path(folder) / "figures.json"
         runner = Path(__file__).with_name("runner.py")
         # -P: the runner's neighbours must not be taken for a framework's own modules.
-        words = [interpreter, "-P", runner, key.framework, split, str(key.budget), PACKAGES[key.framework], out]
+        words = [interpreter, "-P", str(runner), key.framework, str(split), str(key.budget), PACKAGES[key.framework]]
         before, ours = psutil.cpu_times(), os.times()
         began = time.monotonic()
         with (Path(folder) / "output").open("wb") as output:
             process = subprocess.Popen(
-                words, cwd=folder, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+                [*words, str(out)], cwd=folder, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
                 env={**environment(key.framework), "TMPDIR": folder},
             )  # fmt: skip
             try:

