@@ -155,7 +155,7 @@ def measure(key: Key) -> Record:
             figures = json.loads(out.read_text(encoding="utf-8"))
         else:
             said = (Path(folder) / "output").read_text(encoding="utf-8", errors="replace")
-            figures = {"error": f"{ended}: {said.strip()[-400:]}"}
+            figures = {"error": f"{ended}: {said.strip()[-2000:]}"}
     cores = psutil.cpu_count() or 1
     figures["cores"] = cores
     figures["others"] = round(max(0.0, (_worked(after) - _worked(before) - spent) / (seconds * cores)), 3)
@@ -177,7 +177,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _line(key: Key, record: Record) -> str:
     words = f"{key.framework:<10} {key.name:<19} seed {key.seed} {key.budget:>4} s  "
     if "error" in record:
-        return f"{words}FAILED {record['error']}"
+        return f"{words}FAILED {record['error'].splitlines()[-1]}"
     loss = record.get("rmse", record.get("log_loss"))
     busy = f"  (others used {record['others']:.0%} of the machine)" if record.get("others", 0) > BUSY else ""
     return f"{words}loss {loss:.5g}  fit {record['fit_s']:.0f} s  one row {record['row_ms_p50']:.3g} ms{busy}"
