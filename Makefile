@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 CODE   := src tests benchmarks examples
 
-.PHONY: demo test test-slow lint bench-startup bench-floors clean
+.PHONY: demo test test-slow lint bench-startup bench-floors bench-tabular report-tabular clean
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
@@ -27,6 +27,17 @@ bench-startup: $(READY)
 
 bench-floors: $(READY)
 	$(BIN)/python benchmarks/floors.py $(SETS)
+
+# Peers' environments (about 4 GB) and splits go to MODELYARD_BENCH, or .bench. Twenty sets take a day; a part may be chosen.
+ASKED = $(if $(SETS),--sets $(SETS)) $(if $(FRAMEWORKS),--frameworks $(FRAMEWORKS)) $(if $(BUDGETS),--budgets $(BUDGETS)) \
+        $(if $(SEEDS),--seeds $(SEEDS)) $(if $(AGAIN),--again) $(if $(RECORD),--record $(RECORD))
+
+bench-tabular: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/benchmarks.txt
+	$(BIN)/python benchmarks/tabular run $(ASKED)
+
+report-tabular: $(READY)
+	$(BIN)/python benchmarks/tabular report $(ASKED) --into docs/benchmarks.md
 
 $(READY): pyproject.toml requirements/constraints.txt requirements/examples.txt
 	$(PYTHON) -m venv $(VENV)

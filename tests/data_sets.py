@@ -16,7 +16,7 @@ def home(package: str) -> Path:
     """Return the folder of an installed package, without importing it."""
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError(f"{package} is not installed: pip install --no-deps -r requirements/examples.txt")
+        raise FileNotFoundError(f"{package} is not installed: see requirements/examples.txt and benchmarks.txt")
     return Path(next(iter(spec.submodule_search_locations)))
 
 

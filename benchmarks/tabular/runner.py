@@ -1,0 +1,274 @@
+"""Fit one framework on one split and measure it, inside that framework's own environment.
+
+    VENV/bin/python runner.py FRAMEWORK SPLIT_DIR BUDGET PACKAGE OUT
+
+Writes one JSON object to OUT. Of this project nothing is imported here unless it is the framework: a peer's
+environment holds the peer, pandas and scikit-learn.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+warnings.filterwarnings("ignore")
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+
+SECONDS = 4.0
+"""How long single rows are sent."""
+ROWS = 2000
+"""Single rows sent at most."""
+CORES = 2
+"""Cores each framework is told to use."""
+
+
+@dataclass
+class Fitted:
+    """A fitted framework.
+
+    Attributes
+    ----------
+    predict : callable
+        Probabilities ``[n, k]`` or values ``[n]`` of a frame, through the public API.
+    classes : sequence or None
+        What the probabilities are of; None for numbers.
+    facts : dict
+        What else is worth recording.
+    single : callable or None
+        Milliseconds of one row by other ways in, if there are any.
+    """
+
+    predict: Callable[[pd.DataFrame], Any]
+    classes: Any = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    single: Callable[[pd.DataFrame], dict[str, float]] | None = None
+
+
+def autogluon(train: pd.DataFrame, meta: dict[str, Any], budget: float) -> Fitted:
+    """Fit AutoGluon with its best preset; the predictor is persisted in memory."""
+    from autogluon.tabular import TabularPredictor
+
+    metric = "root_mean_squared_error" if meta["task"] == "regression" else "log_loss"
+    made = TabularPredictor(
+        label=meta["target"], problem_type=meta["task"], eval_metric=metric, path="model", verbosity=1
+    )
+    made = made.fit(train, time_limit=budget, presets="best_quality_v150", num_cpus=CORES)
+    made.persist()
+    facts = {"best": made.model_best}
+    if meta["task"] == "regression":
+        return Fitted(lambda x: made.predict(x).to_numpy(), None, facts)
+    return Fitted(lambda x: made.predict_proba(x).to_numpy(), made.class_labels, facts)
+
+
+def flaml(train: pd.DataFrame, meta: dict[str, Any], budget: float) -> Fitted:
+    """Fit FLAML; strings are given as pandas categories."""
+    from flaml import AutoML
+
+    x = train.drop(columns=[meta["target"]])
+    prepare, made, numbers = _categories(x), AutoML(), meta["task"] == "regression"
+    made.fit(
+        prepare(x), train[meta["target"]], task="regression" if numbers else "classification",
+        metric="rmse" if numbers else "log_loss", time_budget=budget, verbose=0, n_jobs=CORES, seed=1,
+    )  # fmt: skip
+    facts = {"best": str(made.best_estimator)}
+    if numbers:
+        return Fitted(lambda x: made.predict(prepare(x)), None, facts)
+    return Fitted(lambda x: made.predict_proba(prepare(x)), made.classes_, facts)
+
+
+def mljar(train: pd.DataFrame, meta: dict[str, Any], budget: float) -> Fitted:
+    """Fit MLJAR in the mode it recommends for competitions."""
+    from supervised import AutoML
+
+    numbers, label = meta["task"] == "regression", train[meta["target"]]
+    made = AutoML(
+        results_path="model", mode="Compete", ml_task="regression" if numbers else f"{meta['task']}_classification",
+        eval_metric="rmse" if numbers else "logloss", total_time_limit=int(budget), n_jobs=CORES, random_state=1,
+        verbose=0, explain_level=0,
+    )  # fmt: skip
+    made.fit(train.drop(columns=[meta["target"]]), label)
+    if numbers:
+        return Fitted(made.predict)
+    classes = (made._data_info or {}).get("labels") or sorted(map(str, label.unique()))
+    return Fitted(made.predict_proba, classes)
+
+
+def lightgbm(train: pd.DataFrame, meta: dict[str, Any], budget: float) -> Fitted:
+    """Fit plain LightGBM, its number of trees tuned by early stopping; it takes no budget."""
+    import lightgbm as lgb
+    from sklearn.model_selection import train_test_split
+
+    x, y, classes = train.drop(columns=[meta["target"]]), train[meta["target"]], None
+    prepare = _categories(x)
+    if meta["task"] != "regression":
+        classes = sorted(map(str, y.unique()))
+        y = y.astype(str).map({c: i for i, c in enumerate(classes)})
+    learn, stop, y_learn, y_stop = train_test_split(prepare(x), y, test_size=0.15, random_state=0)
+    kind = lgb.LGBMRegressor if classes is None else lgb.LGBMClassifier
+    made = kind(n_estimators=3000, learning_rate=0.05, n_jobs=CORES, verbose=-1)
+    made.fit(learn, y_learn, eval_X=stop, eval_y=y_stop, callbacks=[lgb.early_stopping(100, verbose=False)])
+    facts = {"trees": made.best_iteration_}
+    if classes is None:
+        return Fitted(lambda x: made.predict(prepare(x)), None, facts)
+    return Fitted(lambda x: made.predict_proba(prepare(x)), classes, facts)
+
+
+def modelyard(train: pd.DataFrame, meta: dict[str, Any], budget: float) -> Fitted:
+    """Develop through the command line and load through the public loader, as a user would."""
+    import yaml
+
+    import modelyard as my
+
+    train.to_parquet("train.parquet", index=False)
+    known = {k: meta[k] for k in ("group", "time") if meta.get(k)}
+    brief = {
+        "use_case": meta["name"],
+        "task": meta["task"],
+        "metric": "rmse" if meta["task"] == "regression" else "log_loss",
+        "data": {"path": str(Path("train.parquet").resolve()), "label": meta["target"], **known},
+        "budget": {"seconds": budget},
+        "validation": {"test_fraction": 0.0},
+    }
+    Path("brief.yaml").write_text(yaml.safe_dump(brief), encoding="utf-8")
+    words = [str(Path(sys.executable).with_name("modelyard")), "develop", "brief.yaml", "--workspace", "yard", "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 2, 3):
+        raise RuntimeError(done.stderr[-2000:])
+    out = json.loads(done.stdout.strip().splitlines()[-1])
+    if not out.get("bundle"):
+        raise RuntimeError(f"no bundle was made: {out}"[:2000])
+    bundle = my.load_bundle(out["bundle"])
+    facts = {k: out.get(k) for k in ("run", "trees", "seconds")}
+    predict = bundle.predict if meta["task"] == "regression" else bundle.predict_proba
+    classes = None if meta["task"] == "regression" else list(bundle.classes)
+    return Fitted(predict, classes, facts, lambda x: _dict_and_bare(bundle, predict, x))
+
+
+FITS = {f.__name__: f for f in (modelyard, autogluon, flaml, mljar, lightgbm)}
+
+
+def _dict_and_bare(bundle: Any, predict: Callable[[Any], Any], x: pd.DataFrame) -> dict[str, float]:
+    """Time one row as a dict, and the bare ONNX Runtime call on its encoded values, in turn."""
+    import onnxruntime as ort
+
+    from modelyard.bundle.examples import plain_rows
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    run = ort.InferenceSession(Path(bundle.path) / "model.onnx", options, providers=["CPUExecutionProvider"]).run
+    rows = plain_rows(bundle.frame(x.head(ROWS)), bundle.schema)
+    encoding = bundle.manifest.encoding
+    feeds = []
+    for row in rows:
+        numbers, strings = encoding.rows([bundle.schema.check_row(row)])
+        feed = {"numbers": numbers} if encoding.numbers else {}
+        feeds.append({**feed, "strings": strings} if encoding.strings else feed)
+    timed = _turns([lambda i: predict(rows[i % len(rows)]), lambda i: run(["answer"], feeds[i % len(feeds)])])
+    return {"dict_ms_p50": timed[0], "bare_ms_p50": timed[1]}
+
+
+def _turns(ways: list[Callable[[int], Any]]) -> list[float]:
+    """Return the median milliseconds of each way of answering one row, asked in turn."""
+    taken: list[list[float]] = [[] for _ in ways]
+    end = time.perf_counter() + SECONDS
+    while (time.perf_counter() < end and len(taken[0]) < ROWS) or len(taken[0]) < 5:
+        i = len(taken[0])
+        for way, times in zip(ways, taken, strict=True):
+            began = time.perf_counter()
+            way(i)
+            times.append(time.perf_counter() - began)
+    return [round(float(np.median(times)) * 1e3, 4) for times in taken]
+
+
+def _categories(x: pd.DataFrame) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Return what turns strings to the pandas categories seen here."""
+    seen = {
+        c: pd.CategoricalDtype(sorted(x[c].dropna().astype(str).unique()))
+        for c in x
+        if not pd.api.types.is_numeric_dtype(x[c])
+    }
+
+    def prepare(x: pd.DataFrame) -> pd.DataFrame:
+        x = x.copy()
+        for c, kind in seen.items():
+            x[c] = x[c].where(x[c].isna(), x[c].astype(str)).astype(kind)
+        return x
+
+    return prepare
+
+
+def quality(answers: Any, classes: Any, label: pd.Series, known: pd.Series) -> dict[str, float]:
+    """Score a test part: RMSE of numbers; log loss and more of classes, a class never seen counting as 1e-7."""
+    answers = np.asarray(answers, dtype=float)
+    if classes is None:
+        return {"rmse": float(np.sqrt(np.mean((answers.ravel() - label.to_numpy()) ** 2)))}
+    from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+
+    names = sorted(map(str, pd.concat([known, label]).unique()))
+    at = {c: i for i, c in enumerate(names)}
+    p = np.zeros((len(answers), len(names)))
+    for j, c in enumerate(classes):
+        p[:, at[str(c)]] = answers[:, j]
+    p = np.clip(p, 1e-7, 1)
+    p /= p.sum(axis=1, keepdims=True)
+    truth = label.astype(str).map(at).to_numpy()
+    chosen = p.argmax(axis=1)
+    scores = {
+        "log_loss": float(-np.mean(np.log(p[np.arange(len(p)), truth]))),
+        "accuracy": float((chosen == truth).mean()),
+        "f1_macro": float(f1_score(truth, chosen, average="macro")),
+    }
+    if len(names) == 2:
+        rare = int(np.bincount(truth).argmin())
+        scores["roc_auc"] = float(roc_auc_score(truth == rare, p[:, rare]))
+        scores["average_precision"] = float(average_precision_score(truth == rare, p[:, rare]))
+    return scores
+
+
+def _objects(frame: pd.DataFrame) -> pd.DataFrame:
+    for c in frame.columns[[not pd.api.types.is_numeric_dtype(t) for t in frame.dtypes]]:
+        frame[c] = frame[c].astype(object).where(frame[c].notna(), None)
+    return frame
+
+
+def measure(framework: str, folder: Path, budget: float, package: str) -> dict[str, Any]:
+    """Fit a framework and return its figures."""
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    train, test = (_objects(pd.read_parquet(folder / f"{part}.parquet")) for part in ("train", "test"))
+    x, label = test.drop(columns=[meta["target"]]), test[meta["target"]]
+    began = time.perf_counter()
+    made = FITS[framework](train, meta, budget)
+    figures: dict[str, Any] = {"fit_s": round(time.perf_counter() - began, 1), "version": version(package)}
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    figures["cpu_s"] = round(sum(u.ru_utime + u.ru_stime for u in used), 1)
+    figures["peak_mb"] = round(max(u.ru_maxrss for u in used) / 1024)
+    began = time.perf_counter()
+    answers = made.predict(x)
+    figures["batch_s"] = round(time.perf_counter() - began, 3)
+    figures |= quality(answers, made.classes, label, train[meta["target"]])
+    figures["row_ms_p50"] = _turns([lambda i: made.predict(x.iloc[[i % len(x)]])])[0]
+    if made.single is not None:
+        figures |= made.single(x)
+    figures |= {"rows": len(train), "test_rows": len(test), "columns": x.shape[1]}
+    return figures | made.facts
+
+
+if __name__ == "__main__":
+    framework, folder, budget, package, out = sys.argv[1:]
+    Path(out).write_text(
+        json.dumps(measure(framework, Path(folder), float(budget), package), default=str), encoding="utf-8"
+    )
+    # Some frameworks leave threads that never end.
+    os._exit(0)
