@@ -12,6 +12,7 @@ from modelyard.data.finding import Finding
 from modelyard.evaluation.answers import answers, out_of_fold
 from modelyard.evaluation.baselines import baselines, rule_trouble
 from modelyard.evaluation.calibration import calibration
+from modelyard.evaluation.coverage import coverage
 from modelyard.evaluation.evidence import Evidence, target_metric
 from modelyard.evaluation.forecasts import forecasts
 from modelyard.evaluation.importance import importance
@@ -88,6 +89,7 @@ def evaluate(
     curve = calibration(evidence)
     others = _others(evidence, metric)
     values, bias = predicted_against_actual(evidence)
+    held = coverage(run, evidence, held_out)
     worried = worries(
         metric,
         estimate,
@@ -97,6 +99,7 @@ def evaluate(
         baselines=compared,
         slices=parts,
         calibration=curve,
+        bounds=held,
         development=run.score if held_out else None,
         findings=findings,
         refits=family_named(run.plan.family).refits,
@@ -124,6 +127,7 @@ def evaluate(
         values=values,
         bias=bias,
         forecasts=forecasts(run, evidence) if held_out else None,
+        bounds=held,
     )
 
 
