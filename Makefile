@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 CODE   := src tests benchmarks examples
 
-.PHONY: demo test test-slow lint bench-startup bench-floors clean
+.PHONY: demo test test-slow lint bench-startup bench-floors bench-coverage clean
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
@@ -27,6 +27,9 @@ bench-startup: $(READY)
 
 bench-floors: $(READY)
 	$(BIN)/python benchmarks/floors.py $(SETS)
+
+bench-coverage: $(READY)
+	$(BIN)/python benchmarks/coverage.py $(SETS)
 
 $(READY): pyproject.toml requirements/constraints.txt requirements/examples.txt
 	$(PYTHON) -m venv $(VENV)

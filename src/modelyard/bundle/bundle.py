@@ -347,7 +347,7 @@ class Bundle:
     def _held(self) -> Uncertainty:
         if self.uncertainty is None:
             raise BundleError(
-                "This bundle holds nothing to tell how sure its answers are.",
+                "This bundle has no intervals, sets of classes or out-of-distribution score.",
                 where=str(self.path),
                 do="Pack the model again with this version of modelyard.",
             )

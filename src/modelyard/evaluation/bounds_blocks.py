@@ -20,7 +20,7 @@ def bounds_blocks(report: Report) -> list[Block]:
     sets = found.kind == "set"
     head = ["Promised", "Held", *(["By thresholds alone", "Classes", "One class"] if sets else ["Mean width"]), "Rows"]
     table = Table(head, [_row(c, sets) for c in found.levels], "r" * len(head), _note(found))
-    return [heading, Text(_lead(found)), table, *_parts(found)]
+    return [heading, Text(_lead(found)), table, *_certain(found), *_parts(found)]
 
 
 def _row(c: Coverage, sets: bool) -> list[str]:
@@ -69,6 +69,18 @@ def _note(found: Bounded) -> str:
         f"{note} A set holds each class from that class's own threshold on, and always the answer: where the answer "
         "alone is right more often than promised, sets hold more."
     )
+
+
+def _certain(found: Bounded) -> list[Block]:
+    more = [f"{c.level} %" for c in found.levels if c.bare_low > c.level / 100]
+    if not more:
+        return []
+    return [
+        Text(
+            f"At {' and '.join(more)} the thresholds alone hold more than promised: rows of some class have nearly the "
+            "same probability throughout, so that no threshold leaves out as many of them as it might."
+        )
+    ]
 
 
 def _parts(found: Bounded) -> list[Block]:

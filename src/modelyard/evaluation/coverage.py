@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,11 +55,11 @@ def coverage(run: Run, evidence: Evidence, held_out: bool) -> Bounded | None:
         held, bare, width = (values[some] for values in judged.of[level])
         if not np.isfinite(held).all():
             continue
-        share, low, high = figures.share(held)
-        sets = bool(shipped.sets)
-        alone = figures.mean((width == 1).astype(np.float64)) if sets else float("nan")
-        exact = figures.mean(bare) if sets else float("nan")
-        levels.append(Coverage(round(100 * level), share, low, high, figures.mean(width), len(some), alone, exact))
+        found = Coverage(round(100 * level), *figures.share(held), figures.mean(width), len(some))
+        if shipped.sets:
+            alone, (share, low, high) = figures.mean((width == 1).astype(np.float64)), figures.share(bare)
+            found = replace(found, alone=alone, bare=share, bare_low=low, bare_high=high)
+        levels.append(found)
         for by, name, where in _parts(evidence, some, forward):
             parts.append(BoundedPart(by, name, round(100 * level), *figures.share(held, where), int(where.sum())))
     if not levels:
@@ -120,10 +121,9 @@ class _Figures:
         # A promise speaks of bounds made again and again: chance is in the rows they are made from, too.
         self._both = 1 + units / max(1.0, calibrated)
 
-    def mean(self, values: Floats, where: NDArray[np.bool_] | None = None) -> float:
-        """Return the mean of values of the rows, or of some of them."""
-        w = self._weights if where is None else self._weights * where
-        return float(np.average(values, weights=w)) if w.sum() > 0 else float("nan")
+    def mean(self, values: Floats) -> float:
+        """Return the mean of values of the rows."""
+        return float(np.average(values, weights=self._weights)) if self._weights.sum() > 0 else float("nan")
 
     def share(self, held: Floats, where: NDArray[np.bool_] | None = None) -> tuple[float, float, float]:
         """Return a share with its 95 % interval: Wilson's, for as many rows as the units are worth.

@@ -166,8 +166,8 @@ class SeriesError:
 class Coverage:
     """Share of what came true inside bounds that promise `level` per cent, with its interval, and mean width.
 
-    For sets of classes `width` counts classes, `alone` is the share of rows with one, and `bare` the share held before
-    the answer was added to the sets without it; NaN for intervals.
+    For sets of classes `width` counts classes, `alone` is the share of rows with one, and `bare`, with its interval,
+    the share held before the answer was added to sets without it; NaN for intervals.
     """
 
     level: int
@@ -178,6 +178,8 @@ class Coverage:
     n: int
     alone: float = float("nan")
     bare: float = float("nan")
+    bare_low: float = float("nan")
+    bare_high: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
