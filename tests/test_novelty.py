@@ -128,3 +128,17 @@ def test_a_handful_of_rows_is_enough(rows: int) -> None:
 def test_the_same_rows_give_the_same_record() -> None:
     frame = table("regression", 300).frame
     assert pretty_json(learn(frame)) == pretty_json(learn(frame))
+
+
+@settings(deadline=None)
+@given(
+    st.one_of(st.none(), st.floats(-3e38, 3e38)),
+    st.one_of(st.none(), st.sampled_from(CITIES), st.text(max_size=5)),
+    st.integers(-(10**9), 10**9),
+)
+def test_the_short_way_of_one_row_gives_what_a_table_gives(
+    seen: Novelty, income: float | None, city: str | None, age: int
+) -> None:
+    row = SCHEMA.check_row({**ROW, "income": income, "city": city, "age": age})
+    (one,), (other, _) = seen(*ENCODING.rows([row])), seen(*ENCODING.rows([row, row]))
+    assert one == other

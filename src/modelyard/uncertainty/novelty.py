@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from math import log1p
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +20,7 @@ _LEVELS = 1_000
 _RANKS = 1_000
 """Surprises of development rows that are kept: the score's resolution is one in so many."""
 _PARTS = 5
-_MOST_ROWS = 100_000
+_MOST_ROWS = 50_000
 _DIGITS = 9
 _CELLS = 2**22
 """Comparisons held in memory at once."""
@@ -104,17 +107,33 @@ class Novelty:
 
     def surprise(self, numbers: NDArray[np.float32], strings: NDArray[np.object_]) -> Floats:
         """Return the mean surprise over the columns of each row, in nats, of shape [n]."""
-        total = np.zeros(len(numbers))
-        step = max(1, _CELLS // max(1, self._table.edges.size))
-        for first in range(0, len(numbers), step):
-            part = slice(first, first + step)
-            total[part] = self._table.surprise(numbers[part], self.unseen)
+        if len(numbers) == 1:  # a request: a handful of numpy calls would take ten times as long
+            total = np.array([self._of_one(numbers[0].tolist())])
+        else:
+            step = max(1, _CELLS // max(1, self._table.edges.size))
+            parts = [self._table.surprise(numbers[i : i + step], self.unseen) for i in range(0, len(numbers), step)]
+            total = np.concatenate(parts) if parts else np.zeros(0)
         for seen in self.levels:
             get, unseen = seen.surprise.get, self.unseen
             total += [get(level, unseen) for level in strings[:, seen.place].tolist()]
         # Rounded: how many rows are summed at once changes the last bits, and must not change the score.
         mean = total / max(1, len(self.numbers) + len(self.levels))
         return np.asarray(mean.round(_DIGITS), dtype=np.float64)
+
+    def _of_one(self, row: list[float]) -> float:
+        total = 0.0
+        for seen in self.numbers:
+            value, edges = row[seen.place], seen.edges
+            if value != value:
+                total += seen.missing
+            elif edges and edges[0] <= value <= edges[-1]:
+                total += seen.surprise[bisect_left(edges, value)]
+            elif edges:
+                beyond = max(edges[0] - value, value - edges[-1])
+                total += self.unseen + log1p(beyond / (edges[-1] - edges[0] or 1.0))
+            else:
+                total += self.unseen
+        return total
 
     @cached_property
     def _table(self) -> _Table:
@@ -135,11 +154,10 @@ class _Table:
             self.edges[j, : len(s.edges)] = s.edges
             self.surprises[j, : len(s.surprise)] = s.surprise
         self.missing = np.array([s.missing for s in seen])
-        self.low = np.array([s.edges[0] if s.edges else np.inf for s in seen])
-        self.high = np.array([s.edges[-1] if s.edges else -np.inf for s in seen])
-        with np.errstate(invalid="ignore"):
-            span = self.high - self.low
-        self.span = np.where(np.isfinite(span) & (span > 0), span, 1.0)
+        self.low = np.array([s.edges[0] if s.edges else -np.inf for s in seen])
+        self.high = np.array([s.edges[-1] if s.edges else np.inf for s in seen])
+        span = self.high - self.low
+        self.span = np.where(span > 0, span, 1.0)
         self.columns = np.arange(len(seen))
 
     def surprise(self, numbers: NDArray[np.float32], unseen: float) -> Floats:
@@ -225,10 +243,9 @@ def _number(place: int, values: Floats) -> NumberSeen:
 
 
 def _levels(place: int, values: NDArray[np.object_]) -> LevelsSeen:
-    levels, counts = np.unique(values.astype(np.str_), return_counts=True)
-    order = np.lexsort((levels, -counts))[:_LEVELS]
-    n = len(values)
-    seen = {str(levels[i]): _surprise(int(counts[i]), n) for i in order}
+    n, counts = len(values), Counter(values.tolist())
+    ordered = sorted(counts, key=lambda level: (-counts[level], level))
+    seen = {level: _surprise(counts[level], n) for level in ordered[:_LEVELS]}
     seen.setdefault(MISSING, _surprise(0, n))
     return LevelsSeen(place, seen)
 
