@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -260,6 +261,20 @@ def test_http_describes_what_may_be_asked(made: dict[str, Bundle], task: str) ->
 )
 def test_http_refuses_what_cannot_be_asked(made: dict[str, Bundle], query: str, said: str) -> None:
     assert said in problem(send(Client(App(made["regression"])), ROW, query), 400)["detail"]
+
+
+def test_a_rule_that_stands_in_has_no_bounds(made: dict[str, Bundle]) -> None:
+    b = made["regression"]
+    manifest = replace(b.manifest, brief=replace(b.manifest.brief, rule="age * 2"))
+
+    class Broken:
+        def rows(self, rows: object) -> None:
+            raise ValueError("broken")
+
+    client = Client(App(replace(b, manifest=manifest, runtime=Broken())))  # type: ignore[arg-type]
+    answer = send(client, ROW, "coverage=0.9&ood=true").json()
+    assert (answer["served_by"], answer["prediction"]) == ("rule", 82.0)
+    assert not {"interval", "set", "ood"} & set(answer)
 
 
 def test_http_says_that_a_forecast_has_no_score(made: dict[str, Bundle]) -> None:

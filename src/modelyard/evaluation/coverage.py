@@ -68,7 +68,7 @@ def coverage(run: Run, evidence: Evidence, held_out: bool) -> Bounded | None:
         "set" if shipped.sets else "interval",
         not held_out,
         forward,
-        evidence.groups is not None,
+        shipped.grouped,
         shipped.rows,
         shipped.units,
         tuple(levels),
