@@ -16,7 +16,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from modelyard.brief.brief import Brief, DataBrief
 from modelyard.cli.main import _run
+from modelyard.flow.prepare import prepare
 
 MODELYARD = str(Path(sys.executable).with_name("modelyard"))
 
@@ -135,6 +137,12 @@ def test_constant_label(desk):
     refused(desk.plan(), "y")
 
 
+def test_label_that_is_an_identifier(desk):
+    table().with_columns(y=pl.format("k{}", pl.int_range(300))).write_csv(desk.folder / "t.csv")
+    desk.brief()
+    refused(desk.plan(), "'y' has 300 classes in 300 rows", "identifier")
+
+
 def test_label_mostly_missing(desk):
     table().with_columns(y=pl.when(pl.int_range(pl.len()) < 40).then(pl.col("y"))).write_csv(desk.folder / "t.csv")
     desk.brief()
@@ -182,6 +190,45 @@ def test_impossible_split(desk):
     table().with_columns(who=pl.lit("same")).write_csv(desk.folder / "t.csv")
     desk.brief(data="path: t.csv, label: y, group: who")
     refused(desk.plan(), "who")
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("y = 'yes'", ["the label 'y'", "not known"]),
+        ("x > 0 or w > 1", ["the weight 'w'", "not known"]),
+        ("colour > 3", ["'colour' holds none"]),
+        ("x > 0 and colour + 1 > 3", ["'colour' holds none"]),
+        ("colour in [1, 2]", ["'colour' holds none"]),
+        ("colour", ["'colour' holds none"]),
+        ("day > 3", ["'day' holds none"]),
+        ("day > 'spring'", ["'spring' holds none"]),
+        ("x > 'high'", ["'high' holds none"]),
+        ("x + 1", ["gives a number", "binary", "x + 1 > 1"]),
+    ],
+)
+def test_rule_that_cannot_stand_beside_a_model(desk, rule, words):
+    table().with_columns(w=pl.lit(1.5)).write_csv(desk.folder / "t.csv")
+    desk.brief(f"rule: {json.dumps(rule)}", data="path: t.csv, label: y, weight: w")
+    refused(desk.plan(), *words)
+
+
+@pytest.mark.parametrize(
+    "rule", ["x > 0 and colour = 'red'", "code > 5", "day > '2024-03-01'", "smoker", "x is missing"]
+)
+def test_rule_that_can(rule):
+    made = table().with_columns(code=pl.Series(["5", "6", "x"] * 100), smoker=pl.Series([0, 1, None] * 100))
+    brief = Brief(data=DataBrief(label="y"), rule=rule)
+    assert len(prepare(brief, made)[0]) == 300
+
+
+@pytest.mark.parametrize("name", ["prediction", "p_yes"])
+def test_feature_with_the_name_of_an_answer(desk, name):
+    table().rename({"z": name}).write_csv(desk.folder / "t.csv")
+    desk.brief()
+    refused(desk.plan(), f"'{name}'", "data.drop", "Rename")
+    desk.brief(data=f"path: t.csv, label: y, drop: [{name}]")
+    assert desk.plan()[0] == 0
 
 
 def test_rule_over_a_column_that_is_not_there(desk):

@@ -65,6 +65,7 @@ def test_several():
         ("AUC > 80", "'AUC > 80' can never be: ROC AUC lies between 0 and 1.", "Did you mean 80%?"),
         ("accuracy > 100%", "'accuracy > 100%' can never be: accuracy lies between 0 and 1.", None),
         ("recall >= 130", "'recall >= 130' can never be: recall lies between 0 and 1.", None),
+        ("roc_auc >= 120%", "'roc_auc >= 120%' can never be: ROC AUC lies between 0 and 1.", None),
         ("r2 >= 1.2", "'r2 >= 1.2' can never be: R² is at most 1.", "Did you mean 1.2%?"),
         ("rmse < 0", "'rmse < 0' can never be: RMSE is at least 0.", None),
         ("acu >= 0.8", "No metric is called 'acu'.", "Did you mean 'roc_auc'? All metrics: modelyard help metrics"),

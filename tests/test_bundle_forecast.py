@@ -8,22 +8,27 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 
 from bundles import report
-from modelyard.brief.brief import Brief, DataBrief, ForecastBrief
+from modelyard.brief.brief import Brief, DataBrief, ForecastBrief, Target
+from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.pack import pack
+from modelyard.core.errors import DataError
 from modelyard.data.profile import profile
 from modelyard.data.read import read_data
 from modelyard.data.splitting import split
 from modelyard.families.find import family_named
 from modelyard.families.fitted import Blend
+from modelyard.flow.evaluate import evaluate_file, evaluation_lines
 from modelyard.selection.plan import Plan
 from modelyard.training.run import Run
 
 DAYS = 120
 
 
-def test_forecast_is_packed_from_every_row(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     season = np.sin(np.arange(DAYS) * 2 * np.pi / 7)
     days = [date(2023, 1, 1) + timedelta(days=i) for i in range(DAYS)]
     table = pl.DataFrame(
@@ -36,6 +41,7 @@ def test_forecast_is_packed_from_every_row(tmp_path: Path) -> None:
     brief = Brief(
         use_case="sales",
         task="forecast",
+        target=(Target("mase", "<=", 0.9),),
         model="seasonal_naive",
         data=DataBrief(label="sold", group="shop", time="day"),
         forecast=ForecastBrief(horizon=7, season=7),
@@ -52,7 +58,13 @@ def test_forecast_is_packed_from_every_row(tmp_path: Path) -> None:
     )
     answers = blend.answer(fitted.scores)
     run = Run("naive-1", "1", plan, parts.development, blend, answers, (), 0.5, 0.1, {"python": "3.11"}, None, {})
-    b = pack(run, report(run), parts, tmp_path / "bundle")
+    return pack(run, report(run), parts, tmp_path_factory.mktemp("packed") / "bundle")
+
+
+def test_forecast_is_packed_from_every_row(packed: Bundle) -> None:
+    b = packed
+    season = np.sin(np.arange(DAYS) * 2 * np.pi / 7)
+    days = [date(2023, 1, 1) + timedelta(days=i) for i in range(DAYS)]
     known = b.runtime.known()  # type: ignore[attr-defined]
     assert known["day"].min() == datetime(2023, 1, 1) + timedelta(days=DAYS)
     assert known.height == b.manifest.facts["parity"]["rows"] == 14
@@ -62,3 +74,29 @@ def test_forecast_is_packed_from_every_row(tmp_path: Path) -> None:
     week = [{"shop": "south", "day": str(days[-1] + timedelta(days=i + 1))} for i in range(7)]
     np.testing.assert_allclose(b.predict(week), 20 + 5 * season[-7:], atol=1e-9)
     assert b.interval(week).shape == (7, 2)
+
+
+def test_a_target_a_bundle_cannot_measure_is_undecided_and_said_so(packed: Bundle, tmp_path: Path) -> None:
+    labelled(packed).write_csv(tmp_path / "later.csv")
+    found = evaluate_file(packed, tmp_path / "later.csv")
+    assert found.target_met == "inconclusive"
+    assert "lacks the earlier rows" in evaluation_lines(found)[-1]
+
+
+def test_a_row_that_was_not_forecast_is_named_by_file_and_row(packed: Bundle, tmp_path: Path) -> None:
+    rows = labelled(packed).with_row_index()
+    odd = rows.with_columns(
+        sold=pl.when(pl.col("index") > 0).then("sold"),  # a row without a label counts too
+        shop=pl.when(pl.col("index") == 9).then(pl.lit("east")).otherwise("shop"),
+    )
+    odd.drop("index").write_csv(tmp_path / "odd.csv")
+    with pytest.raises(DataError) as caught:
+        evaluate_file(packed, tmp_path / "odd.csv")
+    assert caught.value.where == f"{tmp_path / 'odd.csv'}, row 10, column 'shop'"
+    assert "schema" not in (caught.value.do or "")
+
+
+def labelled(bundle: Bundle) -> pl.DataFrame:
+    """Return every series and time the bundle answers, with a label."""
+    known: pl.DataFrame = bundle.runtime.known()  # type: ignore[attr-defined]
+    return known.with_columns(sold=pl.lit(30.0))

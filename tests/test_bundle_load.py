@@ -258,6 +258,12 @@ def test_file_that_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> N
         load_bundle(path)
 
 
+def test_a_table_named_as_the_bundle_is_called_no_bundle(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(BundleError, match=r"'rows\.csv' is not a bundle"):
+        load_bundle(tmp_path / "rows.csv")
+
+
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no bundle"):
         load_bundle(tmp_path / "nothing")

@@ -151,6 +151,8 @@ def test_refusals(b: Bundle, tmp_path: Path) -> None:
     taken = write(rows().with_columns(pl.lit(1).alias("prediction")), tmp_path / "taken.csv")
     with pytest.raises(DataError, match="'prediction' already"):
         predict_file(b, taken, tmp_path / "out.csv")
+    with pytest.raises(WorkspaceError, match=r"There is no folder '.*nodir'"):
+        predict_file(b, source, tmp_path / "nodir" / "out.csv")
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkspaceError):
         predict_file(b, source, tmp_path / "file" / "out.csv")

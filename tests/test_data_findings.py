@@ -160,6 +160,15 @@ def test_thousands_of_like_findings_are_counted_not_listed() -> None:
     assert "45 more columns" in constant[-1].what
 
 
+def test_findings_about_one_column_are_not_called_columns() -> None:
+    names = [f"k{i % 100 if i < 1900 else i}" for i in range(2000)]
+    rare = [f for f in found(table().with_columns(y=pl.Series(names))) if f.kind == "rare_class"]
+    assert len(rare) == 6
+    assert "95 more" in rare[-1].what
+    assert "columns" not in rare[-1].what
+    assert rare[-1].what.count("y.") == 1
+
+
 def test_the_worst_comes_first() -> None:
     frame = table().with_columns(leak=pl.col("y") * 2.0, one=pl.lit(1))
     order = [f.severity for f in found(frame)]
@@ -203,7 +212,7 @@ def test_profiles_add_up(rows: list[tuple[float | None, str | None, bool | None]
         assert len(column.counts) == len(column.edges or column.levels) + 1 or not column.edges
         assert list(column.edges) == sorted(set(column.edges))
         assert len(column.edges) <= 20
-        assert len(column.levels) <= 50
+        assert len(column.levels) <= 1000
         values = whole.frame[column.name].drop_nulls()
         if column.kind == "number" and values.len():
             for i, count in enumerate(column.counts):

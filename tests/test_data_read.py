@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from modelyard.brief.brief import Brief, DataBrief, ForecastBrief, Target
-from modelyard.core.errors import DataError
+from modelyard.core.errors import BriefError, DataError
 from modelyard.data.dataset import Dataset
 from modelyard.data.finding import Finding
 from modelyard.data.read import read_batches, read_data
@@ -196,6 +196,12 @@ def test_contradictions_in_the_brief_are_refused() -> None:
     assert "no class '2'" in error(table(), asked(positive="2")).what
     assert "No column is left" in error(table().select("y", pl.lit(1).alias("one"))).what
     assert "weight is -1" in error(table().with_columns(w=pl.lit(-1)), asked(weight="w")).what
+
+
+def test_weights_of_nothing_and_a_horizon_beside_classes_are_refused() -> None:
+    assert "Every weight is zero" in error(table().with_columns(w=pl.lit(0)), asked(weight="w")).what
+    with pytest.raises(BriefError, match="forecast section, and the task is multiclass"):
+        label(["a", "b", "c"] * 5, forecast=ForecastBrief(horizon=3))
 
 
 def test_a_time_that_does_not_parse_is_named_with_its_row() -> None:

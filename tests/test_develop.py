@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -63,8 +64,9 @@ def done(tmp_path_factory) -> Done:
 
 
 def test_the_last_line_says_it_all(done):
-    keys = {"run", "bundle", "verdict", "target_met", "metric", "estimate", "trees", "seconds", "deliverables"}
-    assert keys <= set(done.last)
+    keys = {"run", "bundle", "verdict", "target_met", "metric", "estimate", "on", "trees", "seconds", "deliverables"}
+    assert set(done.last) == keys
+    assert done.last["on"] == "test"
     assert done.last["verdict"] == "yes"
     assert done.last["target_met"] is True
     estimate = done.last["estimate"]
@@ -128,6 +130,18 @@ def test_a_recipe_gives_the_same_bundle(done):
     again = json.loads(said.splitlines()[-1])
     assert my.load_bundle(again["bundle"]).hash == my.load_bundle(done.last["bundle"]).hash
     assert again["run"] != done.last["run"]
+
+
+def test_a_copied_recipe_says_that_the_table_is_missing_and_takes_one(done, tmp_path):
+    copy = shutil.copytree(done.run, tmp_path / "elsewhere" / "copy")
+    script = [sys.executable, str(copy / "recipe.py"), str(tmp_path / "yard")]
+    lost = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert lost.returncode == 1
+    assert lost.stderr.startswith("error: ")
+    assert "--data FILE" in lost.stderr
+    assert "Traceback" not in lost.stderr
+    words = [*script, "--data", str(done.folder / "rows.parquet")]
+    assert "the same as here" in subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
 def test_runs_show_and_compare(done):

@@ -20,6 +20,7 @@ from modelyard.data.profile import PREDICTION
 from modelyard.monitoring.page import monitoring_page
 from modelyard.monitoring.watch import Drift, alarms, compare, reference_profile, watch
 from modelyard.registry.release import Release
+from modelyard.retraining.triggers import TRIGGERS
 from modelyard.serving.log import PredictionLog, Record
 from monitored import ROW, monitored, rows
 
@@ -90,6 +91,12 @@ def test_missing_more_often(bundle):
     raised = watch(bundle, rows().with_columns(income=gone))
     assert ("missing", "income") in urgent(raised)
     assert ("drift", "income") not in kinds(raised)
+
+
+def test_a_column_the_model_does_not_know_raises_nothing_and_no_trigger_says_so(bundle):
+    assert watch(bundle, rows().with_columns(ward=pl.lit("7"))) == ()
+    (threshold,) = (t.threshold for t in TRIGGERS if t.kind == "schema")
+    assert "new" not in threshold.replace(",", "").split()
 
 
 @pytest.mark.parametrize("text", [False, True])

@@ -117,10 +117,13 @@ def test_the_document_is_about_this_run(tmp_path, packed):
     run, _ = bundles.trained("binary")
     report = bundles.report(run)
     registry = Registry(tmp_path / "registry.db")
-    arguments = {"name": packed.manifest.name, "triggers": [("drift", "PSI over 0.25", "propose")]}
+    written = "2024-03-09T12:00:00Z"
+    arguments = {"name": packed.manifest.name, "written": written, "triggers": [("drift", "PSI over 0.25", "propose")]}
     gates = evidence(packed, report)
     before = mlops_document(run, packed.hash, (), (), gates, "name: x", **arguments)
-    assert "is not registered" in before.answer[0].text
+    assert f"On {written}, when this was written: Run `{run.id}` is not registered" in before.answer[0].text
+    assert f"`modelyard history {packed.manifest.name}`" in before.answer[0].text
+    assert any(getattr(block, "text", "") == f"None on {written}." for block in before.blocks)
     release = register(packed, report, registry=registry, by="anna")
     document = mlops_document(
         run, packed.hash, registry.releases(), registry.history(release.name), gates, "name: x", **arguments
@@ -145,6 +148,8 @@ def test_a_refusal_in_the_history_names_its_gates(tmp_path, packed):
     with pytest.raises(GateFailed):
         registry.promote("churn", by="anna")
     history = registry.history("churn")
-    document = mlops_document(run, packed.hash, (release,), history, [bad], "name: x", name="churn", triggers=[])
+    document = mlops_document(
+        run, packed.hash, (release,), history, [bad], "name: x", name="churn", written="today", triggers=[]
+    )
     (shown,) = [b for b in document.blocks if isinstance(b, Details) and b.title == "History"]
     assert shown.blocks[0].rows[-1][-1] == "refused: 1 gate (no open leak)"

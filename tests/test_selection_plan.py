@@ -19,7 +19,7 @@ from modelyard.selection.document import _counts, architecture_document
 from modelyard.selection.left_out import left_out
 from modelyard.selection.prices import VARIABLE, prices
 from modelyard.selection.select import select
-from modelyard.selection.show import duration, plan_lines
+from modelyard.selection.show import cost_line, duration, plan_lines
 from modelyard.training.train import train
 from toy_family import Toy, candidate, dataset, parts_of
 
@@ -125,6 +125,8 @@ def test_a_tight_latency_limit_leaves_out_what_keeps_its_rows():
     tight = left_out(brief(latency=Latency(99, 0.001)), data, ())
     loose = left_out(brief(latency=Latency(99, 10_000.0)), data, ())
     assert {one.title for one in tight} - {one.title for one in loose} == {"nearest neighbours, Gaussian processes"}
+    few = left_out(brief(latency=Latency(99, 1e-6)), dataset(), ())
+    assert " 0.0 ms" not in next(one.reason for one in few if one.title.startswith("nearest"))
 
 
 def test_trees_a_latency_limit_rules_out_are_told():
@@ -152,6 +154,9 @@ def test_lines_of_a_terminal():
     assert all(len(line) <= 118 for line in lines)
     order = [text.index(f"{word:<11}") for word in ("Question", "Split", "Plan", "Cost", "Doubts")]
     assert order == sorted(order)
+    # The search takes what the rest leaves of the budget, and may end before it does.
+    filled = replace(plan, cost=replace(plan.cost, seconds=plan.brief.budget.seconds))
+    assert cost_line(filled).startswith("up to ")
 
 
 @pytest.mark.parametrize(

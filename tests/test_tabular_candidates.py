@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,11 @@ from modelyard.data.read import read_data
 from modelyard.data.splitting import split
 from modelyard.families.fitted import Candidate
 from modelyard.families.tabular import candidates as proposing
-from modelyard.families.tabular.probe import Pace
+from modelyard.families.tabular import probe as probing
+from modelyard.families.tabular.inputs import read_inputs
+from modelyard.families.tabular.libraries import library
+from modelyard.families.tabular.portfolio import BOOSTED, read_table
+from modelyard.families.tabular.probe import Pace, Probe
 from modelyard.families.tabular.tabular import Tabular
 from tabular_cases import TASKS, brief, frame
 
@@ -25,11 +30,44 @@ def proposed(asked: Brief, table: pl.DataFrame | None = None) -> tuple[Candidate
     return Tabular().candidates(asked, profile(learnt), learnt)
 
 
+PACE, PREPARING = Probe.pace, Probe.preparing_seconds
+
+
 @pytest.fixture(autouse=True)
 def steady(monkeypatch):
     """A machine whose pace does not depend on who else is using it."""
     monkeypatch.setattr(proposing.Probe, "pace", lambda self, parameters: Pace(1e-3, 1e-7))
     monkeypatch.setattr(proposing.Probe, "linear_seconds", lambda self, rows: 0.1)
+    monkeypatch.setattr(proposing.Probe, "preparing_seconds", lambda self, rows: 1e-3)
+
+
+def test_the_probe_looks_at_rows_set_aside_as_a_fit_does(monkeypatch):
+    seen = []
+
+    class Watched:
+        @staticmethod
+        def train(request):
+            seen.append(request)
+            return library("lightgbm").train(request)
+
+    monkeypatch.setattr(probing, "library", lambda name: Watched)
+    data = read_data(frame("binary", 400), brief("binary"))
+    one = next(c for c in proposed(brief("binary")) if c.name == "lightgbm")
+    PACE(Probe(data, 1), one.parameters)
+    assert seen
+    assert all(request.stop is not None for request in seen)
+
+
+def test_the_encoding_of_the_folds_is_part_of_the_cost(monkeypatch):
+    def slow(*given):
+        time.sleep(0.5)
+        return read_inputs(*given)
+
+    before = {c.name: c.cost.seconds for c in proposed(brief("binary"))}
+    monkeypatch.setattr(proposing.Probe, "preparing_seconds", PREPARING)
+    monkeypatch.setattr(probing, "read_inputs", slow)
+    for one in proposed(brief("binary")):
+        assert one.cost.seconds >= before[one.name] + 0.9
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -156,3 +194,18 @@ def test_the_probe_runs_every_library_on_this_machine(monkeypatch):
     found = proposed(brief("multiclass"), frame("multiclass", 600))
     assert len(found) == 5
     assert all(np.isfinite(c.cost.seconds) and c.cost.seconds > 0 for c in found)
+
+
+def test_the_probe_times_classes_that_a_cut_of_its_sample_does_not_hold():
+    random = np.random.default_rng(0)
+    codes = random.choice(120, 400).astype(str)
+    table = pl.DataFrame({"a": random.normal(size=400), "y": [f"k{c}" for c in codes]})
+    asked = brief("multiclass")
+    data = read_data(table, replace(asked, data=replace(asked.data, label="y")))
+    probe = Probe(data, 0)
+    assert probe.outputs == len(data.schema.classes)
+    kind = next(k for k in BOOSTED if k.algorithm == "catboost")
+    given = kind.parameters(read_table(asked, profile(data), data))
+    seconds = probe._time(given, 50, 1)  # fifty rows hold fifty of the classes at most
+    assert np.isfinite(seconds)
+    assert seconds > 0

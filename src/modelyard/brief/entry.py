@@ -103,8 +103,10 @@ class Entry:
         """
         text = self.value.strip() if isinstance(self.value, str) else ""
         value = round(number(text[:-1]) / 100, 15) if text.endswith("%") else number(text)
-        if not (low < value if open_low else low <= value) or not value <= high:
+        if value != value:
             raise self.error(f"{self._name()} must be a number.{self._got()}", allowed=allowed)
+        if not (low < value if open_low else low <= value) or not value <= high:
+            raise self.error(f"{self._name()} is out of range: {text}.", allowed=allowed)
         return value
 
     def whole(self, allowed: str, low: int) -> int:
@@ -117,7 +119,9 @@ class Entry:
         """
         text = self.value.strip() if isinstance(self.value, str) else ""
         value = number(text)
-        if not value >= low or value != int(value):
+        if value == value and value < low:
+            raise self.error(f"{self._name()} is out of range: {text}.", allowed=allowed)
+        if value != value or value != int(value):
             raise self.error(f"{self._name()} must be a whole number.{self._got()}", allowed=allowed)
         plain = text.replace(",", "")
         return int(plain) if plain.lstrip("+-").isdigit() else int(value)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -207,6 +207,30 @@ class Either(_Condition):
 
     def holds(self, given: Given) -> Flags:
         return self.left.holds(given) | self.right.holds(given)
+
+
+def misread(tree: Expression, given: Given) -> Iterator[str]:
+    """Yield the parts of a rule that hold values, none of which is a number (or a date) where one is asked for."""
+    parts = [part for field in fields(tree) if isinstance(part := getattr(tree, field.name), Expression)]  # type: ignore[arg-type]
+    for part in parts:
+        yield from misread(part, given)
+    if isinstance(tree, Comparing | Member):
+        others = (tree.right,) if isinstance(tree, Comparing) else tree.items
+        for pair in ((parts[0], other) for other in others):
+            kinds = {part.values(given).dtype.kind for part in pair}
+            if len(kinds) > 1:
+                read = _dates if kinds == {"O", "M"} else _numbers
+                yield from (_named(part) for part in pair if _all_lost(part.values(given), read))
+    elif not isinstance(tree, Missing):
+        yield from (_named(part) for part in parts if _all_lost(part.values(given), _numbers))
+
+
+def _all_lost(values: Values, read: Callable[[Values], Values]) -> bool:
+    return not bool(_missing(values).all()) and bool(_missing(read(values)).all())
+
+
+def _named(part: Expression) -> str:
+    return f"'{part.name}'" if isinstance(part, Column) else repr(getattr(part, "value", "a part"))
 
 
 _COMPARE = {

@@ -40,6 +40,7 @@ from modelyard.brief.expression import (
     Not,
     Values,
     as_values,
+    misread,
 )
 from modelyard.core.errors import BriefError, did_you_mean
 
@@ -109,8 +110,25 @@ class Rule:
         BriefError
             If a column it reads is not there.
         """
-        given: dict[str, Values] = {}
-        single = True
+        given = self._given(columns)
+        single = all(isinstance(columns[n], str) or not hasattr(columns[n], "__len__") for n in given)
+        answer: Values = self.tree.holds(given) if self.condition else self.tree.number(given)
+        return answer[0].item() if single else answer
+
+    def misread(self, columns: Mapping[str, object]) -> tuple[str, ...]:
+        """Return what in the rule is compared or reckoned as a number or date and holds none on any row.
+
+        Parameters
+        ----------
+        columns : see `evaluate`
+        """
+        given = self._given(columns)
+        found = list(misread(self.tree, given))
+        if not self.condition and isinstance(self.tree, Column):  # it stands alone
+            found += misread(Negative(self.tree), given)
+        return tuple(dict.fromkeys(found))
+
+    def _given(self, columns: Mapping[str, object]) -> dict[str, Values]:
         for name in self.columns:
             if name not in columns:
                 raise BriefError(
@@ -118,10 +136,7 @@ class Rule:
                     where=f"rule: {self.text}",
                     do=did_you_mean(name, list(columns)) or "Name a column of the table.",
                 )
-            given[name] = as_values(columns[name])
-            single = single and (isinstance(columns[name], str) or not hasattr(columns[name], "__len__"))
-        answer: Values = self.tree.holds(given) if self.condition else self.tree.number(given)
-        return answer[0].item() if single else answer
+        return {name: as_values(columns[name]) for name in self.columns}
 
 
 class _Parser:

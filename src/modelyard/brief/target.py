@@ -102,7 +102,7 @@ def parse_target(text: str) -> Target:
         )
     label = match["label"].strip() if match["label"] else None
     target = Target(metric.name, sign, value, None if label is None else unquote(label))
-    _check_range(metric, target, text)
+    _check_range(metric, target, text, match["percent"] is not None)
     return target
 
 
@@ -120,13 +120,13 @@ def _value(metric: Metric, text: str, percent: bool, target: str) -> float:
     return round(value / 100, 15)  # 55 / 100 and not 0.55 plus a rounding error
 
 
-def _check_range(metric: Metric, target: Target, text: str) -> None:
+def _check_range(metric: Metric, target: Target, text: str, percent: bool) -> None:
     value = target.value
     if metric.low <= value <= metric.high and not (
         (target.comparison == ">" and value == metric.high) or (target.comparison == "<" and value == metric.low)
     ):
         return
-    share = metric.high == 1.0 and 1 < value <= 100
+    share = not percent and metric.high == 1.0 and 1 < value <= 100
     raise BriefError(
         f"'{text}' can never be: {metric.title} {_range(metric)}.",
         do=f"Did you mean {shortest(value)}%?" if share else None,

@@ -17,6 +17,9 @@ from modelyard.core.files import guarded
 LIMIT = 16 * 2**30
 """Bytes an archive may unpack to: far above any bundle, far below a decompression bomb."""
 
+_GZIP = b"\x1f\x8b"
+"""How a .tar.gz begins."""
+
 
 def write_archive(folder: Path, target: Path, top: str) -> Path:
     """Write a folder as .tar.gz, whole or not at all, without times, owners or the machine's order of files.
@@ -63,6 +66,14 @@ def unpack(archive: Path) -> Path:
     BundleError
         If the archive is damaged, or holds a link, a device, or a path that leads out of the folder.
     """
+    with guarded(archive), archive.open("rb") as file:
+        if file.read(2) != _GZIP:
+            raise BundleError(
+                f"'{archive.name}' is not a bundle.",
+                where=str(archive),
+                allowed="A bundle's folder or its .tar.gz.",
+                do="Name the bundle first, then the rows.",
+            )
     home = Path(tempfile.mkdtemp(prefix="modelyard-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import polars as pl
 from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.runtimes.arrays import ArraysRuntime
 from modelyard.bundle.runtimes.runtime import Answers
-from modelyard.core.errors import DataError, RowError
+from modelyard.core.errors import DataError, RowError, WorkspaceError
 from modelyard.core.files import guarded
 from modelyard.core.progress import Progress, Silent
 from modelyard.data.source import batches, existing, load
@@ -76,6 +76,10 @@ def predict_file(
     opened = _writer(target)
     if target.exists() and target.samefile(source):
         raise DataError("The answer would replace its own rows.", where=str(target), do="Name another file with -o.")
+    if not target.parent.exists():
+        raise WorkspaceError(
+            f"There is no folder '{target.parent}'.", where=str(target), do="Make it, or name another file with -o."
+        )
     watch = progress or Silent()
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     done = 0
@@ -94,6 +98,17 @@ def predict_file(
     return done
 
 
+def in_file(error: DataError, source: Path, numbers: Sequence[int]) -> DataError:
+    """Return an error of rows as one of their file, where `numbers` are the rows' places in it, the first one 1."""
+    if isinstance(error, RowError):
+        problem = error.problems[0]
+        _, place, column = problem.pointer.split("/", 2)
+        where = f"{source}, row {numbers[int(place)]}, column '{column}'"
+        return DataError(problem.what, where=where, allowed=problem.allowed, do="Mend the row, or leave it out.")
+    where = ", ".join(filter(None, [str(source), error.where]))
+    return DataError(error.what, where=where, allowed=error.allowed, do=error.do)
+
+
 def _pieces(source: Path) -> Iterator[tuple[pl.DataFrame, bool]]:
     empty = True
     for piece in batches(source, BATCH):
@@ -110,14 +125,8 @@ def _scored(
 ) -> pl.DataFrame:
     try:
         columns = _predictions(bundle, bundle.frame(raw, text=text, first_row=first), coverage, ood)
-    except RowError as error:
-        problem = error.problems[0]
-        _, place, column = problem.pointer.split("/", 2)
-        where = f"{source}, row {first + int(place)}, column '{column}'"
-        raise DataError(problem.what, where=where, allowed=problem.allowed, do=error.do) from None
     except DataError as error:
-        where = ", ".join(filter(None, [str(source), error.where]))
-        raise DataError(error.what, where=where, allowed=error.allowed, do=error.do) from None
+        raise in_file(error, source, range(first, first + raw.height)) from None
     taken = [c.name for c in columns if c.name in raw.columns]
     if taken:
         raise DataError(
@@ -130,8 +139,9 @@ def _scored(
 
 def _predictions(bundle: Bundle, frame: pl.DataFrame, coverage: float | None, ood: bool) -> list[pl.Series]:
     answers = bundle.runtime.frame(frame)
-    columns = [pl.Series("prediction", bundle.decide(answers))]
-    columns += [pl.Series(f"p_{name}", answers[:, i]) for i, name in enumerate(bundle.schema.classes)]
+    said, *names = bundle.schema.answers
+    columns = [pl.Series(said, bundle.decide(answers))]
+    columns += [pl.Series(names[i], answers[:, i]) for i in range(len(bundle.schema.classes))]
     if isinstance(bundle.runtime, ArraysRuntime) and bundle.runtime.coverages:
         known = bundle.runtime.coverages
         percent = COVERAGE if COVERAGE in known else known[0]

@@ -51,11 +51,20 @@ def order_classes(counts: Mapping[str, int], task: Task, positive: str | None, l
     Raises
     ------
     DataError
-        If the task needs another number of classes, or the brief's positive class is none of them.
+        If the task needs another number of classes, there are hardly fewer of them than rows, or the brief's positive
+        class is none of them.
     """
     names = list(counts)
     if len(names) < 2:
         raise constant_label(label, names[0] if names else "nothing")
+    rows = sum(counts.values())
+    if len(names) > _FEW and 2 * len(names) > rows:
+        raise DataError(
+            f"The label '{label}' has {len(names):,} classes in {rows:,} rows: it looks like an identifier or a text.",
+            where=f"column '{label}'",
+            allowed=f"{_FEW} classes, or two rows a class on average.",
+            do="Name another label, merge classes, or write task: regression if it is a number.",
+        )
     if task == "binary" and len(names) != 2:
         raise DataError(
             f"'{label}' has {len(names)} classes, and a binary task has two.",

@@ -113,10 +113,18 @@ def corrected_psi(reference: Counts, window: Counts) -> float:
     return psi(reference, window) - (len(reference) - 1) * (1 / n + 1 / m)
 
 
-def pooled(reference: Counts, window: Counts) -> tuple[Counts, Counts]:
-    """Put categories too rare to judge into one: an expected count under 5, or under 0.5 % of the reference."""
-    share = reference / max(reference.sum(), 1.0)
-    rare = (share < _RAREST_SHARE) | (share * window.sum() < _RAREST_COUNT)
+def pooled(reference: Counts, window: Counts, *, other: bool = False) -> tuple[Counts, Counts]:
+    """Put categories too rare to judge into one: under 0.5 % of both sets together, or expected fewer than 5 times.
+
+    With `other`, the last count stands for every level that is not listed, and is one of the rare.
+
+    Both together, because a level kept for being frequent in one set is, by chance alone, rarer in the other. How the
+    rows of a level fall on the two sets does not depend on how many there are, so this choice favours no difference.
+    """
+    both = reference + window
+    share = both / max(both.sum(), 1.0)
+    rare = (share < _RAREST_SHARE) | (share * min(reference.sum(), window.sum()) < _RAREST_COUNT)
+    rare[-1] |= other
     together = reference[rare].sum(), window[rare].sum()
     rest = reference[~rare], window[~rare]
     if not any(together):
@@ -139,7 +147,7 @@ def shift(reference: ColumnProfile, window: ColumnProfile) -> Shift:
     if reference.edges:
         a, b = pooled(*tenths(then, now))
         return Shift(psi(a, b), corrected_psi(a, b), "ks", ks(then, now)[1])
-    a, b = pooled(then, now)
+    a, b = pooled(then, now, other=True)
     return Shift(psi(a, b), corrected_psi(a, b), "chi2", chi_squared(a, b)[1])
 
 

@@ -55,9 +55,12 @@ def _condensed(found: list[Finding]) -> list[Finding]:
         else:
             rest.setdefault((finding.kind, finding.severity), []).append(finding)
     for more in rest.values():
-        names = listed([str(f.column) for f in more], 10)
-        what = f"{len(more):,} more columns: {names}."
-        kept.append(replace(more[0], column=None, what=f"The same ({more[0].kind.replace('_', ' ')}) holds of {what}"))
+        kind, names = more[0].kind.replace("_", " "), list(dict.fromkeys(str(f.column) for f in more))
+        if len(names) < len(more):  # several of one column, such as its classes
+            what = f"There are {len(more):,} more findings of this kind ({kind}) in {listed(names, 10)}."
+        else:
+            what = f"The same ({kind}) holds of {len(more):,} more columns: {listed(names, 10)}."
+        kept.append(replace(more[0], column=None, what=what))
     return kept
 
 

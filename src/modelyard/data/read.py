@@ -8,8 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from modelyard.brief.brief import Brief, ColumnKind, Task
-from modelyard.core.errors import DataError
+from modelyard.brief.brief import Brief, ColumnKind, ForecastBrief, Task
+from modelyard.core.errors import BriefError, DataError, listed
 from modelyard.data.classes import constant_label, order_classes, task_of
 from modelyard.data.column import Column, Role
 from modelyard.data.dataset import Dataset
@@ -114,7 +114,7 @@ def _settled(frame: pl.DataFrame, brief: Brief, name: str, notes: list[Finding])
     if data.time is not None:
         table = _timed(table, data.time, notes)
     if data.weight is not None:
-        _weighed(table[data.weight])
+        check_weights(table[data.weight])
     task, classes = _predicted(table, columns, brief)
     for i, column in enumerate(columns):
         if column.role == "label":
@@ -139,7 +139,22 @@ def _settled(frame: pl.DataFrame, brief: Brief, name: str, notes: list[Finding])
         )
     if task == "forecast":
         table = _ordered(table, brief)
-    return Dataset(table, Schema(tuple(settled), task, classes), name, {}, tuple(notes))
+    schema = Schema(tuple(settled), task, classes)
+    if data.label is not None:
+        _apart(schema)
+    return Dataset(table, schema, name, {}, tuple(notes))
+
+
+def _apart(schema: Schema) -> None:
+    """Refuse a column the model would need under a name its answers have: no file could hold both."""
+    taken = [c.name for c in schema.features if c.name in schema.answers]
+    if taken:
+        raise DataError(
+            f"A column is called '{taken[0]}', as the model's answers are.",
+            where=f"column '{taken[0]}'",
+            allowed=f"Any name but {listed(schema.answers, 5)}.",
+            do="Rename it in the table, or add it to data.drop: an earlier model's answer is seldom a fair feature.",
+        )
 
 
 def _converted(plain: pl.Series, column: Column) -> pl.Series:
@@ -208,7 +223,14 @@ def _timed(table: pl.DataFrame, time: str, notes: list[Finding]) -> pl.DataFrame
     return table
 
 
-def _weighed(weight: pl.Series) -> None:
+def check_weights(weight: pl.Series) -> None:
+    """Refuse weights that are missing or negative.
+
+    Raises
+    ------
+    DataError
+        Naming the first such row.
+    """
     wrong = (weight.is_null() | (weight < 0)).fill_null(True)
     if bool(wrong.any()):
         at = int(wrong.arg_max() or 0)
@@ -218,6 +240,12 @@ def _weighed(weight: pl.Series) -> None:
             allowed="Every row has a weight, zero or more.",
             do="Correct it, or leave data.weight out of the brief.",
         )
+    if not bool((weight > 0).any()):
+        raise DataError(
+            "Every weight is zero: no row counts.",
+            where=f"column '{weight.name}'",
+            do="Correct them, or leave data.weight out of the brief.",
+        )
 
 
 def _predicted(table: pl.DataFrame, columns: Sequence[Column], brief: Brief) -> tuple[Task, tuple[str, ...]]:
@@ -226,6 +254,13 @@ def _predicted(table: pl.DataFrame, columns: Sequence[Column], brief: Brief) -> 
         return brief.task or "regression", ()
     label = table[name]
     task = task_of(label, brief, _series_only(table, columns, brief))
+    if task != "forecast" and brief.forecast != ForecastBrief():
+        raise BriefError(
+            f"The brief has a forecast section, and the task is {task}.",
+            where=f"{brief.source}: forecast",
+            allowed="A forecast needs a label of numbers and a time column, data.time.",
+            do="Name both, or take the section out.",
+        )
     if task not in ("binary", "multiclass"):
         return task, ()
     column = next(c for c in columns if c.role == "label")

@@ -48,6 +48,12 @@ class Schema:
         """The column to predict, or None when the table brings none."""
         return next((c for c in self.columns if c.role == "label"), None)
 
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The columns that scoring a file adds to its own."""
+        bounds = ("low", "high") if self.task == "forecast" else ()
+        return ("prediction", *(f"p_{name}" for name in self.classes), *bounds)
+
     def column(self, name: str) -> Column:
         """Return the column of that name.
 

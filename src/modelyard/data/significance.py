@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Counts = NDArray[np.float64]
 _SMALL = 1e-300
+_RARE = 5.0
 _MOST_TERMS = 100_000
 
 
@@ -47,12 +48,17 @@ def chi_squared(reference: Counts, window: Counts) -> tuple[float, float]:
     Parameters
     ----------
     reference, window : float64 arrays of shape [categories]
-        Counts. Two categories get Yates' correction, which keeps the test honest on rare ones.
+        Counts. Two categories get Yates' correction, and Fisher's exact test where a count under 5 is expected.
 
     Returns
     -------
     (float, float)
-        Pearson's statistic and its p-value, with one degree of freedom fewer than categories that occur.
+        Pearson's statistic and the p-value, with one degree of freedom fewer than categories that occur.
+
+    References
+    ----------
+    Fisher (1922), "On the interpretation of chi-squared from contingency tables, and the calculation of P"; Cochran
+    (1954), "Some methods for strengthening the common chi-squared tests": below 5 the approximation does not hold.
     """
     both = np.stack([reference, window])
     both = both[:, both.sum(axis=0) > 0]
@@ -63,7 +69,21 @@ def chi_squared(reference: Counts, window: Counts) -> tuple[float, float]:
     if both.shape[1] == 2:
         off -= np.minimum(0.5, off)
     statistic = float((off**2 / expected).sum())
+    if both.shape[1] == 2 and expected.min() < _RARE:
+        return statistic, _fisher(both)
     return statistic, chi_squared_tail(statistic, both.shape[1] - 1)
+
+
+def _fisher(table: Counts) -> float:
+    """Return the chance of a two by two table at most as likely as this one, its margins given."""
+    total, row, column = table.sum(), table[0].sum(), table[:, 0].sum()
+    cell = np.arange(max(0.0, row + column - total), min(row, column) + 1)
+    here = cell[:-1]
+    steps = np.log((row - here) * (column - here)) - np.log((here + 1) * (total - row - column + here + 1))
+    logs = np.append(0.0, np.cumsum(steps))
+    chances = np.exp(logs - logs.max())
+    seen = chances[int(table[0, 0] - cell[0])]
+    return min(1.0, float(chances[chances <= seen * (1 + 1e-7)].sum() / chances.sum()))
 
 
 def beyond(count: int, window: int, reference: int) -> float:

@@ -38,8 +38,9 @@ def _series(found: Forecasts) -> list[Block]:
         return [literal(one.series or "the only series"), say.number(one.error), say.number(one.naive), f"{one.n:,}"]
 
     rows = [*map(row, found.worst)]
-    if found.best:
-        rows += [["…", "", "", ""], *map(row, found.best[::-1])]
+    if found.series > len(found.worst) + len(found.best):
+        rows.append(["…", "", "", ""])
+    rows += map(row, found.best[::-1])
     note = f"Worst first, of {found.series:,} series; mean {found.unit}. Rows of one series are few: read as a lead."
     return [
         Heading("By series"),

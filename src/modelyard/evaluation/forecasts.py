@@ -15,6 +15,7 @@ from modelyard.evaluation.evidence import Evidence
 from modelyard.evaluation.report import Coverage, Forecasts, Picture, SeriesError, StepError
 from modelyard.evaluation.values import mean_interval
 from modelyard.families.find import family_named
+from modelyard.metrics.intervals import wilson
 from modelyard.training.run import Run
 
 _FILE = "forecast.npz"
@@ -58,7 +59,7 @@ def forecasts(run: Run, evidence: Evidence) -> Forecasts | None:
     return Forecasts(
         "absolute error" if scale is None else "absolute error over the series' seasonal-naive error",
         tuple(by_step),
-        tuple(by_series[:_SHOWN]) if len(by_series) > _SHOWN else (),
+        tuple(by_series[:-_SHOWN][:_SHOWN]),  # none twice, where there are few
         tuple(by_series[::-1][:_SHOWN]),
         len(by_series),
         _picture(run, middle, names == middle, times, truth, evidence.answers, naive),
@@ -122,6 +123,10 @@ def _coverages(
         if known.any():
             held = ((low <= truth) & (truth <= high)).astype(np.float64)
             share, least, most = mean_interval(evidence, held, known)
+            # Where none missed, or none held, what has not happened yet shows in no spread.
+            if np.isfinite(least) and held[known].min() == held[known].max():
+                n = int(known.sum()) if evidence.groups is None else len(np.unique(evidence.groups[known]))
+                least, most = wilson(share * n, n)
             width = _mean(evidence, (high - low) / unit, known)
             found.append(Coverage(level, share, max(0.0, least), min(1.0, most), width, int(known.sum())))
     return tuple(found)

@@ -228,8 +228,8 @@ class Picture:
 class Forecasts:
     """A forecast by step and by series.
 
-    ``unit`` says what errors are; `best` and `worst` come from either end of `series` many; `picture` is of the series
-    of median error; `coverages` is empty where there are no intervals.
+    ``unit`` says what errors are; `best` and `worst` come from either end of `series` many, none twice; `picture` is of
+    the series of median error; `coverages` is empty where there are no intervals.
     """
 
     unit: str

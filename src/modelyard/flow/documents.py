@@ -15,7 +15,7 @@ from modelyard.evaluation.document import evaluation_document
 from modelyard.evaluation.report import Report
 from modelyard.flow.export import alert_rules, ci_workflow, export_all
 from modelyard.flow.watch import write_runbooks
-from modelyard.flow.workspace import Workspace
+from modelyard.flow.workspace import Workspace, now
 from modelyard.monitoring.document import monitoring_document
 from modelyard.monitoring.runbooks import runbooks
 from modelyard.registry.document import mlops_document
@@ -90,6 +90,7 @@ def write_documents(
             evidence(bundle, report, latency=timing, findings=findings),
             ci_workflow(bundle),
             name=name,
+            written=now(),
             triggers=trigger_rows(),
         ),
         "monitoring": monitoring_document(bundle, rules=alert_rules(bundle), runbooks=runbooks(bundle)),

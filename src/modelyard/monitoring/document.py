@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.core.errors import listed
@@ -21,7 +22,7 @@ from modelyard.core.markup import (
 from modelyard.data.drift import ACTION, FALSE_DISCOVERIES, FLOOR, WARNING
 from modelyard.data.profile import PREDICTION, ColumnProfile, Profile
 from modelyard.monitoring.expectation import Expectation, expect
-from modelyard.monitoring.pictures import picture
+from modelyard.monitoring.pictures import level_name, picture
 from modelyard.monitoring.rules import DEFAULT_LIMIT, alert_rules
 from modelyard.monitoring.watch import reference_profile
 
@@ -137,7 +138,7 @@ def _compared(bundle: Bundle, reference: Profile) -> list[tuple[str, str, str]]:
 
 def _reference(reference: Profile) -> list[Block]:
     rows = [
-        (literal(c.name), c.kind, f"{_share(c):.1%}", "" if c.mean is None else f"{c.mean:.4g}", _range(c))
+        (literal(c.name), c.kind, f"{_share(c):.1%}", "" if c.mean is None else _value(c, c.mean, 4), _range(c))
         for c in reference.columns
     ]
     # The prediction first: it is what the rest is watched for.
@@ -165,9 +166,16 @@ def _share(column: ColumnProfile) -> float:
 
 
 def _range(column: ColumnProfile) -> str:
-    if column.low is not None and column.high is not None and column.kind == "number":
-        return f"{column.low:g} to {column.high:g}"
-    return literal(listed(column.levels, 5))
+    if column.low is not None and column.high is not None:
+        return f"{_value(column, column.low)} to {_value(column, column.high)}"
+    return literal(listed([level_name(column, level) for level in column.levels], 5))
+
+
+def _value(column: ColumnProfile, value: float, digits: int = 6) -> str:
+    """Return a number, or the day of a date, which is counted in seconds."""
+    if column.kind == "date":
+        return f"{datetime(1970, 1, 1) + timedelta(seconds=value):%Y-%m-%d}"
+    return f"{value:.{digits}g}"
 
 
 def _decision() -> list[Block]:

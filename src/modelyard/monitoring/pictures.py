@@ -28,6 +28,11 @@ def picture(profiles: Mapping[str, ColumnProfile]) -> Block | None:
     return _outlines(first, profiles) if first.edges and first.kind != "date" else None
 
 
+def level_name(column: ColumnProfile, level: str) -> str:
+    """Return a level as callers send it: true, not True."""
+    return level.lower() if column.kind == "boolean" else level
+
+
 def _outlines(first: ColumnProfile, profiles: Mapping[str, ColumnProfile]) -> Block:
     inner = first.edges
     step = (inner[-1] - inner[0]) / max(len(inner) - 1, 1) or max(abs(inner[0]), 1.0) / 10
@@ -52,7 +57,10 @@ def _shares(first: ColumnProfile, profiles: Mapping[str, ColumnProfile]) -> Bloc
     most = sorted(range(len(first.levels)), key=lambda i: -max(p.counts[i] / totals[n] for n, p in profiles.items()))
     shown = sorted(most[:_LEVELS])
     rows = [
-        (literal(first.levels[i]), *(f"{p.counts[i] / totals[name]:.1%}" for name, p in profiles.items()))
+        (
+            literal(level_name(first, first.levels[i])),
+            *(f"{p.counts[i] / totals[name]:.1%}" for name, p in profiles.items()),
+        )
         for i in shown
     ]
     rest = [

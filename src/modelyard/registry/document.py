@@ -28,6 +28,7 @@ def mlops_document(
     workflow: str,
     *,
     name: str,
+    written: str,
     triggers: Sequence[tuple[str, str, str]] = (),
     commands: Sequence[str] = (),
     links: Sequence[tuple[str, str]] = (),
@@ -50,6 +51,8 @@ def mlops_document(
         The workflow's text.
     name : str
         The release's name: the use case, as a file name.
+    written : str
+        When the registry was read; a document does not move on with it, so it says so.
     triggers : sequence of (what, threshold, what follows)
         What asks for retraining.
     commands : sequence of str
@@ -59,7 +62,10 @@ def mlops_document(
     """
     release = next((one for one in releases if one.hash == bundle_hash), None)
     answer: list[Block] = [
-        Text(_standing(run, release, releases)),
+        Text(
+            f"On {written}, when this was written: {_standing(run, release, releases)} "
+            f"What holds now: `modelyard history {name}`."
+        ),
         Note(_KINDS[verdict(gates)], _SAYS[verdict(gates)]),
         _gates(gates),
     ]
@@ -98,7 +104,7 @@ def mlops_document(
             + "."
         ),
         Heading("Releases"),
-        _releases(releases, bundle_hash),
+        _releases(releases, bundle_hash, written),
         Heading("Lineage"),
         Facts(
             [
@@ -140,9 +146,9 @@ def _gates(gates: Sequence[Gate]) -> Table:
     return Table(["Gate", "Answer", "Figures"], [[gate.name, f"**{gate.answer}**", gate.why] for gate in gates])
 
 
-def _releases(releases: Sequence[Release], bundle_hash: str) -> Block:
+def _releases(releases: Sequence[Release], bundle_hash: str, written: str) -> Block:
     if not releases:
-        return Text("None yet.")
+        return Text(f"None on {written}.")
     return Table(
         ["Version", "Stage", "Run", "Bundle", "Entered"],
         [
@@ -156,6 +162,7 @@ def _releases(releases: Sequence[Release], bundle_hash: str) -> Block:
             for one in releases
         ],
         align="rllll",
+        caption=f"As they stood on {written}.",
     )
 
 

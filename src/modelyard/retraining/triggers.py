@@ -58,7 +58,7 @@ TRIGGERS = (
     ),
     Trigger(
         "schema",
-        "any: a column is gone, new, or of another type",
+        "any: a column is gone, of another type, or empty where it never was",
         "repair",
         "The source is repaired, or the brief is changed by a person.",
     ),

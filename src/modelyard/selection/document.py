@@ -248,9 +248,9 @@ def _hyperparameters(run: Run) -> list[Block]:
 
 
 def _cost(plan: Plan, run: Run | None, facts: Mapping[str, Any]) -> list[Block]:
-    rows = [("Time here", f"planned {duration(plan.cost.seconds)} on {plan.cores} cores")]
+    rows = [("Time here", f"planned {duration(plan.cost.seconds)} of fitting on {plan.cores} cores")]
     if run is not None:
-        rows[0] = (rows[0][0], f"{rows[0][1]}, took {duration(run.seconds)}")
+        rows[0] = (rows[0][0], f"{rows[0][1]}, took {duration(run.seconds)} with starting and saving")
     rows.append(("Budget", duration(plan.brief.budget.seconds)))
     rows.append(("Peak memory", f"planned {memory(plan.cost)}"))
     if facts.get("trees"):

@@ -90,11 +90,12 @@ def _neighbours(brief: Brief, data: Dataset) -> tuple[LeftOut, ...]:
     began = time.perf_counter()
     kept @ one
     milliseconds = (time.perf_counter() - began) * 1e3 * len(data) / rows
+    shown = f"{milliseconds:.2g}" if milliseconds < 1 else f"{milliseconds:,.1f}"
     if milliseconds < brief.latency.milliseconds / 2:
         return ()
     return (
         LeftOut(
             "nearest neighbours, Gaussian processes",
-            f"one answer reads all {len(data):,} rows, {milliseconds:.1f} ms here, and the limit is {brief.latency}",
+            f"one answer reads all {len(data):,} rows, {shown} ms here, over half of {brief.latency}",
         ),
     )

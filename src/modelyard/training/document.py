@@ -264,7 +264,7 @@ def _recipe(run: Run) -> list[Block]:
             "pip install -r requirements.lock\n"
             "modelyard develop brief.yaml --replay recipe.json --workspace .\n"
             "# or, which also compares the two bundles:\n"
-            "python recipe.py",
+            "python recipe.py  # --data FILE, in a copy of this folder alone",
             "sh",
         ),
     ]

@@ -26,13 +26,15 @@ _SCRIPT = '''"""Refit the model of run {name}: the same members, rounds, weights
 
 Run it in an environment with the versions of requirements.lock:
 
-    python recipe.py [WORKSPACE]
+    python recipe.py [WORKSPACE] [--data FILE]
 
-It does what this command does, and compares the bundle with the one beside it:
+The table is sought where it lay as seen from this folder; name it where the folder alone was copied. The script does
+what this command does, and compares the bundle with the one beside it:
 
     modelyard develop brief.yaml --replay recipe.json --workspace .
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -40,15 +42,29 @@ import modelyard
 from modelyard.training.recipe import read_recipe
 
 here = Path(__file__).resolve().parent
-workspace = Path(sys.argv[1] if len(sys.argv) > 1 else "replayed")
 
-if __name__ == "__main__":
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Refit the model of run {name}.")
+    parser.add_argument("workspace", nargs="?", default="replayed", type=Path, help="where the run is written")
+    parser.add_argument("--data", type=Path, help="the table, where it is not where it was")
+    words = parser.parse_args()
     brief = modelyard.read_brief(here / "brief.yaml")
-    done = modelyard.develop(brief, workspace=workspace, replay=read_recipe(here / "recipe.json"))
+    data = words.data or brief.data.path
+    if data is None or not Path(data).exists():
+        sys.exit(f"error: The table is not here: {{data}}\\n  Name it: python recipe.py --data FILE")
+    done = modelyard.develop(brief, data, workspace=words.workspace, replay=read_recipe(here / "recipe.json"))
     print("bundle", done.bundle.hash)
     if (here / "bundle").is_dir():
         same = modelyard.load_bundle(here / "bundle").hash == done.bundle.hash
         print("the same as here" if same else "not the same as here: compare requirements.lock with what is installed")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except modelyard.ModelyardError as error:
+        sys.exit(f"error: {{error}}")
 '''
 
 

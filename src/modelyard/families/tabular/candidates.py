@@ -76,13 +76,14 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
     probe = Probe(data, brief.seed)
     found = []
     straight = 0.0
+    fixed = probe.preparing_seconds(table.learnt) * (table.waves + 1)  # once more for the whole table
     if not named or LINEAR in named:
-        straight = probe.linear_seconds(table.learnt) * table.waves
+        straight = probe.linear_seconds(table.learnt) * table.waves + fixed
         found.append(_linear(table, data, straight, probe.columns))
     kinds = kinds[: _quick_enough(brief, table, len(kinds))]
     paces = {kind.name: probe.pace(kind.parameters(table)) for kind in kinds}
-    for offer in _within(brief, table, kinds, paces, straight):
-        cost = Cost(round(offer.seconds, 3), _megabytes(table, probe.columns, offer.parameters))
+    for offer in _within(brief, table, kinds, paces, straight + fixed * len(kinds)):
+        cost = Cost(round(offer.seconds + fixed, 3), _megabytes(table, probe.columns, offer.parameters))
         found.append(
             Candidate(
                 offer.kind.name,

@@ -21,6 +21,7 @@ from modelyard.families.tabular.tables import fit_tables, look_up, targets
 CELLS = 250_000
 """Cells of the larger sample; the smaller one has a quarter of its rows."""
 ROUNDS = 5
+STOP_SHARE = 0.15
 PASSES = 600
 """Passes over the data that a linear model's path of penalties takes."""
 
@@ -51,6 +52,7 @@ class Probe:
     def __init__(self, data: Dataset, seed: int) -> None:
         rng = np.random.default_rng(derive_seed(seed, "probe"))
         drawn = data.take(np.sort(rng.permutation(len(data))[: min(len(data), 4_000)]))
+        began = time.perf_counter()
         levels = find_levels(drawn)
         inputs = read_inputs(drawn, levels)
         truth, classes = drawn.truth(), len(data.schema.classes)
@@ -60,12 +62,18 @@ class Probe:
         target = targets(y if classes == 0 else truth, classes)
         tables = fit_tables(inputs.codes, [len(known) for known in levels], target, weights)
         x = look_up(inputs, tables)
+        self._prepared, self._drawn = time.perf_counter() - began, max(1, len(drawn))
         self.columns = x.shape[1]
-        x = np.ascontiguousarray(x[: max(200, CELLS // max(1, self.columns))])
         self.loss: Loss = labels.loss
-        self.outputs = len(labels.present)
+        self.outputs = classes if self.loss == "softmax" else len(labels.present)
         self.idle = labels.constant or self.columns == 0
-        self._sample = Sample(x, y[: len(x)], weights[: len(x)], np.tile(labels.start, (len(x), 1)))
+        order = np.arange(len(y))
+        if self.loss == "softmax":  # a row of each class comes first, so that a cut holds as many classes as it can
+            first = np.unique(y, return_index=True)[1]
+            order = np.concatenate([first, np.setdiff1d(order, first)])
+        order = order[: max(200, CELLS // max(1, self.columns))]
+        start = np.tile(labels.start, (len(order), 1))
+        self._sample = Sample(np.ascontiguousarray(x[order]), y[order], weights[order], start)
 
     def pace(self, parameters: Mapping[str, Any]) -> Pace:
         """Return how fast a library boosts with these parameters."""
@@ -77,6 +85,10 @@ class Probe:
         slow, fast = (self._round(parameters, rows) for rows in (large, small))
         per_row = max(slow - fast, 0.0) / max(large - small, 1)
         return Pace(max(slow - per_row * large, 0.0), per_row)
+
+    def preparing_seconds(self, rows: float) -> float:
+        """Return the seconds a fold takes beside its rounds: inputs are read, and category means fitted, anew."""
+        return self._prepared * max(1.0, rows / self._drawn)
 
     def linear_seconds(self, rows: float) -> float:
         """Return the seconds of one linear fit: measured passes over the data, times the passes a path takes."""
@@ -96,10 +108,16 @@ class Probe:
         return max(many - one, 0.2 * many) / (ROUNDS - 1)
 
     def _time(self, parameters: Mapping[str, Any], rows: int, rounds: int) -> float:
-        s = self._sample
-        cut = Sample(s.x[:rows], s.y[:rows], s.weight[:rows], s.start[:rows])
+        s, outputs = self._sample, self.outputs
+        y, start = s.y[:rows], s.start[:rows]
+        if self.loss == "softmax":  # libraries want rows of every class they are told of
+            held, places = np.unique(y, return_inverse=True)
+            y, start, outputs = places.astype(np.float64), start[:, held.astype(np.int64)], len(held)
+        cut = Sample(s.x[:rows], y, s.weight[:rows], start)
+        part = max(1, int(STOP_SHARE * rows))  # a fit looks at rows set aside after each round, and so does this
+        aside = Sample(cut.x[:part], cut.y[:part], cut.weight[:part], cut.start[:part])
         began = time.perf_counter()
         library(parameters["algorithm"]).train(
-            Request(parameters, self.loss, self.outputs, cut, None, rounds, 0, time.monotonic() + 60)
+            Request(parameters, self.loss, outputs, cut, aside, rounds, 0, time.monotonic() + 60)
         )
-        return time.perf_counter() - began
+        return (time.perf_counter() - began) * self.outputs / outputs
