@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 CODE   := src tests benchmarks examples
 
-.PHONY: demo test test-slow lint bench-startup bench-floors bench-tabular report-tabular clean
+.PHONY: demo test test-slow lint bench-startup bench-floors bench-coverage bench-tabular report-tabular clean
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
@@ -27,6 +27,9 @@ bench-startup: $(READY)
 
 bench-floors: $(READY)
 	$(BIN)/python benchmarks/floors.py $(SETS)
+
+bench-coverage: $(READY)
+	$(BIN)/python benchmarks/coverage.py $(SETS)
 
 # Peers' environments (about 4 GB) and splits go to MODELYARD_BENCH, or .bench. Twenty sets take a day; a part may be chosen.
 ASKED = $(if $(SETS),--sets $(SETS)) $(if $(FRAMEWORKS),--frameworks $(FRAMEWORKS)) $(if $(BUDGETS),--budgets $(BUDGETS)) \

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,8 +15,10 @@ from modelyard.bundle.manifest import Manifest
 from modelyard.bundle.runtimes import arrays, onnx
 from modelyard.bundle.runtimes.runtime import Runtime
 from modelyard.bundle.verify import check_files, checked_bytes, read_manifest
+from modelyard.core.canonical import from_json
 from modelyard.core.errors import BundleError
 from modelyard.data.schema import Schema
+from modelyard.uncertainty.uncertainty import FILE, Uncertainty
 
 __all__ = ["Bundle", "load_bundle"]
 
@@ -48,7 +51,8 @@ def load_bundle(path: str | Path, *, threads: int = 1) -> Bundle:
     folder = source if source.is_dir() else unpack(source)
     manifest, identity = read_manifest(folder)
     check_files(folder, manifest.files)
-    return Bundle(folder, manifest, identity, _runtime(folder, manifest, threads), _labels(manifest.schema))
+    runtime = _runtime(folder, manifest, threads)
+    return Bundle(folder, manifest, identity, runtime, _labels(manifest.schema), _uncertainty(folder, manifest))
 
 
 def _runtime(folder: Path, manifest: Manifest, threads: int) -> Runtime:
@@ -56,6 +60,18 @@ def _runtime(folder: Path, manifest: Manifest, threads: int) -> Runtime:
         return arrays.ArraysRuntime(checked_bytes(folder, arrays.FILE, manifest.files), manifest.schema)
     graph = checked_bytes(folder, onnx.FILE, manifest.files)
     return onnx.OnnxRuntime(graph, manifest.encoding, max(1, len(manifest.schema.classes)), threads)
+
+
+def _uncertainty(folder: Path, manifest: Manifest) -> Uncertainty | None:
+    """Return what the bundle holds beside its model: nothing for a forecast, or in one packed before that."""
+    if FILE not in manifest.files:
+        return None
+    try:
+        return from_json(checked_bytes(folder, FILE, manifest.files), Uncertainty)
+    except msgspec.MsgspecError as error:
+        raise BundleError(
+            f"The bundle's file '{FILE}' cannot be read.", where=str(error), do="Pack the model again."
+        ) from error
 
 
 def _labels(schema: Schema) -> NDArray[Any] | None:

@@ -30,6 +30,7 @@ from modelyard.data.profile import profile
 from modelyard.data.schema import Schema
 from modelyard.encoding.encoding import Encoding
 from modelyard.evaluation.answers import answers, out_of_fold
+from modelyard.evaluation.bounds import uncertainty
 from modelyard.evaluation.card import model_card
 from modelyard.evaluation.report import Estimate, Report
 from modelyard.families.family import Family
@@ -125,6 +126,7 @@ def pack(
         profile=profile(*out_of_fold(run)),
         card=model_card(report, run.plan, (*parts.development.notes, *findings)),
         examples=plain_rows(shown, schema),
+        uncertainty=uncertainty(run),
     )
     return load_bundle(folder)
 

@@ -8,10 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.runtimes.arrays import ArraysRuntime
+from modelyard.bundle.runtimes.runtime import Answers
 from modelyard.core.errors import DataError, RowError, WorkspaceError
 from modelyard.core.files import guarded
 from modelyard.core.progress import Progress, Silent
@@ -25,7 +27,15 @@ COVERAGE = 80
 Write = Callable[[pl.DataFrame], None]
 
 
-def predict_file(bundle: Bundle, source: str | Path, target: str | Path, *, progress: Progress | None = None) -> int:
+def predict_file(
+    bundle: Bundle,
+    source: str | Path,
+    target: str | Path,
+    *,
+    progress: Progress | None = None,
+    coverage: float | None = None,
+    ood: bool = False,
+) -> int:
     """Score a file of rows.
 
     Parameters
@@ -39,6 +49,11 @@ def predict_file(bundle: Bundle, source: str | Path, target: str | Path, *, prog
         ``prediction`` and for classes ``p_<class>``, for a forecast ``low`` and ``high``.
     progress : Progress, optional
         Who watches.
+    coverage : float, optional
+        Write ``low`` and ``high`` of that coverage too, or for classes ``set``, a JSON list of classes. Without it a
+        forecast has those of 0.8.
+    ood : bool
+        Write ``ood`` too, the out-of-distribution score.
 
     Returns
     -------
@@ -50,10 +65,14 @@ def predict_file(bundle: Bundle, source: str | Path, target: str | Path, *, prog
     DataError
         If the source cannot be read, a row does not fit (it names the row; the first one is 1), or the target's
         format is unknown. Nothing is left behind.
+    BundleError
+        If the bundle has no bounds of that coverage, or no score.
     WorkspaceError
         If the target cannot be written.
     """
     source, target = existing(source), Path(target)
+    if coverage is not None:
+        bundle.check_coverage(coverage)
     opened = _writer(target)
     if target.exists() and target.samefile(source):
         raise DataError("The answer would replace its own rows.", where=str(target), do="Name another file with -o.")
@@ -69,7 +88,7 @@ def predict_file(bundle: Bundle, source: str | Path, target: str | Path, *, prog
             with ExitStack() as stack:
                 write = opened(part, stack)
                 for raw, text in _pieces(source):
-                    write(_scored(bundle, raw, text, done + 1, source))
+                    write(_scored(bundle, raw, text, done + 1, source, coverage, ood))
                     done += raw.height
                     watch.step(done, done, f"{done:,} rows")
             part.replace(target)
@@ -101,9 +120,11 @@ def _pieces(source: Path) -> Iterator[tuple[pl.DataFrame, bool]]:
         yield loaded.frame, loaded.text
 
 
-def _scored(bundle: Bundle, raw: pl.DataFrame, text: bool, first: int, source: Path) -> pl.DataFrame:
+def _scored(
+    bundle: Bundle, raw: pl.DataFrame, text: bool, first: int, source: Path, coverage: float | None, ood: bool
+) -> pl.DataFrame:
     try:
-        columns = _predictions(bundle, bundle.frame(raw, text=text, first_row=first))
+        columns = _predictions(bundle, bundle.frame(raw, text=text, first_row=first), coverage, ood)
     except DataError as error:
         raise in_file(error, source, range(first, first + raw.height)) from None
     taken = [c.name for c in columns if c.name in raw.columns]
@@ -116,17 +137,28 @@ def _scored(bundle: Bundle, raw: pl.DataFrame, text: bool, first: int, source: P
     return raw.with_columns(columns)
 
 
-def _predictions(bundle: Bundle, frame: pl.DataFrame) -> list[pl.Series]:
+def _predictions(bundle: Bundle, frame: pl.DataFrame, coverage: float | None, ood: bool) -> list[pl.Series]:
     answers = bundle.runtime.frame(frame)
     said, *names = bundle.schema.answers
     columns = [pl.Series(said, bundle.decide(answers))]
     columns += [pl.Series(names[i], answers[:, i]) for i in range(len(bundle.schema.classes))]
     if isinstance(bundle.runtime, ArraysRuntime) and bundle.runtime.coverages:
         known = bundle.runtime.coverages
-        bounds = bundle.runtime.interval(frame, COVERAGE if COVERAGE in known else known[0])
-        # Too few past forecasts for a bound that holds leave none.
-        columns += [pl.Series(name, bounds[:, i]).fill_nan(None) for i, name in enumerate(names)]
+        percent = COVERAGE if COVERAGE in known else known[0]
+        columns += _ends(bundle.runtime.interval(frame, percent if coverage is None else round(100 * coverage)))
+    elif coverage is not None and bundle.schema.classes:
+        texts = [msgspec.json.encode(one).decode() for one in bundle.sets(answers, coverage)]
+        columns.append(pl.Series("set", texts, dtype=pl.String))
+    elif coverage is not None:
+        columns += _ends(bundle.intervals(answers, coverage))
+    if ood:
+        columns.append(pl.Series("ood", bundle.ood_of_frame(frame)))
     return columns
+
+
+def _ends(bounds: Answers) -> list[pl.Series]:
+    # Too few past forecasts for a bound that holds leave none.
+    return [pl.Series(name, bounds[:, i]).fill_nan(None) for i, name in enumerate(("low", "high"))]
 
 
 def _writer(target: Path) -> Callable[[Path, ExitStack], Write]:

@@ -19,6 +19,7 @@ from modelyard.core.canonical import bytes_hash, pretty_json
 from modelyard.core.files import guarded, write_atomic
 from modelyard.data.profile import Profile
 from modelyard.families.fitted import Export
+from modelyard.uncertainty.uncertainty import FILE, Uncertainty
 
 ANSWERING = ("modelyard", "msgspec", "numpy", "onnxruntime", "polars", "pyarrow", "pandas", "mlflow", "pyyaml")
 """Packages a bundle answers with, through this package or through MLflow."""
@@ -32,6 +33,7 @@ def write_bundle(
     profile: Profile,
     card: str,
     examples: Sequence[Mapping[str, Any]],
+    uncertainty: Uncertainty | None = None,
 ) -> Path:
     """Write a bundle's folder, whole or not at all, and its ``.tar.gz`` beside it.
 
@@ -49,6 +51,8 @@ def write_bundle(
         The model card, Markdown.
     examples : sequence of mapping
         A few rows a user can send; nobody's own.
+    uncertainty : Uncertainty, optional
+        How sure its answers are.
 
     Returns
     -------
@@ -68,6 +72,8 @@ def write_bundle(
         "model-card.md": card.encode(),
         "examples.json": pretty_json(list(examples)),
     }
+    if uncertainty is not None:
+        files[FILE] = pretty_json(uncertainty)
     hashes = {name: bytes_hash(content) for name, content in files.items()}
     files["bom.cdx.json"] = bill_of_materials(replace(draft, files=hashes), versions)
     manifest = replace(draft, files={name: bytes_hash(content) for name, content in sorted(files.items())})

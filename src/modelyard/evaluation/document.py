@@ -21,6 +21,7 @@ from modelyard.core.markup import (
 )
 from modelyard.data.finding import Finding
 from modelyard.evaluation import wording as say
+from modelyard.evaluation.bounds_blocks import bounds_blocks
 from modelyard.evaluation.forecast_blocks import forecast_blocks
 from modelyard.evaluation.importance import REPEATS
 from modelyard.evaluation.report import Confusion, Report, Slice
@@ -50,6 +51,7 @@ def evaluation_document(report: Report, findings: Sequence[Finding], plan: Plan)
         *_others(report),
         *_calibration(report),
         *predicted_blocks(report),
+        *bounds_blocks(report),
         *forecast_blocks(report),
         *_confusion(report),
         *_slices(report),

@@ -12,6 +12,7 @@ from modelyard.data.finding import Finding
 from modelyard.evaluation.answers import answers, out_of_fold
 from modelyard.evaluation.baselines import baselines, rule_trouble
 from modelyard.evaluation.calibration import calibration
+from modelyard.evaluation.coverage import coverage
 from modelyard.evaluation.evidence import Evidence, target_metric
 from modelyard.evaluation.forecasts import forecasts
 from modelyard.evaluation.importance import importance
@@ -90,6 +91,7 @@ def evaluate(
     quantile = metric.name.startswith("pinball@")  # which lies off the mean because that was asked
     values, bias = ((), None) if quantile else predicted_against_actual(evidence)
     below = share_below(evidence) if quantile else None
+    held = coverage(run, evidence, held_out)
     worried = worries(
         metric,
         estimate,
@@ -99,6 +101,7 @@ def evaluate(
         baselines=compared,
         slices=parts,
         calibration=curve,
+        bounds=held,
         development=run.score if held_out else None,
         below=below,
         findings=findings,
@@ -128,6 +131,7 @@ def evaluate(
         bias=bias,
         below=below,
         forecasts=forecasts(run, evidence) if held_out else None,
+        bounds=held,
     )
 
 

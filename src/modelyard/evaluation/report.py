@@ -164,7 +164,11 @@ class SeriesError:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Share of what came true inside intervals that promise `level` per cent, with its interval, and mean width."""
+    """Share of what came true inside bounds that promise `level` per cent, with its interval, and mean width.
+
+    For sets of classes `width` counts classes, `alone` is the share of rows with one, and `bare`, with its interval,
+    the share held before the answer was added to sets without it; NaN for intervals.
+    """
 
     level: int
     share: float
@@ -172,6 +176,41 @@ class Coverage:
     high: float
     width: float
     n: int
+    alone: float = float("nan")
+    bare: float = float("nan")
+    bare_low: float = float("nan")
+    bare_high: float = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class BoundedPart:
+    """Share held on some of the rows: by "time" or by "class"; as in `Coverage`."""
+
+    by: str
+    name: str
+    level: int
+    share: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """Whether conformal intervals or sets hold what they promise.
+
+    ``crossed``: no rows were untouched, and each part was judged by bounds made from the others. `forward`: the split
+    goes forward in time. `grouped`: each group counts once. `rows` and `units` are what the bounds that ship stand on.
+    """
+
+    kind: Literal["interval", "set"]
+    crossed: bool
+    forward: bool
+    grouped: bool
+    rows: int
+    units: int
+    levels: tuple[Coverage, ...]
+    parts: tuple[BoundedPart, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +289,8 @@ class Report:
         Share of the rows at or below the prediction, where a quantile other than the median is predicted.
     forecasts : Forecasts or None
         By step and series, for a forecast of untouched rows.
+    bounds : Bounded or None
+        Whether conformal intervals or sets hold; None for a forecast, or where the rows support none.
     """
 
     run: str
@@ -274,3 +315,4 @@ class Report:
     bias: Estimate | None = None
     below: Estimate | None = None
     forecasts: Forecasts | None = None
+    bounds: Bounded | None = None

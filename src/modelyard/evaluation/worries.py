@@ -10,7 +10,15 @@ import numpy as np
 
 from modelyard.data.finding import Finding
 from modelyard.evaluation.evidence import Evidence
-from modelyard.evaluation.report import Baseline, CalibrationBin, CalibrationError, Estimate, Slice, TargetResult
+from modelyard.evaluation.report import (
+    Baseline,
+    Bounded,
+    CalibrationBin,
+    CalibrationError,
+    Estimate,
+    Slice,
+    TargetResult,
+)
 from modelyard.evaluation.slices import FEW
 from modelyard.evaluation.wording import decimals, interval, number, title
 from modelyard.metrics.metric import Metric
@@ -30,6 +38,7 @@ def worries(
     baselines: Sequence[Baseline],
     slices: Sequence[Slice],
     calibration: tuple[Sequence[CalibrationBin], CalibrationError | None],
+    bounds: Bounded | None,
     development: float | None,
     below: Estimate | None,
     findings: Sequence[Finding],
@@ -41,7 +50,7 @@ def worries(
     ----------
     metric, estimate, evidence
         The report's metric, its estimate, and what both stand on.
-    others, targets, baselines, slices, calibration
+    others, targets, baselines, slices, calibration, bounds
         As in the report.
     development : float or None
         Out-of-fold value, when the rows are untouched ones.
@@ -60,6 +69,7 @@ def worries(
         *_slices(metric, estimate, slices, scale),
         *_calibration(*calibration),
         *_below(metric, below),
+        *_bounds(bounds),
         *_development(metric, estimate, development),
         *_evidence(estimate, evidence, scale, development is None, refits),
         *((3.0, f"{f.what} {f.means}") for f in findings if f.kind == "drift" and f.severity != "note"),
@@ -132,6 +142,26 @@ def _calibration(bins: Sequence[CalibrationBin], error: CalibrationError | None)
         f"[{number(worst.low, 2)}, {number(worst.high, 2)}] came true, n = {worst.n:,} "
         f"(calibration error {number(error.value)}, chance alone gives up to {number(error.null)}).",
     )
+
+
+def _bounds(bounds: Bounded | None) -> Iterator[_Worry]:
+    """Tell the coverage that is furthest from its promise, where chance does not explain it."""
+    if bounds is None:
+        return
+    # Sets hold more than they promise wherever the answer alone does, and few units err to the safe side by one of
+    # them: neither is a fault.
+    spare = 1.0 if bounds.kind == "set" else max(0.01, 1 / bounds.units)
+    off = [c for c in bounds.levels if c.high < c.level / 100 or c.low > c.level / 100 + spare]
+    if off:
+        worst = max(off, key=lambda c: abs(c.share - c.level / 100))
+        less = worst.share < worst.level / 100
+        why = " Rows that come later are not like those the bounds were made from." if bounds.forward else ""
+        yield (
+            1.4 if less else 2.7,
+            f"{'Intervals' if bounds.kind == 'interval' else 'Sets'} of {worst.level} % hold "
+            f"{'less' if less else 'more'} than they promise: {100 * worst.share:.1f} % "
+            f"[{100 * worst.low:.1f}, {100 * worst.high:.1f}], n = {worst.n:,}.{why}",
+        )
 
 
 def _development(metric: Metric, estimate: Estimate, development: float | None) -> Iterator[_Worry]:

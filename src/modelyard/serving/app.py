@@ -13,6 +13,7 @@ import msgspec
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.core.errors import Problem, RowError
+from modelyard.serving.asked import NOTHING, Asked, asked
 from modelyard.serving.log import PredictionLog, Record
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.predictor import Predictor, Row, Unanswered, predictor
@@ -149,19 +150,21 @@ class App:
 
     async def _answer(self, scope: Scope, receive: Receive) -> bytes:
         _check_head(scope, self._body_limit)
+        query = scope.get("query_string")
+        wanted = asked(query, self.bundle) if query else NOTHING
         body = await _body(receive, self._body_limit)
         began = time.perf_counter()
         if len(body) <= _LARGE:
-            return await self._reply(*self._rows(body), began)
+            return await self._reply(*self._rows(body), wanted, began)
         async with self._slots:
-            return await self._reply(*await asyncio.to_thread(self._rows, body), began)
+            return await self._reply(*await asyncio.to_thread(self._rows, body), wanted, began)
 
-    async def _reply(self, rows: list[Any], many: bool, began: float) -> bytes:
+    async def _reply(self, rows: list[Any], many: bool, wanted: Asked, began: float) -> bytes:
         try:
             if len(rows) > _INLINE:
-                answers = await asyncio.to_thread(self._answers, rows, many)
+                answers = await asyncio.to_thread(self._answers, rows, many, wanted)
             else:
-                answers = self._answers(rows, many)
+                answers = self._answers(rows, many, wanted)
         except RowError as error:
             raise bad_fields(error.problems) from None
         except Unanswered:
@@ -188,16 +191,16 @@ class App:
             raise HttpProblem(400, 'Many rows are sent as {"instances": [row, ...]}: one or more, and nothing else.')
         return rows, True
 
-    def _answers(self, rows: Sequence[Any], many: bool) -> list[dict[str, Any]]:
+    def _answers(self, rows: Sequence[Any], many: bool, wanted: Asked) -> list[dict[str, Any]]:
         if not many:
-            return self._score([self._schema.check_row(rows[0])], "")
+            return self._score([self._schema.check_row(rows[0])], "", wanted)
         answers: list[dict[str, Any]] = []
         problems: list[Problem] = []
         for first in range(0, len(rows), _SLICE):
             try:
                 checked = check_rows(self._schema, rows[first : first + _SLICE], "/instances", first)
                 if not problems:  # the request is refused; the other rows are still checked, and not scored
-                    answers += self._score(checked, "/instances", first)
+                    answers += self._score(checked, "/instances", wanted, first)
             except RowError as error:
                 problems += error.problems
                 if len(problems) > MOST_ERRORS:
@@ -206,9 +209,9 @@ class App:
             raise RowError(problems)
         return answers
 
-    def _score(self, checked: Sequence[Row], pointer: str, first: int = 0) -> list[dict[str, Any]]:
+    def _score(self, checked: Sequence[Row], pointer: str, wanted: Asked, first: int = 0) -> list[dict[str, Any]]:
         try:
-            return [prediction.plain() for prediction in self._predictor.predict(checked)]
+            return [prediction.plain() for prediction in self._predictor.predict(checked, wanted)]
         except RowError as error:
             # The model counts the rows it was given from 0; the caller's pointers begin at the body's root.
             for problem in error.problems:

@@ -95,10 +95,23 @@ def _asking(bundle: Bundle, rehearsal: Rehearsal) -> list[Block]:
             'Many rows go as `{"instances": [row, ...]}` and come back under `predictions`. `id` is the name under '
             "which the prediction log keeps the answer. OpenAPI is at `/openapi.json`, and for people at `/docs`."
         ),
+        *_more(bundle),
         Heading("A request that is refused"),
         Text(f"The same row with faults in it: {_faults(rehearsal)}. Every bad field is named, none is guessed."),
         Code(_json(rehearsal.problem), "json"),
     ]
+
+
+def _more(bundle: Bundle) -> list[Block]:
+    """Say what a query may ask for beside the prediction."""
+    said = []
+    if bundle.coverages:
+        what = "the set of classes" if bundle.schema.classes else "the interval"
+        levels = ", ".join(f"{c:g}" for c in bundle.coverages)
+        said.append(f"`?coverage=` ({levels}) adds {what} that holds the truth so often.")
+    if bundle.scores_novelty:
+        said.append("`?ood=true` adds how unusual the row is: the share of development rows less unusual than it.")
+    return [Text(" ".join(said))] if said else []
 
 
 def _faults(rehearsal: Rehearsal) -> str:

@@ -14,7 +14,7 @@ from modelyard.serving.rows import example_rows
 _JSON_TYPES = {"number": "number", "boolean": "boolean"}
 _SHOWN_LEVELS = 20
 _REFUSALS = {
-    "400": "The body is not JSON, or neither a row nor a list of instances.",
+    "400": "The body is not JSON, or neither a row nor a list of instances; or the query asks for what there is not.",
     "405": "The method is not POST.",
     "413": "The body is larger than the server takes.",
     "415": "The body is not sent as application/json.",
@@ -55,6 +55,7 @@ def openapi(bundle: Bundle, answer: Mapping[str, Any]) -> dict[str, Any]:
                 "post": {
                     "operationId": "predict",
                     "summary": "Answer one row, or many",
+                    "parameters": _parameters(bundle),
                     "requestBody": {
                         "required": True,
                         "content": {
@@ -132,6 +133,11 @@ def docs_page(document: Mapping[str, Any]) -> str:
             Code(curl(sent), "sh"),
             Code(json.dumps(answer, indent=2, ensure_ascii=False), "json"),
             Text('Many rows at once: `{"instances": [row, ...]}`; the answer then holds `predictions`, in order.'),
+            *(
+                [Table(("query", "values", "what it adds"), [_asked(p) for p in operation["parameters"]])]
+                if operation["parameters"]
+                else []
+            ),
         ],
         blocks=[
             Heading("A row"),
@@ -146,6 +152,11 @@ def docs_page(document: Mapping[str, Any]) -> str:
         ],
     )
     return page.html()
+
+
+def _asked(parameter: Mapping[str, Any]) -> tuple[str, str, str]:
+    values = parameter["schema"].get("enum", ["true", "false"])
+    return f"`?{parameter['name']}=`", ", ".join(map(str, values)), parameter["description"]
 
 
 def curl(row: Mapping[str, Any], address: str = "http://127.0.0.1:8000") -> str:
@@ -195,6 +206,43 @@ def _row_schemas(bundle: Bundle) -> dict[str, Any]:
     return {"Row": row_schema(bundle), "Rows": rows}
 
 
+def _parameters(bundle: Bundle) -> list[dict[str, Any]]:
+    """Return the query parameters of a prediction: those the bundle can answer."""
+    found: list[dict[str, Any]] = []
+    if bundle.coverages:
+        what = "the set of classes" if bundle.schema.classes else "the interval"
+        schema = {"type": "number", "enum": list(bundle.coverages)}
+        found.append(_parameter("coverage", f"Answer with {what} that holds the truth this often.", schema))
+    if bundle.scores_novelty:
+        found.append(_parameter("ood", "Answer with how unusual the row is.", {"type": "boolean"}))
+    return found
+
+
+def _parameter(name: str, text: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "description": text, "schema": dict(schema)}
+
+
+def _bounds_schemas(bundle: Bundle) -> dict[str, Any]:
+    """Return what an answer holds beside the prediction, where it was asked for (a forecast's interval always)."""
+    found: dict[str, Any] = {}
+    number = {"type": "number"}
+    if bundle.schema.task == "forecast" or (bundle.coverages and not bundle.schema.classes):
+        bounds = dict.fromkeys(("low", "high", "coverage"), number)
+        found["interval"] = {"type": "object", "properties": bounds, "required": list(bounds)}
+    elif bundle.coverages:
+        held = {"type": "array", "items": {"enum": list(bundle.classes)}, "minItems": 1}
+        found["set"] = {
+            "type": "object",
+            "properties": {"classes": held, "coverage": number},
+            "required": ["classes", "coverage"],
+            "description": "Classes that may be the true one; one where the model is sure.",
+        }
+    if bundle.scores_novelty:
+        text = "Share of development rows less unusual than this one."
+        found["ood"] = {"type": "number", "minimum": 0, "maximum": 1, "description": text}
+    return found
+
+
 def _answer_schemas(bundle: Bundle) -> dict[str, Any]:
     schema = bundle.schema
     chance = {"type": "number", "minimum": 0, "maximum": 1}
@@ -208,9 +256,7 @@ def _answer_schemas(bundle: Bundle) -> dict[str, Any]:
             "properties": dict.fromkeys(schema.classes, chance),
             "description": "Of every class; absent when a rule answered.",
         }
-    if schema.task == "forecast":
-        bounds = {name: {"type": "number"} for name in ("low", "high", "coverage")}
-        prediction["interval"] = {"type": "object", "properties": bounds, "required": list(bounds)}
+    prediction |= _bounds_schemas(bundle)
     about = {
         "id": {"type": "string", "description": "Under which the prediction log keeps it."},
         "model": {"type": "string"},

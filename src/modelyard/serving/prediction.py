@@ -19,13 +19,19 @@ class Prediction:
     probabilities : dict of str to float or None
         By class; None for numbers, and for a rule, which has none.
     interval : dict of str to float or None
-        ``low``, ``high`` and ``coverage`` of a forecast.
+        ``low``, ``high`` and ``coverage``: of a forecast, and of other numbers where they were asked for.
+    classes : dict or None
+        ``classes`` and ``coverage`` of the set that may hold the true class, where it was asked for.
+    ood : float or None
+        How unusual the row is, where that was asked for.
     """
 
     prediction: Any
     served_by: str
     probabilities: dict[str, float] | None = None
     interval: dict[str, float] | None = None
+    classes: dict[str, Any] | None = None
+    ood: float | None = None
 
     def plain(self) -> dict[str, Any]:
         """Return it as the server sends it, without the fields that have no value."""
@@ -34,5 +40,9 @@ class Prediction:
             plain["probabilities"] = self.probabilities
         if self.interval is not None:
             plain["interval"] = self.interval
+        if self.classes is not None:
+            plain["set"] = self.classes
+        if self.ood is not None:
+            plain["ood"] = self.ood
         plain["served_by"] = self.served_by
         return plain

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from modelyard.brief.rule import Rule
 from modelyard.bundle.bundle import Bundle
+from modelyard.bundle.runtimes.runtime import Answers
 from modelyard.core.errors import BundleError, RowError
+from modelyard.serving.asked import NOTHING, Asked
 from modelyard.serving.prediction import Prediction
 
 Row = Mapping[str, Any]
@@ -24,8 +27,11 @@ class Source(Protocol):
 
     name: str
 
-    def answer(self, rows: Sequence[Row]) -> Sequence[Prediction | None]:
-        """Answer checked rows, None where it cannot; RowError when the rows are at fault, anything else when it is."""
+    def answer(self, rows: Sequence[Row], asked: Asked = NOTHING) -> Sequence[Prediction | None]:
+        """Answer checked rows, None where it cannot; RowError when the rows are at fault, anything else when it is.
+
+        What else was asked is answered by a source that can.
+        """
 
 
 class Unanswered(Exception):
@@ -42,12 +48,16 @@ class ModelSource:
         self._classes = bundle.schema.classes
         self._ahead = bundle.schema.task == "forecast"
 
-    def answer(self, rows: Sequence[Row]) -> Sequence[Prediction | None]:
+    def answer(self, rows: Sequence[Row], asked: Asked = NOTHING) -> Sequence[Prediction | None]:
         """Answer checked rows; None where the model's answer is not a finite number."""
         answers = self._bundle.predict_rows(rows)
-        decided = self._bundle.decide(answers).tolist()
         if self._ahead:
-            return self._forecasts(rows, decided)
+            return self._forecasts(rows, self._bundle.decide(answers).tolist(), asked.coverage or _COVERAGE)
+        found = self._tables(answers)
+        return found if asked is NOTHING else self._more(rows, answers, found, asked)
+
+    def _tables(self, answers: Answers) -> list[Prediction | None]:
+        decided = self._bundle.decide(answers).tolist()
         if not self._classes:
             return [Prediction(v, self.name) if math.isfinite(v) else None for v in decided]
         # Rounded through float32's shortest text: 0.1 and not 0.10000000149011612.
@@ -59,13 +69,29 @@ class ModelSource:
             for label, chances in zip(decided, plain, strict=True)
         ]
 
-    def _forecasts(self, rows: Sequence[Row], values: Sequence[float]) -> Sequence[Prediction | None]:
+    def _more(
+        self, rows: Sequence[Row], answers: Answers, found: list[Prediction | None], asked: Asked
+    ) -> list[Prediction | None]:
+        """Add what was asked for beside the predictions."""
+        more: list[dict[str, Any]] = [{} for _ in rows]
+        if asked.coverage is not None and self._classes:
+            for one, classes in zip(more, self._bundle.sets(answers, asked.coverage), strict=True):
+                one["classes"] = {"classes": classes, "coverage": asked.coverage}
+        elif asked.coverage is not None:
+            for one, (low, high) in zip(more, self._bundle.intervals(answers, asked.coverage).tolist(), strict=True):
+                one["interval"] = {"low": low, "high": high, "coverage": asked.coverage}
+        if asked.ood:
+            for one, score in zip(more, self._bundle.ood_of_rows(rows).tolist(), strict=True):
+                one["ood"] = score
+        return [None if p is None else replace(p, **one) for p, one in zip(found, more, strict=True)]
+
+    def _forecasts(self, rows: Sequence[Row], values: Sequence[float], coverage: float) -> Sequence[Prediction | None]:
         try:
-            bounds = self._bundle.interval(list(rows), _COVERAGE).tolist()
+            bounds = self._bundle.predict_interval(list(rows), coverage).tolist()
         except BundleError:  # a forecast packed without intervals
             return [Prediction(v, self.name) if math.isfinite(v) else None for v in values]
         return [
-            Prediction(v, self.name, None, {"low": low, "high": high, "coverage": _COVERAGE})
+            Prediction(v, self.name, None, {"low": low, "high": high, "coverage": coverage})
             if math.isfinite(v)
             else None
             for v, (low, high) in zip(values, bounds, strict=True)
@@ -84,8 +110,8 @@ class RuleSource:
         self._rule = rule
         self._labels = bundle.classes
 
-    def answer(self, rows: Sequence[Row]) -> Sequence[Prediction | None]:
-        """Answer checked rows; None where the rule has no value."""
+    def answer(self, rows: Sequence[Row], asked: Asked = NOTHING) -> Sequence[Prediction | None]:
+        """Answer checked rows; None where the rule has no value. A rule has no bounds."""
         return [self._one(row) for row in rows]
 
     def _one(self, row: Row) -> Prediction | None:
@@ -111,8 +137,8 @@ class Predictor:
         self._failed = failed or (lambda name: None)
         self._reported: set[str] = set()
 
-    def predict(self, rows: Sequence[Row]) -> list[Prediction]:
-        """Answer checked rows, in their order.
+    def predict(self, rows: Sequence[Row], asked: Asked = NOTHING) -> list[Prediction]:
+        """Answer checked rows, in their order, with what else was asked where the model answers.
 
         Raises
         ------
@@ -125,7 +151,7 @@ class Predictor:
         left = list(range(len(rows)))
         for source in self._sources:
             try:
-                found = source.answer([rows[i] for i in left])
+                found = source.answer([rows[i] for i in left], asked)
             except RowError:
                 raise
             except Exception as error:

@@ -1,0 +1,94 @@
+"""The bounds a run's out-of-fold answers support, and how unusual rows are to be measured."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from modelyard.core.seeds import derive_seed
+from modelyard.data.dataset import Dataset, Floats
+from modelyard.data.forward import latest
+from modelyard.encoding.encoding import Encoding
+from modelyard.evaluation.answers import out_of_fold
+from modelyard.training.run import Run
+from modelyard.uncertainty import conformal
+from modelyard.uncertainty.novelty import novelty
+from modelyard.uncertainty.uncertainty import COVERAGES, Bounds, Uncertainty
+
+_LATEST = 0.5
+"""Share of out-of-fold rows that bounds are made from where the split goes forward in time."""
+
+
+def uncertainty(run: Run) -> Uncertainty | None:
+    """Return what a bundle holds beside the model; None for a forecast, whose family makes its intervals.
+
+    Parameters
+    ----------
+    run : Run
+        Its out-of-fold answers and its development rows; the test part is not looked at.
+    """
+    rows = run.development
+    if rows.schema.task == "forecast":
+        return None
+    encoding = Encoding.of(rows.schema)
+    seed = derive_seed(run.plan.brief.seed, "novelty")
+    return Uncertainty(bounds(run), novelty(encoding, *encoding.frame(rows.frame), seed, rows.groups()))
+
+
+def bounds(run: Run) -> Bounds:
+    """Return the bounds that ship: made from out-of-fold answers alone.
+
+    Parameters
+    ----------
+    run : Run
+        Of tables; not of a forecast.
+    """
+    rows, answers = out_of_fold(run)
+    return bounds_of(rows, answers, forward=goes_forward(run))
+
+
+def bounds_of(rows: Dataset, answers: Floats, *, forward: bool) -> Bounds:
+    """Return bounds from rows and the answers of models that had not seen them.
+
+    Parameters
+    ----------
+    rows : Dataset
+        With their labels; whole groups are exchangeable where there are groups.
+    answers : array of shape [n] or [n, k]
+        As `Blend.answer` gives them.
+    forward : bool
+        Whether the split goes forward in time: then the latest half of the rows is used, whose models had learnt
+        from most rows, and whose conditions are nearest to those to come.
+
+    References
+    ----------
+    Barber, Candès, Ramdas, Tibshirani (2023), "Conformal prediction beyond exchangeability": what is lost is at most
+    how far the rows used differ from those to come. Annals of statistics 51.
+    """
+    times = rows.times() if forward else None
+    since: float | None = None
+    if times is not None and len(np.unique(times)) > 1:
+        since = latest(times, _LATEST)
+        chosen = np.flatnonzero(times >= since).astype(np.int64)
+        rows, answers = rows.take(chosen), answers[chosen]
+    groups, weights = rows.groups(), rows.weights()
+    _, units = conformal.unit_weights(len(rows), groups, weights)
+    truth = rows.truth()
+    if rows.schema.classes:
+        made = conformal.sets(
+            of_all_classes(answers), np.asarray(truth, dtype=np.int64), COVERAGES, groups=groups, weights=weights
+        )
+        return Bounds(len(rows), units, groups is not None, since, sets=made)
+    values = np.asarray(truth, dtype=np.float64)
+    found = conformal.intervals(answers, values, COVERAGES, groups=groups, weights=weights)
+    return Bounds(len(rows), units, groups is not None, since, intervals=found)
+
+
+def of_all_classes(answers: Floats) -> Floats:
+    """Return probabilities of all classes, [n, k], from those or from the positive class's [n]."""
+    return answers if answers.ndim == 2 else np.stack([1 - answers, answers], axis=1)
+
+
+def goes_forward(run: Run) -> bool:
+    """Return whether the run's rows were split forward in time."""
+    asked = run.plan.brief.validation.strategy
+    return run.development.times() is not None and asked in {"auto", "time", "group_time"}
