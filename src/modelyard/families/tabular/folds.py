@@ -22,11 +22,12 @@ from modelyard.families.family import Watch
 from modelyard.families.fitted import Candidate, Curve, Fitted
 from modelyard.families.tabular import linear
 from modelyard.families.tabular.booster import Request, Sample
-from modelyard.families.tabular.cores import one_blas_thread
+from modelyard.families.tabular.cores import one_thread
 from modelyard.families.tabular.inputs import Inputs, find_levels, read_inputs
 from modelyard.families.tabular.labels import Labels, balance, mean_loss, read_labels
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.models import Model, dump_model
+from modelyard.families.tabular.network_training import fit_network, matrix
 from modelyard.families.tabular.tables import blocks, cross_fit, fit_tables, look_up, targets
 
 POINTS = 60
@@ -52,7 +53,7 @@ class Learning:
 
     @property
     def algorithm(self) -> str:
-        """Which library, or "linear"."""
+        """Which library, "linear", or "mlp"."""
         return str(self.candidate.parameters["algorithm"])
 
 
@@ -82,7 +83,7 @@ def fit_folds(
     models: list[Model] = []
     counts: list[int] = []
     curves: list[Curve] = []
-    with one_blas_thread(), closing(_side_by_side(learning, parts.split.folds, rounds)) as fits:
+    with one_thread(learning.algorithm), closing(_side_by_side(learning, parts.split.folds, rounds)) as fits:
         for number, (model, count, curve, raw) in enumerate(fits):
             scores[parts.split.folds[number].score] = raw
             models.append(model)
@@ -168,6 +169,8 @@ def _fit_one(
     if rounds == 0 or labels.constant or not varied:
         return blank, 0, []
     job = Job(number, rounds, learn, stop, weights, labels)
+    if learning.algorithm == "mlp":
+        return _fit_network(learning, blank, job)
     return _fit_linear(learning, blank, job) if straight else _fit_booster(learning, blank, job)
 
 
@@ -228,6 +231,31 @@ def _fit_booster(learning: Learning, blank: Model, job: Job) -> tuple[Model, int
     if held is not None:
         curves = [_curve(job.number, labels, boosted.train, boosted.validation)]
     return blank.with_booster(boosted.text, tables), boosted.rounds, curves
+
+
+def _fit_network(learning: Learning, blank: Model, job: Job) -> tuple[Model, int, list[Curve]]:
+    labels = job.labels
+
+    def sample(rows: Ints) -> Sample:
+        y, known = labels.of(learning.truth[rows])
+        kept = rows[known]
+        return _sample(matrix(learning.inputs.take(kept)), y, job.weights[kept], labels.start)
+
+    held = sample(job.stop) if len(labels.of(learning.truth[job.stop])[1]) else None
+    request = Request(
+        learning.candidate.parameters,
+        labels.loss,
+        len(labels.present),
+        sample(job.learn),
+        held,
+        job.rounds,
+        derive_seed(learning.seed, learning.candidate.name, job.number),
+        math.inf if learning.candidate.guard is None else time.monotonic() + learning.candidate.guard,
+        learning.halted,
+    )
+    trained = fit_network(request, learning.sizes)
+    curves = [] if held is None else [_curve(job.number, labels, trained.train, trained.validation)]
+    return blank.with_network(trained.network), trained.rounds, curves
 
 
 def _sample(x: NDArray[np.float32], y: Floats, weight: Floats, start: Floats) -> Sample:

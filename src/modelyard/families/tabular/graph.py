@@ -2,13 +2,14 @@
 
 Strings become codes in one look-up, codes become rows of one table that holds every fold's figures side by side; one
 tree ensemble holds the trees of all boosters of all folds, with weight, fold mean and calibration in its leaf values;
-linear members share one matrix product. The node count does not grow with columns, folds or members.
+linear members share one matrix product, and networks of one shape each of theirs. The node count does not grow with
+columns, folds or members.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -16,9 +17,11 @@ from numpy.typing import NDArray
 
 from modelyard.core.optional import need
 from modelyard.data.dataset import Floats
+from modelyard.families.tabular.draft import Draft
 from modelyard.families.tabular.forest import Forest
 from modelyard.families.tabular.inputs import Levels
 from modelyard.families.tabular.layout import Layout, vocabulary
+from modelyard.families.tabular.network_graph import NetworkPart, add_networks
 
 OPSET, TREES_OPSET, IR_VERSION = 17, 3, 8
 """Versions ONNX Runtime has read since 1.15."""
@@ -50,26 +53,10 @@ class LinearPart:
     table: Floats
 
 
-@dataclass(slots=True)
-class _Draft:
-    """Nodes and constants as they are added."""
-
-    helper: Any
-    nodes: list[Any] = field(default_factory=list)
-    constants: list[Any] = field(default_factory=list)
-
-    def add(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(self.helper.make_node(kind, list(inputs), [output], name=output, **attributes))
-        return output
-
-    def constant(self, name: str, value: NDArray[Any]) -> str:
-        self.constants.append(need("onnx.numpy_helper", "train", "The ONNX export").from_array(value, name))
-        return name
-
-
 def build(
     forest: Forest | None,
     linear: LinearPart | None,
+    networks: Sequence[NetworkPart],
     layout: Layout,
     offset: Floats,
     link: Literal["identity", "logistic", "softmax"],
@@ -82,6 +69,8 @@ def build(
         All trees, over the layout's features, leaf values ready to be summed.
     linear : LinearPart or None
         The linear members.
+    networks : sequence of NetworkPart
+        The networks, by shape.
     layout : Layout
         Of the feature matrix.
     offset : float64 array of shape [k]
@@ -90,7 +79,7 @@ def build(
         From raw scores to the answer.
     """
     onnx = need("onnx", "train", "The ONNX export")
-    draft = _Draft(onnx.helper)
+    draft = Draft(onnx.helper)
     numbers, strings = layout.numbers, len(layout.levels)
     if strings:
         _rows(draft, layout.levels)
@@ -99,6 +88,8 @@ def build(
         terms += _linear(draft, linear, numbers, strings)
     if forest is not None:
         terms += _trees(draft, forest, layout, len(offset))
+    if networks:
+        terms.append(add_networks(draft, networks, numbers, strings))
     terms.append(draft.constant("offset", offset.astype(np.float32)))
     last = "answer" if link == "identity" else "raw"
     draft.add("Sum", terms, last)
@@ -120,7 +111,7 @@ def build(
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _rows(draft: _Draft, levels: Levels) -> None:
+def _rows(draft: Draft, levels: Levels) -> None:
     """Turn strings [n, q] into rows [n, q] of the levels' table."""
     words, rows = vocabulary(levels)
     q = len(levels)
@@ -137,7 +128,7 @@ def _rows(draft: _Draft, levels: Levels) -> None:
     draft.add("Gather", [draft.constant("row_of_cell", rows.ravel()), "cell"], "row")
 
 
-def _trees(draft: _Draft, forest: Forest, layout: Layout, outputs: int) -> list[str]:
+def _trees(draft: Draft, forest: Forest, layout: Layout, outputs: int) -> list[str]:
     parts = ["numbers"] if layout.numbers else []
     if layout.width:
         draft.add("Gather", [draft.constant("figures", layout.table()), "row"], "figures_by_column")
@@ -186,7 +177,7 @@ def _ensemble(forest: Forest, outputs: int) -> dict[str, Any]:
     }
 
 
-def _linear(draft: _Draft, part: LinearPart, numbers: int, strings: int) -> list[str]:
+def _linear(draft: Draft, part: LinearPart, numbers: int, strings: int) -> list[str]:
     terms = []
     models, _, outputs = part.numbers.shape
     if numbers:

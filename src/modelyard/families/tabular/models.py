@@ -14,17 +14,18 @@ from modelyard.families.fitted import Fitted
 from modelyard.families.tabular.inputs import Inputs, Singles
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.linear import Linear
+from modelyard.families.tabular.network import Network
 from modelyard.families.tabular.tables import look_up
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """What one fold learnt; with neither booster nor linear model it answers its base for every row.
+    """What one fold learnt; with no booster, linear model or network it answers its base for every row.
 
     Attributes
     ----------
     algorithm : str
-        lightgbm, xgboost, catboost or linear.
+        lightgbm, xgboost, catboost, linear or mlp.
     base, scale, present
         As in `modelyard.families.tabular.labels.Labels`.
     text : str
@@ -33,6 +34,8 @@ class Model:
         Its category tables.
     linear : Linear or None
         The linear model.
+    network : Network or None
+        The network.
     """
 
     algorithm: str
@@ -42,6 +45,7 @@ class Model:
     text: str = ""
     tables: tuple[Singles, ...] = ()
     linear: Linear | None = None
+    network: Network | None = None
 
     def with_booster(self, text: str, tables: tuple[Singles, ...]) -> Model:
         """Return the model with its booster and the tables the booster reads."""
@@ -51,11 +55,17 @@ class Model:
         """Return the model with its linear part."""
         return replace(self, linear=fitted)
 
+    def with_network(self, fitted: Network) -> Model:
+        """Return the model with its network."""
+        return replace(self, network=fitted)
+
     def raw(self, inputs: Inputs) -> Floats:
         """Return raw scores [n, k]."""
         scores = np.tile(self.base, (len(inputs.codes), 1))
         if self.linear is not None:
             scores[:, self.present] += self.scale * self.linear.raw(inputs)
+        elif self.network is not None:
+            scores[:, self.present] += self.scale * self.network.raw(inputs)
         elif self.text and len(scores):
             x = np.ascontiguousarray(look_up(inputs, self.tables))
             scores[:, self.present] += self.scale * library(self.algorithm).raw(self.text, x)
@@ -66,10 +76,14 @@ def dump_model(
     model: Model, name: str, arrays: MutableMapping[str, NDArray[Any]], texts: MutableMapping[str, str]
 ) -> dict[str, Any]:
     """Put a model's arrays and text under its name, and return the facts that go with them."""
-    kind = "linear" if model.linear is not None else "booster" if model.text else "constant"
+    kind = "booster" if model.text else "constant"
     arrays[f"{name}.base"] = model.base
     if model.linear is not None:
+        kind = "linear"
         arrays.update({f"{name}.linear.{part}": array for part, array in model.linear.arrays().items()})
+    if model.network is not None:
+        kind = "network"
+        arrays.update({f"{name}.network.{part}": array for part, array in model.network.arrays().items()})
     if model.text:
         texts[name] = model.text
         arrays.update({f"{name}.table{i}": table for i, table in enumerate(model.tables)})
@@ -90,6 +104,8 @@ def load_models(fitted: Fitted) -> tuple[Model, ...]:
         if record["kind"] == "linear":
             own = _under(fitted.arrays, f"{name}.linear.")
             model = model.with_linear(Linear.of(own))
+        elif record["kind"] == "network":
+            model = model.with_network(Network.of(_under(fitted.arrays, f"{name}.network.")))
         elif record["kind"] == "booster":
             tables = tuple(fitted.arrays[f"{name}.table{i}"] for i in range(len(fitted.facts["levels"])))
             model = model.with_booster(fitted.texts[name], tables)

@@ -12,14 +12,18 @@ import numpy as np
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Dataset
 from modelyard.families.tabular.booster import Loss, Request, Sample
+from modelyard.families.tabular.cores import one_thread
 from modelyard.families.tabular.inputs import find_levels, read_inputs
 from modelyard.families.tabular.labels import read_labels
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.linear import ROWS_TIMES_WEIGHTS
+from modelyard.families.tabular.network_training import fit_network, matrix
 from modelyard.families.tabular.tables import fit_tables, look_up, targets
 
 CELLS = 250_000
 """Cells of the larger sample; the smaller one has a quarter of its rows."""
+EPOCH_ROWS = 2_000
+"""Rows of the epochs that time a network."""
 ROUNDS = 5
 PASSES = 600
 """Passes over the data that a linear model's path of penalties takes."""
@@ -65,6 +69,7 @@ class Probe:
         self.loss: Loss = labels.loss
         self.outputs = len(labels.present)
         self.idle = labels.constant or self.columns == 0
+        self._inputs, self._sizes = inputs.take(np.arange(len(x))), tuple(len(known) for known in levels)
         self._sample = Sample(x, y[: len(x)], weights[: len(x)], np.tile(labels.start, (len(x), 1)))
 
     def pace(self, parameters: Mapping[str, Any]) -> Pace:
@@ -77,6 +82,20 @@ class Probe:
         slow, fast = (self._round(parameters, rows) for rows in (large, small))
         per_row = max(slow - fast, 0.0) / max(large - small, 1)
         return Pace(max(slow - per_row * large, 0.0), per_row)
+
+    def epoch_seconds(self, parameters: Mapping[str, Any], rows: int) -> float:
+        """Return the seconds of one epoch of a network over so many rows: the quicker of two tries, scaled up."""
+        drawn = min(len(self._sample.y), EPOCH_ROWS, rows)
+        s, x = self._sample, matrix(self._inputs.take(np.arange(drawn)))
+        cut = Sample(x, s.y[:drawn], s.weight[:drawn], s.start[:drawn])
+        request = Request(parameters, self.loss, self.outputs, cut, None, 1, 0, time.monotonic() + 60)
+        took = []
+        with one_thread(str(parameters["algorithm"])):
+            for _ in range(3):  # the first fit of a process also loads torch
+                began = time.perf_counter()
+                fit_network(request, self._sizes)
+                took.append(time.perf_counter() - began)
+        return min(took[1:]) * rows / drawn
 
     def linear_seconds(self, rows: float) -> float:
         """Return the seconds of one linear fit: measured passes over the data, times the passes a path takes."""
