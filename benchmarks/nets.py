@@ -40,7 +40,7 @@ class Case:
 
     name: str
     label: str
-    rows: int = 10_000
+    rows: int = 8_000
 
 
 CASES = [Case("adult", "income"), Case("california_housing", "MedHouseVal"), Case("support2", "hospdead")]

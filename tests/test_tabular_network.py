@@ -28,6 +28,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: make test-n
 TOLERANCE = 1e-5
 NET = {
     "algorithm": "mlp",
+    "batch": 32,
     "heads": 3,
     "width": 8,
     "depth": 2,

@@ -24,6 +24,7 @@ from modelyard.data.dataset import Floats
 from modelyard.families.tabular.booster import THREADS, Loss, Request, Sample
 from modelyard.families.tabular.inputs import Inputs, Singles
 from modelyard.families.tabular.network import (
+    CHUNK,
     MIXED,
     OF_A_CATEGORY,
     OF_A_NUMBER,
@@ -33,8 +34,6 @@ from modelyard.families.tabular.network import (
     places,
 )
 
-BATCH, LEAST_BATCH, STEPS = 256, 32, 40
-"""Rows of a step, and how far they fall where rows are few, so that an epoch has that many steps."""
 FREQUENCY = 2.0
 """Spread of the cosines' frequencies to begin with, in radians for each unit of a scaled number."""
 CYCLES = 4
@@ -98,7 +97,7 @@ def fit_network(request: Request, sizes: Sequence[int]) -> Trained:
     learn = module.rows(request.learn)
     stop = None if request.stop is None else module.rows(request.stop)
     planned = int(request.parameters["rounds"])
-    batch = batch_of(len(learn.y))
+    batch = int(request.parameters["batch"])
     steps = -(-len(learn.y) // batch)
     best, kept, train, validation = math.inf, module.state(), [], []
     rounds = 0
@@ -116,11 +115,6 @@ def fit_network(request: Request, sizes: Sequence[int]) -> Trained:
             break
     module.restore(kept)
     return Trained(module.network(), rounds, tuple(train[:rounds]), tuple(validation[:rounds]))
-
-
-def batch_of(rows: int) -> int:
-    """Return the rows of a step."""
-    return max(LEAST_BATCH, min(BATCH, rows // STEPS))
 
 
 def patience(planned: int) -> int:
@@ -226,7 +220,7 @@ class Module:
         """Return the mean loss of the heads' mean answer."""
         torch = _torch()
         with torch.no_grad():
-            parts = torch.arange(len(rows.y)).split(16 * BATCH)
+            parts = torch.arange(len(rows.y)).split(CHUNK)
             scores = torch.cat([self.forward(rows.take(part)).mean(1) for part in parts])
             return float((self._loss(scores, rows.y) * rows.weight).mean())
 

@@ -18,6 +18,8 @@ SHARE, ALONE = 0.2, 0.5
 """Share of the budget for the network beside trees, and where it is all the brief asks for."""
 FEWEST_EPOCHS, MOST_EPOCHS = 8, 64
 """Fewer learn too little to be worth a candidate; more rarely find anything."""
+LEAST_BATCH, BATCH, STEPS = 32, 256, 40
+"""Rows of a step: fewer where rows are few, so that an epoch has about that many steps."""
 PRODUCTS_PER_MICROSECOND = 10_000
 """Multiplications by which a network adds a microsecond to one answer of the graph."""
 LATENCY_SHARE = 0.3
@@ -66,6 +68,7 @@ def parameters(table: Table) -> dict[str, Any]:
         "algorithm": NETWORK,
         "learning_rate": 0.04,
         "rounds": MOST_EPOCHS,
+        "batch": max(LEAST_BATCH, min(BATCH, table.learnt // STEPS)),
         "heads": 4,
         "width": 64,
         "depth": 3,
