@@ -198,6 +198,32 @@ def test_a_graph_agrees_on_ordinary_and_strange_rows(task):
     assert Tabular().export(mixed, split.development).files == exported.files
 
 
+def test_a_number_far_beyond_its_quartiles_does_not_overflow_in_the_graph():
+    rng = np.random.default_rng(0)
+    spiky = np.where(np.arange(320) % 9 == 0, 1e25, rng.normal(0, 1e-20, 320))
+    split = parts("binary", frame("binary").with_columns(pl.Series("plain", spiky)))
+    mixed = blend("binary", [Tabular().fit(net(), split.blind(), 0)])
+    graph = session(Tabular().export(mixed, split.development))
+    for rows in (split.test, strange(split)):
+        assert np.abs(run_graph(graph, rows) - mixed.answer(raw(mixed, rows))).max() < TOLERANCE
+
+
+def test_an_epoch_of_a_long_table_is_a_part_of_it(monkeypatch):
+    split = parts("binary").blind()
+    monkeypatch.setattr(network_training, "EPOCH_ROWS", 64)
+    seen = []
+    step = network_training.Module.step
+
+    def counted(self, rows, chosen, progress):
+        seen.append(len(chosen))
+        assert 0 <= progress < 1
+        return step(self, rows, chosen, progress)
+
+    monkeypatch.setattr(network_training.Module, "step", counted)
+    Tabular().fit(net(rounds=2), split, 0)
+    assert seen == [32] * (2 * 2 * 3)
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_a_blend_of_networks_trees_and_a_line_is_one_graph(task, tmp_path):
     split = parts(task)

@@ -34,6 +34,10 @@ FEWEST = 5
 """Rows a level needs for an embedding of its own; the others, and unseen ones, share one."""
 BEND = 3.0
 """A scaled number is drawn in smoothly, to stay within this."""
+REACH = 1e4
+"""Spreads from the median beyond which a number, drawn in, no longer differs in float32."""
+QUARTILE_ROWS = 200_000
+"""About so many rows say what a column's quartiles are."""
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 CHUNK = 4_096
 """Rows computed at once: their intermediate results stay in the processor's cache."""
@@ -57,16 +61,18 @@ class Scaling:
     @classmethod
     def fit(cls, numbers: Singles) -> Scaling:
         """Read the scaling off training rows [n, p]."""
-        p = numbers.shape[1]
-        held = ~np.isnan(numbers).all(axis=0)
-        marks = np.zeros((5, p))
-        marks[:, held] = np.nanquantile(numbers[:, held].astype(np.float64), (0, 0.25, 0.5, 0.75, 1), axis=0)
+        some = numbers[:: max(1, len(numbers) // QUARTILE_ROWS)]
+        held = ~np.isnan(some).all(axis=0)
+        marks = np.zeros((5, numbers.shape[1]))
+        marks[1:4, held] = np.nanquantile(some[:, held].astype(np.float64), (0.25, 0.5, 0.75), axis=0)
+        marks[0, held], marks[4, held] = np.nanmin(numbers[:, held], axis=0), np.nanmax(numbers[:, held], axis=0)
         low, first, centre, third, high = marks
         spread = np.where(third > first, third - first, (high - low) / 2)
         seen = (spread > LEAST_SPREAD) & (high - low < 1 / LEAST_SPREAD)
+        spread = np.where(seen, spread, 0.0)
+        # What is left out is held at its centre, and the rest within reach of it, lest float32 overflow on the way.
+        low, high = np.maximum(low, centre - REACH * spread), np.minimum(high, centre + REACH * spread)
         factor = np.where(seen, 1 / np.where(seen, spread, 1.0), 0.0)
-        # What is left out is held at its centre, lest float32 overflow on the way.
-        low, high = np.where(seen, low, centre), np.where(seen, high, centre)
         return cls(*(a.astype(np.float32) for a in (low, high, centre, factor)))
 
     def __call__(self, numbers: NDArray[Any]) -> Floats:

@@ -34,6 +34,8 @@ from modelyard.families.tabular.network import (
     places,
 )
 
+EPOCH_ROWS = 50_000
+"""Rows of an epoch, drawn anew for each where there are more: a long table, too, then has several to choose from."""
 FREQUENCY = 2.0
 """Spread of the cosines' frequencies to begin with, in radians for each unit of a scaled number."""
 CYCLES = 4
@@ -98,15 +100,17 @@ def fit_network(request: Request, sizes: Sequence[int]) -> Trained:
     stop = None if request.stop is None else module.rows(request.stop)
     planned = int(request.parameters["rounds"])
     batch = int(request.parameters["batch"])
-    steps = -(-len(learn.y) // batch)
+    steps = -(-min(len(learn.y), EPOCH_ROWS) // batch)
     best, kept, train, validation = math.inf, module.state(), [], []
     rounds = 0
     for epoch in range(request.most):
-        order = torch.randperm(len(learn.y), generator=module.generator)
+        order = torch.randperm(len(learn.y), generator=module.generator)[:EPOCH_ROWS]
         total = 0.0
         for step, chosen in enumerate(order.split(batch)):
+            if request.halted.is_set():
+                break
             total += module.step(learn, chosen, (epoch + step / steps) / planned)
-        train.append(_shown(total / len(learn.y), request.loss))
+        train.append(_shown(total / len(order), request.loss))
         if stop is not None:
             validation.append(_shown(module.loss(stop), request.loss))
         if not request.stops or validation[-1] < best:

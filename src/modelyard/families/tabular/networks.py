@@ -10,6 +10,7 @@ from modelyard.core.optional import has, need
 from modelyard.families.deep import NETWORK, names_network, wants_network
 from modelyard.families.fitted import Candidate, Cost, Range
 from modelyard.families.tabular.network import OF_A_CATEGORY, OF_A_NUMBER
+from modelyard.families.tabular.network_training import EPOCH_ROWS
 from modelyard.families.tabular.portfolio import Table, weighing
 from modelyard.families.tabular.probe import Probe
 
@@ -20,8 +21,8 @@ FEWEST_EPOCHS, MOST_EPOCHS = 8, 64
 """Fewer learn too little to be worth a candidate; more rarely find anything."""
 LEAST_BATCH, BATCH, STEPS = 32, 256, 40
 """Rows of a step: fewer where rows are few, so that an epoch has about that many steps."""
-PRODUCTS_PER_MICROSECOND = 10_000
-"""Multiplications by which a network adds a microsecond to one answer of the graph."""
+NODES_MICROSECONDS, PRODUCTS_PER_MICROSECOND = 50, 10_000
+"""Time the nodes of all networks add to one answer of the graph, and multiplications that add a microsecond more."""
 LATENCY_SHARE = 0.3
 """Share of the latency limit the networks may take, beside the forest's."""
 SLACK, LEAST_GUARD = 6.0, 10
@@ -38,7 +39,7 @@ def propose_network(brief: Brief, table: Table, probe: Probe) -> tuple[Candidate
     need("torch", "nets", f"model: {brief.model}")
     given = parameters(table)
     slow = brief.latency is not None and microseconds(table, given) > LATENCY_SHARE * 1e3 * brief.latency.milliseconds
-    epoch = max(probe.epoch_seconds(given, table.learnt), 1e-6)
+    epoch = max(probe.epoch_seconds(given, min(table.learnt, EPOCH_ROWS)), 1e-6)
     paid = int((ALONE if named else SHARE) * brief.budget.seconds / (epoch * table.waves))
     if not named and (slow or paid < FEWEST_EPOCHS):
         return ()
@@ -91,11 +92,11 @@ def space(given: dict[str, Any], table: Table) -> dict[str, Range]:
 
 
 def microseconds(table: Table, given: dict[str, Any]) -> float:
-    """Return the time the networks of all folds add to one answer: their multiplications at a usual pace."""
+    """Return the time the networks of all folds add to one answer: their nodes, and multiplications at a usual pace."""
     k, h = int(given["heads"]), int(given["width"])
     features = OF_A_NUMBER * table.numbers + OF_A_CATEGORY * table.categories
     each = k * h * (features + (int(given["depth"]) - 1) * h + table.outputs)
-    return table.models * each / PRODUCTS_PER_MICROSECOND
+    return NODES_MICROSECONDS + table.models * each / PRODUCTS_PER_MICROSECOND
 
 
 def _megabytes(table: Table) -> float:

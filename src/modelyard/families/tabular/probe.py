@@ -22,7 +22,7 @@ from modelyard.families.tabular.tables import fit_tables, look_up, targets
 
 CELLS = 250_000
 """Cells of the larger sample; the smaller one has a quarter of its rows."""
-EPOCH_ROWS = 2_000
+TIMED_ROWS = 2_000
 """Rows of the epochs that time a network."""
 ROUNDS = 5
 PASSES = 600
@@ -85,7 +85,7 @@ class Probe:
 
     def epoch_seconds(self, parameters: Mapping[str, Any], rows: int) -> float:
         """Return the seconds of one epoch of a network over so many rows: the quicker of two tries, scaled up."""
-        drawn = min(len(self._sample.y), EPOCH_ROWS, rows)
+        drawn = min(len(self._sample.y), TIMED_ROWS, rows)
         s, x = self._sample, matrix(self._inputs.take(np.arange(drawn)))
         cut = Sample(x, s.y[:drawn], s.weight[:drawn], s.start[:drawn])
         request = Request(parameters, self.loss, self.outputs, cut, None, 1, 0, time.monotonic() + 60)
