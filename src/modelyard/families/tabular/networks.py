@@ -56,7 +56,7 @@ def propose_network(brief: Brief, table: Table, probe: Probe) -> tuple[Candidate
             space(given, table),
             _reason(brief, table),
             Cost(round(once * table.waves, 3), round(TORCH + _megabytes(table), 1)),
-            f"at most {epochs} epochs{cap}, {given['heads']} heads of {given['depth']} layers of {given['width']} "
+            f"at most {epochs} epochs{cap}, {given['depth']} layers of {given['width']} "
             f"units, {microseconds(table, given):,.0f} us of one answer",
             math.ceil(max(SLACK * once, brief.budget.seconds / 2, LEAST_GUARD)),
         ),
@@ -67,11 +67,11 @@ def parameters(table: Table) -> dict[str, Any]:
     """Return what a network starts from; epochs are settled with the budget."""
     return {
         "algorithm": NETWORK,
-        "learning_rate": 0.04,
+        "learning_rate": 0.03,
         "rounds": MOST_EPOCHS,
         "batch": max(LEAST_BATCH, min(BATCH, table.learnt // STEPS)),
-        "heads": 4,
-        "width": 64,
+        "heads": 1,
+        "width": 128,
         "depth": 3,
         "dropout": 0.1,
         "weight_decay": 0.02,
@@ -84,6 +84,7 @@ def space(given: dict[str, Any], table: Table) -> dict[str, Range]:
     rate = float(given["learning_rate"])
     return {
         "learning_rate": Range("float", rate / 4, 4 * rate, log=True),
+        "heads": Range("choice", choices=(1, 4)),
         "width": Range("choice", choices=(32, 64, 128)),
         "depth": Range("int", 1, 4),
         "dropout": Range("float", 0.0, 0.5),
