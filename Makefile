@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+TORCH  ?= torch==2.13.0
 READY  := $(VENV)/.ready
 CODE   := src tests benchmarks examples
 
-.PHONY: demo test test-slow lint bench-startup bench-floors bench-coverage bench-tabular report-tabular clean
+.PHONY: demo test test-slow test-nets lint bench-startup bench-floors bench-coverage bench-nets bench-tabular report-tabular clean
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
@@ -15,6 +16,9 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+test-nets: $(VENV)/.nets
+	$(BIN)/python -m pytest tests/test_tabular_network.py tests/test_network_bundle.py
 
 lint: $(READY)
 	$(BIN)/ruff check $(CODE)
@@ -41,6 +45,14 @@ bench-tabular: $(READY)
 
 report-tabular: $(READY)
 	$(BIN)/python benchmarks/tabular report $(ASKED) --into docs/benchmarks.md
+
+bench-nets: $(VENV)/.nets
+	$(BIN)/python benchmarks/nets.py $(SETS)
+
+# Networks are an extra, and torch is large: it comes only with what asks for it.
+$(VENV)/.nets: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	touch $@
 
 $(READY): pyproject.toml requirements/constraints.txt requirements/examples.txt
 	$(PYTHON) -m venv $(VENV)

@@ -106,9 +106,20 @@ def test_the_table_of_prices_can_be_the_users_own(tmp_path, monkeypatch):
 def test_left_out_says_why():
     data = dataset()
     named = {one.title: one.reason for one in left_out(brief(), data, ())}
-    assert named["deep tabular"].startswith("300 rows, under 10M")
-    assert "over rows / 10" in named["deep tabular"]
+    assert named["deep tabular"] == "300 rows, under 10M, and a budget of 120 s, under 240"
     assert named["BERT on text"] == "no text column over 20 words"
+
+
+def test_a_network_left_out_of_a_long_run_says_why(monkeypatch):
+    asked = brief(budget=Budget(240))
+
+    def told(**installed):
+        monkeypatch.setattr("modelyard.selection.left_out.has", lambda module: installed.get(module, True))
+        return {one.title: one.reason for one in left_out(asked, dataset(), ())}.get("deep tabular")
+
+    assert told(torch=False) == 'torch is not installed (pip install "modelyard[nets]")'
+    assert told() == "even a short training would take too much of 240 s"
+    assert "deep tabular" not in {one.title for one in left_out(asked, dataset(), (candidate("mlp"),))}
 
 
 def test_a_long_text_column_is_told_as_unused():

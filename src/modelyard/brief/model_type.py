@@ -16,11 +16,12 @@ _NAMES = {
     "logistic": "linear",
     "logistic regression": "linear",
     "linear regression": "linear",
+    "neural net": "neural_network",
     "automatic": "auto",
 }
 _KNOWN = frozenset(
-    "auto linear xgboost lightgbm catboost autoets seasonal_naive random_forest gradient_boosting neural_network "
-    "deep_neural_network svm knn naive_bayes decision_tree cnn rnn lstm gru transformer bert resnet "
+    "auto linear xgboost lightgbm catboost mlp realmlp tabm autoets seasonal_naive random_forest gradient_boosting "
+    "neural_network deep_neural_network svm knn naive_bayes decision_tree cnn rnn lstm gru transformer bert resnet "
     "arima prophet".split()
 )
 _KINDS: dict[str, Task | None] = {

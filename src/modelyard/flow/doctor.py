@@ -19,6 +19,7 @@ _EXTRAS = {
     "train": ("lightgbm", "xgboost-cpu", "scikit-learn", "optuna", "onnx", "mlflow"),
     "catboost": ("catboost",),
     "forecast": ("statsforecast",),
+    "nets": ("torch",),
 }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -12,15 +11,10 @@ import polars as pl
 from modelyard.brief.brief import Brief
 from modelyard.core.optional import has
 from modelyard.data.dataset import Dataset
+from modelyard.families.deep import DEEP_SECONDS, NETWORK, wants_network
 from modelyard.families.fitted import Candidate
 from modelyard.selection.plan import LeftOut
 
-DEEP_ROWS = 10_000_000
-"""Rows of a mixed table under which boosted trees lead networks."""
-ROWS_PER_PARAMETER = 10
-"""Rows for which a model may have one parameter."""
-HIDDEN = (256, 256)
-"""Layers of a small network for tables."""
 TEXT_WORDS = 20
 """Words of a text column under which a language model has little to read."""
 
@@ -50,19 +44,20 @@ def left_out(brief: Brief, data: Dataset, candidates: Sequence[Candidate]) -> tu
         found.append(LeftOut("CatBoost", 'it is not installed (pip install "modelyard[catboost]")'))
     if names <= {"linear"} and brief.latency is not None:
         found.append(LeftOut("boosted trees", f"even the fewest worth growing would take too much of {brief.latency}"))
-    found.append(LeftOut("deep tabular", _deep(data)))
+    if NETWORK not in names:
+        found.append(LeftOut("deep tabular", _deep(brief, data)))
     return (*found, _language(data), *_neighbours(brief, data))
 
 
-def _deep(data: Dataset) -> str:
-    layers = (max(1, len(data.schema.features)), *HIDDEN, max(1, len(data.schema.classes)))
-    parameters = sum((one + 1) * other for one, other in pairwise(layers))
-    rows = f"{len(data):,} rows"
-    if parameters > len(data) / ROWS_PER_PARAMETER:
+def _deep(brief: Brief, data: Dataset) -> str:
+    if not wants_network(brief, len(data)):
         return (
-            f"{rows}, under 10M, and a small network's {parameters:,} parameters are over rows / {ROWS_PER_PARAMETER}"
+            f"{len(data):,} rows, under 10M, and a budget of {brief.budget.seconds:,.0f} s, under {DEEP_SECONDS:,.0f}"
         )
-    return f"{rows}, under 10M" if len(data) < DEEP_ROWS else f"{rows} would feed it, but this version brings none"
+    if not has("torch"):
+        return 'torch is not installed (pip install "modelyard[nets]")'
+    limit = "" if brief.latency is None else f", or one answer too much of {brief.latency}"
+    return f"even a short training would take too much of {brief.budget.seconds:,.0f} s{limit}"
 
 
 def _language(data: Dataset) -> LeftOut:

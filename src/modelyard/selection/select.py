@@ -15,6 +15,7 @@ from modelyard.core.machine import usable_cores
 from modelyard.data.dataset import Dataset, Parts
 from modelyard.data.profile import profile
 from modelyard.data.splitting import split
+from modelyard.families.deep import NAMES, NETWORK
 from modelyard.families.family import Family
 from modelyard.families.find import family_for
 from modelyard.families.fitted import Candidate
@@ -32,6 +33,7 @@ _GROUPS = {
     "logistic regression": ("linear",),
     "linear regression": ("linear",),
     "ets": ("autoets",),
+    **dict.fromkeys(NAMES, (NETWORK,)),
 }
 
 

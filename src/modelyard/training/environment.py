@@ -12,7 +12,7 @@ from importlib import metadata
 from modelyard.core.machine import usable_cores
 
 _OURS = "modelyard"
-_EXTRAS = ("train", "catboost", "forecast")
+_EXTRAS = ("train", "catboost", "forecast", "nets")
 
 
 def environment() -> dict[str, str]:

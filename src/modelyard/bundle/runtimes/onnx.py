@@ -14,8 +14,8 @@ from modelyard.core.errors import BundleError
 from modelyard.encoding.encoding import Encoding
 
 FILE = "model.onnx"
-CHUNK = 65_536
-"""Rows given to the graph at once: bounds the memory of its intermediate results."""
+CHUNK = 8_192
+"""Rows given to the graph at once: bounds the memory of its intermediate results, kilobytes a row for networks."""
 
 
 class OnnxRuntime:

@@ -11,8 +11,10 @@ from modelyard.brief.brief import MODEL_SHARE, Brief, Latency
 from modelyard.core.optional import has, need
 from modelyard.data.dataset import Dataset
 from modelyard.data.profile import Profile
+from modelyard.families.deep import NETWORK, names_network
 from modelyard.families.fitted import Candidate, Cost
 from modelyard.families.tabular.linear import MOST_HOT
+from modelyard.families.tabular.networks import propose_network
 from modelyard.families.tabular.portfolio import (
     BOOSTED,
     TREE_MICROSECONDS,
@@ -67,11 +69,11 @@ class Offer:
 def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, ...]:
     """Return the portfolio for a table; see `modelyard.families.family.Family.candidates`."""
     table = read_table(brief, profile, data)
-    asked = "".join(c for c in brief.model.lower() if c.isalpha())
-    named = {LINEAR, *(kind.algorithm for kind in BOOSTED)} & {asked}  # other words narrow nothing here
+    asked = NETWORK if names_network(brief.model) else "".join(c for c in brief.model.lower() if c.isalpha())
+    named = {LINEAR, NETWORK, *(kind.algorithm for kind in BOOSTED)} & {asked}  # other words narrow nothing here
     kinds = [kind for kind in BOOSTED if kind.suits(table) and has(kind.algorithm)]
     kinds = [kind for kind in kinds if not named or kind.algorithm in named]
-    for algorithm in named - {LINEAR}:
+    for algorithm in named - {LINEAR, NETWORK}:
         need(algorithm, "catboost" if algorithm == "catboost" else "train", f"model: {brief.model}")
     probe = Probe(data, brief.seed, table.loss)
     found = []
@@ -97,8 +99,13 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
                 offer.guard,
             )
         )
+    found += propose_network(brief, table, probe)
     few = table.rows < 2_000
-    return tuple(found if few or len(found) < 2 or found[0].name != LINEAR else [found[1], found[0], *found[2:]])
+    return tuple(
+        found
+        if few or len(found) < 2 or found[0].name != LINEAR or found[1].name == NETWORK
+        else [found[1], found[0], *found[2:]]
+    )
 
 
 def _quick_enough(brief: Brief, table: Table, kinds: int) -> int:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 
 from modelyard.core.optional import need
+from modelyard.families.tabular.network_training import one_torch_thread
 
 
-def one_blas_thread() -> AbstractContextManager[Any]:
-    """Keep matrix products to one thread each while folds are fitted side by side."""
-    limited: AbstractContextManager[Any] = need("threadpoolctl", "train", "Training").threadpool_limits(1, "blas")
-    return limited
+@contextmanager
+def one_thread(algorithm: str) -> Generator[None, None, None]:
+    """Keep matrix products, and torch where the algorithm is its, to one thread each while folds are fitted."""
+    with ExitStack() as limits:
+        limits.enter_context(need("threadpoolctl", "train", "Training").threadpool_limits(1, "blas"))
+        if algorithm == "mlp":
+            limits.enter_context(one_torch_thread())
+        yield

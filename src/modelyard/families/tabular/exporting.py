@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from modelyard.families.tabular.layout import Layout, stretch, union_levels
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.linear import Linear
 from modelyard.families.tabular.models import Model, load_models
+from modelyard.families.tabular.network_graph import OF_NETWORK, network_parts
 
 ENDING = {"lightgbm": "txt", "xgboost": "json", "catboost": "json", "linear": "json"}
 _ZERO = np.zeros(1, dtype=np.int64)
@@ -37,6 +39,7 @@ def export(blend: Blend, data: Dataset) -> Export:
     layout = Layout(len(encoding.numbers), levels)
     offset: Floats = np.array(blend.offset, dtype=np.float64)
     linears: list[tuple[Linear, Floats, Levels]] = []
+    networks: list[OF_NETWORK] = []
     boosters: list[tuple[Forest, list[tuple[int, int]], Model, float]] = []
     files: dict[str, bytes] = {}
     members: list[dict[str, Any]] = []
@@ -48,12 +51,16 @@ def export(blend: Blend, data: Dataset) -> Export:
         for number, model in enumerate(models):
             factor = blend.scale * weight / len(models)
             offset = offset + factor * model.base
-            name = f"members/{fitted.candidate.name}-{number}.{ENDING[model.algorithm]}"
+            name = f"members/{fitted.candidate.name}-{number}.{ENDING.get(model.algorithm, '')}"
             if model.linear is not None:
                 spread = factor * model.scale * np.eye(len(offset))[model.present]
                 linears.append((model.linear, spread, own))
                 offset = offset + model.linear.base @ spread
                 files[name] = _readable(model.linear, encoding, own)
+            elif model.network is not None:  # its weights lie in the graph alone: no person reads so many
+                spread = factor * model.scale * np.eye(len(offset))[model.present]
+                networks.append((model.network, spread, own))
+                offset = offset + model.network.base.astype(np.float64) @ spread
             elif model.text:
                 forest = library(model.algorithm).forest(model.text)
                 if not len(forest.roots):
@@ -71,7 +78,7 @@ def export(blend: Blend, data: Dataset) -> Export:
         features = layout.positions(places)
         placed.append(forest.placed(features, model.present, factor))
         record.update(features=features.tolist(), outputs=model.present.tolist(), factor=factor)
-    if not placed and not linears:
+    if not placed and not linears and not networks:
         placed = [plant([NOTHING])]
     whole = merge(placed) if placed else None
     part = _linear_part(linears, layout) if linears else None
@@ -86,9 +93,10 @@ def export(blend: Blend, data: Dataset) -> Export:
             "offset": offset.tolist(),
             "boosters": explained,
             "linear": part is not None,
+            **({"networks": _typical(data, encoding)} if networks else {}),
         }
     )
-    files["model.onnx"] = build(whole, part, layout, offset, blend.link)
+    files["model.onnx"] = build(whole, part, network_parts(networks, layout), layout, offset, blend.link)
     facts = {
         "trees": 0 if whole is None else len(whole.roots),
         "nodes": 0 if whole is None else len(whole.feature),
@@ -96,6 +104,17 @@ def export(blend: Blend, data: Dataset) -> Export:
         "columns": columns,
     }
     return Export("onnx", files, facts)
+
+
+def _typical(data: Dataset, encoding: Encoding) -> dict[str, Any]:
+    """Return the row that a network's contributions are told against: mean numbers, most frequent categories."""
+    numbers, strings = encoding.frame(data.frame)
+    largest = np.finfo(np.float32).max
+    finite = np.clip(np.nan_to_num(numbers.astype(np.float64)), -largest, largest)
+    means = finite.sum(axis=0) / np.maximum((~np.isnan(numbers)).sum(axis=0), 1)
+    counts = [Counter(column.tolist()) for column in strings.T]
+    most = [min(count, key=lambda level: (-count[level], level)) for count in counts]
+    return {"numbers": means.astype(np.float32).tolist(), "strings": most}
 
 
 def _levels(listed: Any) -> Levels:

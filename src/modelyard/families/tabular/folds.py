@@ -22,12 +22,14 @@ from modelyard.families.family import Watch
 from modelyard.families.fitted import Candidate, Curve, Fitted
 from modelyard.families.tabular import linear
 from modelyard.families.tabular.booster import Request, Sample, patience
-from modelyard.families.tabular.cores import one_blas_thread
+from modelyard.families.tabular.cores import one_thread
 from modelyard.families.tabular.derived import Derived, Question, choose
 from modelyard.families.tabular.inputs import Inputs, Singles, find_levels, read_inputs
 from modelyard.families.tabular.labels import STANDARDISED, Labels, balance, loss_of, mean_loss, read_labels
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.models import Model, dump_model
+from modelyard.families.tabular.network import answer_microseconds
+from modelyard.families.tabular.network_training import fit_network, matrix
 from modelyard.families.tabular.portfolio import MODELS, TREE_MICROSECONDS, TREES
 from modelyard.families.tabular.tables import blocks, cross_fit, fit_tables, look_up, targets
 
@@ -57,13 +59,13 @@ class Learning:
 
     @property
     def algorithm(self) -> str:
-        """Which library, or "linear"."""
+        """Which library, "linear", or "mlp"."""
         return str(self.candidate.parameters["algorithm"])
 
     @property
     def boosted(self) -> bool:
         """Whether it is a library of boosted trees."""
-        return self.algorithm != "linear"
+        return self.algorithm not in ("linear", "mlp")
 
 
 def fit_folds(
@@ -92,7 +94,7 @@ def fit_folds(
     models: list[Model] = []
     counts: list[int] = []
     curves: list[Curve] = []
-    with one_blas_thread():
+    with one_thread(learning.algorithm):
         if not folds:
             models, counts, curves = _fit_whole(learning, rounds)
         with closing(_side_by_side(learning, folds, rounds)) as fits:
@@ -123,7 +125,7 @@ def fit_folds(
         fitted,
         whole=whole,
         whole_seconds=_whole_seconds(learning, folds, counts, whole, seconds),
-        microseconds=TREE_MICROSECONDS * sum(whole) * _trees_a_round(learning) if learning.boosted else 0.0,
+        microseconds=_microseconds(learning, models[0], whole),
     )
 
 
@@ -151,9 +153,16 @@ def _whole_rounds(learning: Learning, counts: Sequence[int]) -> tuple[int, ...]:
     """
     count = int(np.median(counts[len(counts) // 2 :] if learning.forward else counts))
     if not learning.boosted:
-        return (count,)
+        return (count,) * (1 if learning.algorithm == "linear" else MODELS[0])
     count = round(GROWTH * count)
     return (count,) * int(np.clip(round(TREES / max(count * _trees_a_round(learning), 1)), *MODELS))
+
+
+def _microseconds(learning: Learning, model: Model, whole: tuple[int, ...]) -> float:
+    """Reckon what models on every row add to one answer; `model` is one of a fold."""
+    if model.network is not None:
+        return answer_microseconds(len(whole) * model.network.products)
+    return TREE_MICROSECONDS * sum(whole) * _trees_a_round(learning) if learning.boosted else 0.0
 
 
 def _trees_a_round(learning: Learning) -> int:
@@ -234,7 +243,7 @@ def _job(learning: Learning, learn: Ints, stop: Ints, number: int, rounds: int |
     weights = learning.weights
     if learning.candidate.parameters.get("balanced"):
         weights = balance(learning.truth, weights, learning.classes)
-    rows = learn if learning.boosted else np.sort(np.concatenate([learn, stop]))
+    rows = np.sort(np.concatenate([learn, stop])) if learning.algorithm == "linear" else learn
     loss = loss_of(learning.candidate.parameters)
     labels = read_labels(learning.truth[rows], weights[rows], learning.classes, *loss)
     return Job(number, rounds, learn, stop, weights, labels)
@@ -246,9 +255,9 @@ def _fit(learning: Learning, job: Job, encoded: Encoded | None) -> tuple[Model, 
     varied = any(_varies(part[rows]) for part in (learning.inputs.numbers, learning.inputs.codes))
     if job.rounds == 0 or job.labels.constant or not varied:
         return blank, 0, []
-    if not learning.boosted:
-        return _fit_linear(learning, blank, job)
-    return _fit_booster(learning, blank, job, encoded or _encode(learning, job))
+    if learning.boosted:
+        return _fit_booster(learning, blank, job, encoded or _encode(learning, job))
+    return _fit_network(learning, blank, job) if learning.algorithm == "mlp" else _fit_linear(learning, blank, job)
 
 
 def _varies(matrix: NDArray[Any]) -> bool:
@@ -333,6 +342,32 @@ def _derive(learning: Learning, train: Ints) -> Derived:
         return _sample(learning.inputs.numbers[rows], y, learning.weights[rows], labels.start)
 
     return choose(Question(labels.loss, labels.at, len(labels.present), sample(learn), sample(stop)))
+
+
+def _fit_network(learning: Learning, blank: Model, job: Job) -> tuple[Model, int, list[Curve]]:
+    labels = job.labels
+
+    def sample(rows: Ints) -> Sample:
+        y, known = labels.of(learning.truth[rows])
+        kept = rows[known]
+        return _sample(matrix(learning.inputs.take(kept)), y, job.weights[kept], labels.start)
+
+    held = sample(job.stop) if len(labels.of(learning.truth[job.stop])[1]) else None
+    request = Request(
+        learning.candidate.parameters,
+        labels.loss,
+        labels.at,
+        len(labels.present),
+        sample(job.learn),
+        held,
+        job.rounds,
+        derive_seed(learning.seed, learning.candidate.name, job.number),
+        math.inf if learning.candidate.guard is None else time.monotonic() + learning.candidate.guard,
+        learning.halted,
+    )
+    trained = fit_network(request, learning.sizes)
+    curves = [] if held is None else [_curve(job.number, labels, trained.train, trained.validation)]
+    return blank.with_network(trained.network), trained.rounds, curves
 
 
 def _sample(x: NDArray[np.float32], y: Floats, weight: Floats, start: Floats) -> Sample:

@@ -2,13 +2,14 @@
 
 Strings become codes in one look-up, codes become rows of one table that holds every fold's figures side by side; one
 tree ensemble holds the trees of all boosters of all folds, with weight, fold mean and calibration in its leaf values;
-linear members share one matrix product. The node count does not grow with columns, folds or members.
+linear members share one matrix product, and networks of one shape each of theirs. The node count does not grow with
+columns, folds or members.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,11 @@ from modelyard.core.optional import need
 from modelyard.data.dataset import Floats
 from modelyard.families.fitted import Link
 from modelyard.families.tabular.derived import DIFFERENCE, PRODUCT, RATIO
+from modelyard.families.tabular.draft import Draft
 from modelyard.families.tabular.forest import Forest
 from modelyard.families.tabular.inputs import Levels
 from modelyard.families.tabular.layout import Layout, vocabulary
+from modelyard.families.tabular.network_graph import NetworkPart, add_networks
 
 OPSET, TREES_OPSET, IR_VERSION = 17, 3, 8
 """Versions ONNX Runtime has read since 1.15."""
@@ -52,26 +55,10 @@ class LinearPart:
     table: Floats
 
 
-@dataclass(slots=True)
-class _Draft:
-    """Nodes and constants as they are added."""
-
-    helper: Any
-    nodes: list[Any] = field(default_factory=list)
-    constants: list[Any] = field(default_factory=list)
-
-    def add(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(self.helper.make_node(kind, list(inputs), [output], name=output, **attributes))
-        return output
-
-    def constant(self, name: str, value: NDArray[Any]) -> str:
-        self.constants.append(need("onnx.numpy_helper", "train", "The ONNX export").from_array(value, name))
-        return name
-
-
 def build(
     forest: Forest | None,
     linear: LinearPart | None,
+    networks: Sequence[NetworkPart],
     layout: Layout,
     offset: Floats,
     link: Link,
@@ -84,6 +71,8 @@ def build(
         All trees, over the layout's features, leaf values ready to be summed.
     linear : LinearPart or None
         The linear members.
+    networks : sequence of NetworkPart
+        The networks, by shape.
     layout : Layout
         Of the feature matrix.
     offset : float64 array of shape [k]
@@ -92,7 +81,7 @@ def build(
         From raw scores to the answer.
     """
     onnx = need("onnx", "train", "The ONNX export")
-    draft = _Draft(onnx.helper)
+    draft = Draft(onnx.helper)
     numbers, strings = layout.numbers, len(layout.levels)
     if strings:
         _rows(draft, layout.levels)
@@ -101,6 +90,8 @@ def build(
         terms += _linear(draft, linear, numbers, strings)
     if forest is not None:
         terms += _trees(draft, forest, layout, len(offset))
+    if networks:
+        terms.append(add_networks(draft, networks, numbers, strings))
     if link != "log":
         terms.append(draft.constant("offset", offset.astype(np.float32)))
     last = "answer" if link == "identity" else "raw"
@@ -128,7 +119,7 @@ def build(
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _rows(draft: _Draft, levels: Levels) -> None:
+def _rows(draft: Draft, levels: Levels) -> None:
     """Turn strings [n, q] into rows [n, q] of the levels' table."""
     words, rows = vocabulary(levels)
     q = len(levels)
@@ -145,7 +136,7 @@ def _rows(draft: _Draft, levels: Levels) -> None:
     draft.add("Gather", [draft.constant("row_of_cell", rows.ravel()), "cell"], "row")
 
 
-def _derived(draft: _Draft, layout: Layout) -> list[str]:
+def _derived(draft: Draft, layout: Layout) -> list[str]:
     """Compute derived numbers from the matrix of numbers, those of one kind in one node."""
     pairs = layout.derived.pairs
     if not len(pairs):
@@ -170,7 +161,7 @@ def _derived(draft: _Draft, layout: Layout) -> list[str]:
     return [draft.add("Min", [low, draft.constant("largest", largest)], "derived")]
 
 
-def _trees(draft: _Draft, forest: Forest, layout: Layout, outputs: int) -> list[str]:
+def _trees(draft: Draft, forest: Forest, layout: Layout, outputs: int) -> list[str]:
     parts = ["numbers"] if layout.numbers else []
     parts += _derived(draft, layout)
     if layout.width:
@@ -220,7 +211,7 @@ def _ensemble(forest: Forest, outputs: int) -> dict[str, Any]:
     }
 
 
-def _linear(draft: _Draft, part: LinearPart, numbers: int, strings: int) -> list[str]:
+def _linear(draft: Draft, part: LinearPart, numbers: int, strings: int) -> list[str]:
     terms = []
     models, _, outputs = part.numbers.shape
     if numbers:

@@ -15,17 +15,18 @@ from modelyard.families.tabular.derived import Derived
 from modelyard.families.tabular.inputs import Inputs, Singles
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.linear import Linear
+from modelyard.families.tabular.network import Network
 from modelyard.families.tabular.tables import look_up
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """What one fold learnt; with neither booster nor linear model it answers its base for every row.
+    """What one fold learnt; with no booster, linear model or network it answers its base for every row.
 
     Attributes
     ----------
     algorithm : str
-        lightgbm, xgboost, catboost or linear.
+        lightgbm, xgboost, catboost, linear or mlp.
     base, scale, present
         As in `modelyard.families.tabular.labels.Labels`.
     text : str
@@ -36,6 +37,8 @@ class Model:
         Its derived numbers.
     linear : Linear or None
         The linear model.
+    network : Network or None
+        The network.
     """
 
     algorithm: str
@@ -46,6 +49,7 @@ class Model:
     tables: tuple[Singles, ...] = ()
     derived: Derived = field(default_factory=Derived.none)
     linear: Linear | None = None
+    network: Network | None = None
 
     def with_booster(self, text: str, tables: tuple[Singles, ...], derived: Derived) -> Model:
         """Return the model with its booster, and the tables and derived numbers the booster reads."""
@@ -55,11 +59,17 @@ class Model:
         """Return the model with its linear part."""
         return replace(self, linear=fitted)
 
+    def with_network(self, fitted: Network) -> Model:
+        """Return the model with its network."""
+        return replace(self, network=fitted)
+
     def raw(self, inputs: Inputs) -> Floats:
         """Return raw scores [n, k]."""
         scores = np.tile(self.base, (len(inputs.codes), 1))
         if self.linear is not None:
             scores[:, self.present] += self.scale * self.linear.raw(inputs)
+        elif self.network is not None:
+            scores[:, self.present] += self.scale * self.network.raw(inputs)
         elif self.text and len(scores):
             x = np.ascontiguousarray(look_up(self.derived.extend(inputs), self.tables))
             scores[:, self.present] += self.scale * library(self.algorithm).raw(self.text, x)
@@ -70,10 +80,14 @@ def dump_model(
     model: Model, name: str, arrays: MutableMapping[str, NDArray[Any]], texts: MutableMapping[str, str]
 ) -> dict[str, Any]:
     """Put a model's arrays and text under its name, and return the facts that go with them."""
-    kind = "linear" if model.linear is not None else "booster" if model.text else "constant"
+    kind = "booster" if model.text else "constant"
     arrays[f"{name}.base"] = model.base
     if model.linear is not None:
+        kind = "linear"
         arrays.update({f"{name}.linear.{part}": array for part, array in model.linear.arrays().items()})
+    if model.network is not None:
+        kind = "network"
+        arrays.update({f"{name}.network.{part}": array for part, array in model.network.arrays().items()})
     if model.text:
         texts[name] = model.text
         arrays.update({f"{name}.table{i}": table for i, table in enumerate(model.tables)})
@@ -95,6 +109,8 @@ def load_models(fitted: Fitted) -> tuple[Model, ...]:
         if record["kind"] == "linear":
             own = _under(fitted.arrays, f"{name}.linear.")
             model = model.with_linear(Linear.of(own))
+        elif record["kind"] == "network":
+            model = model.with_network(Network.of(_under(fitted.arrays, f"{name}.network.")))
         elif record["kind"] == "booster":
             tables = tuple(fitted.arrays[f"{name}.table{i}"] for i in range(len(fitted.facts["levels"])))
             model = model.with_booster(fitted.texts[name], tables, Derived(fitted.arrays[f"{name}.derived"]))

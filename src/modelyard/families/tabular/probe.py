@@ -12,14 +12,18 @@ import numpy as np
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Dataset
 from modelyard.families.tabular.booster import Loss, Request, Sample
+from modelyard.families.tabular.cores import one_thread
 from modelyard.families.tabular.inputs import find_levels, read_inputs
 from modelyard.families.tabular.labels import loss_of, read_labels
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.linear import ROWS_TIMES_WEIGHTS
+from modelyard.families.tabular.network_training import fit_network, matrix
 from modelyard.families.tabular.tables import fit_tables, look_up, targets
 
 CELLS = 250_000
 """Cells of the larger sample; the smaller one has a quarter of its rows."""
+TIMED_ROWS = 2_000
+"""Rows of the epochs that time a network."""
 ROUNDS = 5
 STOP_SHARE = 0.15
 PASSES = 600
@@ -75,6 +79,7 @@ class Probe:
             first = np.unique(y, return_index=True)[1]
             order = np.concatenate([first, np.setdiff1d(order, first)])
         order = order[: max(200, CELLS // max(1, self.columns))]
+        self._inputs, self._sizes = inputs.take(order), tuple(len(known) for known in levels)
         start = np.tile(labels.start, (len(order), 1))
         self._sample = Sample(np.ascontiguousarray(x[order]), y[order], weights[order], start)
 
@@ -92,6 +97,20 @@ class Probe:
     def preparing_seconds(self, rows: float) -> float:
         """Return the seconds a fold takes beside its rounds: inputs are read, and category means fitted, anew."""
         return self._prepared * max(1.0, rows / self._drawn)
+
+    def epoch_seconds(self, parameters: Mapping[str, Any], rows: int) -> float:
+        """Return the seconds of one epoch of a network over so many rows: the quicker of two tries, scaled up."""
+        drawn = min(len(self._sample.y), TIMED_ROWS, rows)
+        s, x = self._sample, matrix(self._inputs.take(np.arange(drawn)))
+        cut = Sample(x, s.y[:drawn], s.weight[:drawn], s.start[:drawn])
+        request = Request(parameters, self.loss, self._at, self.outputs, cut, None, 1, 0, time.monotonic() + 60)
+        took = []
+        with one_thread(str(parameters["algorithm"])):
+            for _ in range(3):  # the first fit of a process also loads torch
+                began = time.perf_counter()
+                fit_network(request, self._sizes)
+                took.append(time.perf_counter() - began)
+        return min(took[1:]) * rows / drawn
 
     def linear_seconds(self, rows: float) -> float:
         """Return the seconds of one linear fit: measured passes over the data, times the passes a path takes."""
