@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -55,6 +58,16 @@ def test_trees_and_a_network_pack_into_one_graph_and_replay_to_the_same_bundle(t
     answers = bundle.predict(rows)
     bases = answers - np.array([sum(row.values()) for row in moved])
     np.testing.assert_allclose(bases, bases[0], atol=1e-4)
+
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    program = (
+        "import json, pathlib, sys, modelyard; "
+        "bundle = modelyard.load_bundle(sys.argv[1]); rows = json.loads(pathlib.Path(sys.argv[2]).read_text()); "
+        "bundle.explain(rows); assert 'torch' not in sys.modules; print(json.dumps(bundle.predict(rows).tolist()))"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path / "bundle"), str(tmp_path / "rows.json")]
+    without_torch = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    np.testing.assert_array_equal(json.loads(without_torch), answers)
 
     write_recipe(run, tmp_path / "run")
     again = modelyard.train(plan, parts, replay=read_recipe(tmp_path / "run" / "recipe.json"), name=run.name)
