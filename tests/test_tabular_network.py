@@ -22,7 +22,7 @@ from modelyard.families.tabular.labels import mean_loss
 from modelyard.families.tabular.models import load_models
 from modelyard.families.tabular.network import Network, Scaling
 from modelyard.families.tabular.tabular import Tabular
-from tabular_cases import TASKS, blend, brief, candidate, frame, parts, raw, rows_of, run_graph, session, write
+from tabular_cases import TASKS, blend, brief, candidate, frame, parts, raw, rows_of, run_graph, session, whole, write
 
 torch = pytest.importorskip("torch", reason="torch is not installed: make test-nets")
 TOLERANCE = 1e-5
@@ -83,7 +83,7 @@ def request(split: Parts, rows: int = 200) -> tuple[Request, tuple[int, ...], In
     inputs = read_inputs(split.development, levels).take(np.arange(rows))
     y = np.random.default_rng(1).normal(size=rows)
     sample = Sample(network_training.matrix(inputs), y, np.ones(rows), np.zeros((rows, 2)))
-    return Request(NET, "squared", 2, sample, None, 1, 5, np.inf), tuple(map(len, levels)), inputs
+    return Request(NET, "squared", np.nan, 2, sample, None, 1, 5, np.inf), tuple(map(len, levels)), inputs
 
 
 def test_smooth_interactions_are_learnt_where_a_line_sees_nothing():
@@ -279,7 +279,7 @@ def test_a_gap_no_training_row_had_adds_only_what_the_median_does():
 @pytest.mark.parametrize("task", TASKS)
 def test_conformance(task, check):
     split = parts(task)
-    fitted = Tabular().fit(net(), split.blind(), 1)
+    fitted = whole(net(), split.blind(), 1)
 
     def run(export, rows):
         return run_graph(session(export), rows)

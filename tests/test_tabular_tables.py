@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelyard.families.tabular.derived import DIFFERENCE, PRODUCT, RATIO, Derived
 from modelyard.families.tabular.forest import Forest, Tree, merge, plant
 from modelyard.families.tabular.inputs import Inputs, find_levels, read_inputs
 from modelyard.families.tabular.layout import Layout, stretch, union_levels, vocabulary
@@ -131,13 +132,24 @@ def test_equal_figures_are_laid_out_once():
     levels = (("a", "b"), ("x",))
     tables = (np.arange(8, dtype=np.float32).reshape(4, 2), np.ones((3, 1), dtype=np.float32))
     layout = Layout(3, levels)
-    first = layout.place(levels, tables, np.array([0, 3, 4, 5]))
-    again = layout.place(levels, tables, np.array([1, 4]))
-    assert [layout.position(p) for p in first] == [0, -1, -1, 3, 4, 5]
-    assert [layout.position(p) for p in again] == [-1, 1, -1, -1, 4, -1]
+    first = layout.place(levels, tables, Derived.none(), np.array([0, 3, 4, 5]))
+    again = layout.place(levels, tables, Derived.none(), np.array([1, 4]))
+    assert layout.positions(first).tolist() == [0, -1, -1, 3, 4, 5]
+    assert layout.positions(again).tolist() == [-1, 1, -1, -1, 4, -1]
     assert layout.width == 2
     np.testing.assert_array_equal(layout.table()[:4], tables[0])
     np.testing.assert_array_equal(layout.table()[4:, 0], 1.0)
+
+
+def test_derived_numbers_stand_between_numbers_and_figures_those_of_a_kind_together():
+    levels = (("a", "b"),)
+    tables = (np.arange(4, dtype=np.float32)[:, None],)
+    layout = Layout(2, levels)
+    first = layout.place(levels, tables, Derived(np.array([[RATIO, 0, 1], [PRODUCT, 0, 1]])), np.array([1, 2, 3, 4]))
+    again = layout.place(levels, tables, Derived(np.array([[PRODUCT, 0, 1], [DIFFERENCE, 0, 1]])), np.array([2, 4]))
+    assert layout.derived.pairs.tolist() == [[PRODUCT, 0, 1], [RATIO, 0, 1]]  # the difference no split reads
+    assert layout.positions(first).tolist() == [-1, 1, 3, 2, 4]
+    assert layout.positions(again).tolist() == [-1, -1, 2, -1, 4]
 
 
 def stump(threshold: float, low: float, high: float) -> Tree:
