@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from itertools import islice
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.core.errors import listed
@@ -29,7 +30,8 @@ from modelyard.monitoring.watch import reference_profile
 _WINDOWS = (200, 2_000)
 _DAYS = 7
 _MOST_ROWS = 1_000_000
-_PICTURES = 12
+_PICTURES, _MOST_PICTURES = 12, 100
+"""Pictures shown at once, and drawn at all: a page of thousands opens on no phone, and its table holds every column."""
 
 
 def monitoring_document(bundle: Bundle, *, rules: str, runbooks: Mapping[str, Document]) -> Document:
@@ -143,8 +145,8 @@ def _reference(reference: Profile) -> list[Block]:
     ]
     # The prediction first: it is what the rest is watched for.
     ordered = sorted(reference.columns, key=lambda c: c.name != PREDICTION)
-    drawn = [(c.name, picture({"reference": c})) for c in ordered]
-    shown = [(name, block) for name, block in drawn if block is not None]
+    drawn = ((c.name, picture({"reference": c})) for c in ordered)
+    shown = list(islice(((name, block) for name, block in drawn if block is not None), _MOST_PICTURES))
     pictures = [block for name, figure in shown[:_PICTURES] for block in (Heading(literal(name), 3), figure)]
     rest = [block for name, figure in shown[_PICTURES:] for block in (Heading(literal(name), 3), figure)]
     return [
