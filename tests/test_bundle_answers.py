@@ -16,6 +16,7 @@ from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.examples import plain_rows
 from modelyard.bundle.latency import measure
 from modelyard.bundle.parity import as_answers
+from modelyard.bundle.rows import few_rows
 from modelyard.core.errors import BundleError, DataError, RowError
 
 
@@ -47,6 +48,24 @@ def test_every_kind_of_table_gets_the_same_answer(made: dict[str, Bundle], task:
     for other in (frame.to_pandas(), frame.to_arrow(), table(task), rows, tuple(rows)):
         np.testing.assert_array_equal(b.predict(other), expected)
     assert [b.predict(row) for row in rows[:20]] == expected[:20].tolist()
+    for few in (frame[:9], frame[:9].to_pandas(), frame[:9].to_arrow()):
+        np.testing.assert_array_equal(b.predict(few), expected[:9])
+        assert few_rows(b.schema, few) is not None  # read row by row, which is quicker, and the same
+    assert few_rows(b.schema, frame) is None
+
+
+def test_a_few_rows_that_do_not_fit_are_told_as_a_table_tells_them(made: dict[str, Bundle]) -> None:
+    b, frame = made["binary"], table("binary").frame
+    name = next(c.name for c in b.schema.features if c.kind == "number")
+    assert few_rows(b.schema, frame[:3].drop(name)) is None
+    with pytest.raises(DataError, match=name):
+        b.predict(frame[:3].drop(name))
+    spoilt = frame[:3].with_columns(pl.Series(name, ["1.5", "so", "2"]))
+    assert few_rows(b.schema, spoilt) is None
+    with pytest.raises((DataError, RowError), match=name):
+        b.predict(spoilt.to_pandas())
+    assert few_rows(b.schema, frame[:0]) is None
+    assert b.predict(frame[:0]).shape == (0,)
 
 
 @pytest.mark.parametrize(

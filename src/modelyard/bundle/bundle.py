@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
@@ -13,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from modelyard.bundle.manifest import Manifest
-from modelyard.bundle.rows import checked_rows, of_one_row
+from modelyard.bundle.rows import checked_rows, few_rows, of_one_row
 from modelyard.bundle.runtimes.arrays import ArraysRuntime
 from modelyard.bundle.runtimes.runtime import Answers, Row, Runtime
 from modelyard.bundle.verify import check_files
@@ -379,6 +380,10 @@ class Bundle:
         """Ask about rows the short way where they come one by one, and the wide way where they are a table."""
         checked = checked_rows(self.schema, x)
         if checked is None:
+            few = few_rows(self.schema, x)
+            with suppress(RowError):  # the table's own error names its row
+                if few is not None:
+                    return rows(few)
             return frame(self.frame(x))
         try:
             return rows(checked)

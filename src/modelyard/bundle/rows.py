@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from modelyard.bundle.runtimes.runtime import Row
 from modelyard.core.errors import Problem, RowError
 from modelyard.data.schema import Schema
 
+_FEW = 16
+"""Rows up to which a table is quicker read row by row."""
 _SHOWN = 20
 """Problems one error lists; a request of thousands of bad rows would give an unreadable one."""
 
@@ -39,6 +42,29 @@ def checked_rows(schema: Schema, x: object) -> list[Row] | None:
     if problems:
         raise RowError(problems[:_SHOWN])
     return rows
+
+
+def few_rows(schema: Schema, x: object) -> list[Row] | None:
+    """Return the checked rows of a table of a few; None where it has more, or where a row does not fit as it stands.
+
+    A table is converted column by column, which costs milliseconds however few its rows. What is refused here goes that
+    way, which reads more and names what is wrong by the table's own rows.
+    """
+    table: Any = x
+    try:
+        names = list(table.column_names if hasattr(table, "to_pylist") else table.columns)
+        whole = len(set(names)) == len(names) and set(names).issuperset(c.name for c in schema.features)
+        if not whole or not 0 < len(table) <= _FEW:
+            return None
+        if hasattr(table, "to_pylist"):  # pyarrow
+            rows = table.to_pylist()
+        elif hasattr(table, "to_dicts"):  # polars
+            rows = table.to_dicts()
+        else:  # pandas, whose own to_dict takes milliseconds
+            rows = [dict(zip(names, values, strict=True)) for values in table.to_numpy(dtype=object).tolist()]
+        return [schema.check_row(row, unknown="ignore") for row in rows]
+    except (AttributeError, TypeError, ValueError, RowError):
+        return None
 
 
 def of_one_row(error: RowError) -> RowError:

@@ -12,8 +12,8 @@ from modelyard.families.fitted import Fitted
 from modelyard.training.attempts import Attempts, scored_rows
 from modelyard.training.ensemble import greedy_weights
 
-USUAL_MICROSECONDS = 1_000.0
-"""What a blend's answer may take where the brief names no limit: beyond it, members no longer repay their time."""
+USUAL_MICROSECONDS = 200.0
+"""What a blend's answer may take where the brief names no limit: beyond it, members hardly repay their time."""
 
 
 def finish(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:

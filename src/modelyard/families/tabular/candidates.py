@@ -17,14 +17,15 @@ from modelyard.families.tabular.linear import MOST_HOT
 from modelyard.families.tabular.networks import propose_network
 from modelyard.families.tabular.portfolio import (
     BOOSTED,
-    TREE_MICROSECONDS,
     Kind,
     Table,
+    leaves,
     linear_reason,
     read_table,
     reason,
     size,
     space,
+    tree_microseconds,
 )
 from modelyard.families.tabular.probe import Pace, Probe
 
@@ -113,12 +114,12 @@ def _quick_enough(brief: Brief, table: Table, kinds: int) -> int:
     if brief.latency is None:
         return kinds
     fewest = FEWEST_ROUNDS * table.models * table.outputs
-    return max(int(_most_trees(brief.latency) / fewest), 0 if brief.model == "auto" else 1)
+    return max(int(_most_trees(brief.latency, table.leaves) / fewest), 0 if brief.model == "auto" else 1)
 
 
-def _most_trees(latency: Latency) -> float:
-    """Return how many trees answer within the forest's share of the latency limit."""
-    return latency.model_microseconds / TREE_MICROSECONDS
+def _most_trees(latency: Latency, leaves: float) -> float:
+    """Return how many trees answer within the model's share of the latency limit."""
+    return latency.model_microseconds / tree_microseconds(leaves)
 
 
 def _within(
@@ -149,7 +150,7 @@ def _offer(
     caps = {"": round(ROUNDS_TIMES_RATE / rate)}
     if brief.latency is not None:
         within = f"the forest stays within {MODEL_SHARE:.0%} of {brief.latency}"
-        caps[within] = int(_most_trees(brief.latency) / among / table.models / table.outputs)
+        caps[within] = int(_most_trees(brief.latency, leaves(parameters)) / among / table.models / table.outputs)
     if limit is not None:
         one = max(pace.seconds(table.learnt, 1) * table.waves * LIKELY, 1e-9)
         caps["all the budget pays for"] = int(limit / one)

@@ -30,7 +30,7 @@ from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.models import Model, dump_model
 from modelyard.families.tabular.network import answer_microseconds
 from modelyard.families.tabular.network_training import fit_network, matrix
-from modelyard.families.tabular.portfolio import MODELS, TREE_MICROSECONDS, TREES
+from modelyard.families.tabular.portfolio import MODELS, TREES, leaves, tree_microseconds
 from modelyard.families.tabular.tables import blocks, cross_fit, fit_tables, look_up, targets
 
 POINTS = 60
@@ -162,7 +162,9 @@ def _microseconds(learning: Learning, model: Model, whole: tuple[int, ...]) -> f
     """Reckon what models on every row add to one answer; `model` is one of a fold."""
     if model.network is not None:
         return answer_microseconds(len(whole) * model.network.products)
-    return TREE_MICROSECONDS * sum(whole) * _trees_a_round(learning) if learning.boosted else 0.0
+    if not learning.boosted:
+        return 0.0
+    return tree_microseconds(leaves(learning.candidate.parameters)) * sum(whole) * _trees_a_round(learning)
 
 
 def _trees_a_round(learning: Learning) -> int:
