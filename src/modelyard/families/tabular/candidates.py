@@ -83,7 +83,7 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
     if not named or LINEAR in named:
         straight = probe.linear_seconds(table.learnt) * table.waves + fixed
         found.append(_linear(table, data, straight, probe.columns))
-    kinds = kinds[: _quick_enough(brief, table, len(kinds))]
+    kinds = list(_quick_enough(brief, table, kinds))
     paces = {kind.name: probe.pace(kind.parameters(table)) for kind in kinds}
     for offer in _within(brief, table, kinds, paces, straight + fixed * len(kinds)):
         cost = Cost(round(offer.seconds + fixed, 3), _megabytes(table, probe.columns, offer.parameters))
@@ -109,12 +109,16 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
     )
 
 
-def _quick_enough(brief: Brief, table: Table, kinds: int) -> int:
-    """Return how many kinds the latency limit leaves trees for; at least one where the brief names a kind."""
+def _quick_enough(brief: Brief, table: Table, kinds: Sequence[Kind]) -> Sequence[Kind]:
+    """Return the kinds the latency limit leaves trees enough for; at least one where the brief names a kind."""
     if brief.latency is None:
         return kinds
     fewest = FEWEST_ROUNDS * table.models * table.outputs
-    return max(int(_most_trees(brief.latency, table.leaves) / fewest), 0 if brief.model == "auto" else 1)
+    most = [_most_trees(brief.latency, leaves(kind.parameters(table))) for kind in kinds]
+    for among in range(len(kinds), 0, -1):
+        if min(most[:among]) / among >= fewest:
+            return kinds[:among]
+    return kinds[: 0 if brief.model == "auto" else 1]
 
 
 def _most_trees(latency: Latency, leaves: float) -> float:
