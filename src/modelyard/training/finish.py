@@ -28,9 +28,24 @@ def finish(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:
     (sequence of Fitted, float64 array)
         Members, and their weights.
     """
-    tried = attempts.fitted
+    left = list(attempts.fitted)
+    while left:
+        members, broken = _fit_members(left, attempts)
+        if members:
+            return members, weigh(members, attempts)
+        left = [one for one in left if one.candidate.name not in broken]
+    raise TrainingError(
+        "No candidate could be fitted on every row.",
+        where="\n  ".join(f"{entry.name}: {entry.note}" for entry in attempts.entries if np.isnan(entry.score)),
+        do="Correct what the first one says, or name another model in the brief.",
+    )
+
+
+def _fit_members(tried: Sequence[Fitted], attempts: Attempts) -> tuple[list[Fitted], set[str]]:
+    """Fit the members of the best blend on every row; return them, and the names of those that failed."""
     weights = weigh(tried, attempts, [one.whole_seconds for one in tried])
     members: list[Fitted] = []
+    broken: set[str] = set()
     pace = 1.0
     for i in np.argsort(-weights, kind="stable"):
         seconds = pace * tried[i].whole_seconds
@@ -39,17 +54,12 @@ def finish(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:
         before = attempts.clock.spent
         made = attempts.whole(tried[i])
         if made is None:
+            broken.add(tried[i].candidate.name)
             continue
         members.append(made)
         if seconds > 0:
             pace = max(pace, pace * (attempts.clock.spent - before) / seconds)
-    if not members:
-        raise TrainingError(
-            "No member of the blend could be fitted on every row.",
-            where="\n  ".join(f"{entry.name}: {entry.note}" for entry in attempts.entries if np.isnan(entry.score)),
-            do="Correct what the first one says, or name another model in the brief.",
-        )
-    return members, weigh(members, attempts)
+    return members, broken
 
 
 def weigh(fitted: Sequence[Fitted], attempts: Attempts, seconds: Sequence[float] | None = None) -> Floats:
