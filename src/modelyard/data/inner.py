@@ -5,13 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from modelyard.core.seeds import derive_seed
-from modelyard.data.dataset import Dataset, Floats, Ints
-from modelyard.data.forward import Mask, latest
+from modelyard.data.dataset import Dataset, Ints
+from modelyard.data.forward import Mask
 from modelyard.data.shuffle import share_out, share_out_groups
 
 
-def inner(data: Dataset, rows: Ints, fraction: float, seed: int, forward: bool) -> tuple[Ints, Ints]:
+def inner(data: Dataset, rows: Ints, fraction: float, seed: int) -> tuple[Ints, Ints]:
     """Divide rows into those fitted on and those that say when to stop.
+
+    Entities stay whole; where there are none, moments do, so that rows of one day never stand on both sides. Moments
+    are drawn from the whole span: the latest alone, which differ from all that came before, would stop a fit long
+    before it has learnt what lasts. Whether a model holds in the future is asked by the outer split, which these rows
+    are no part of.
 
     Parameters
     ----------
@@ -23,9 +28,6 @@ def inner(data: Dataset, rows: Ints, fraction: float, seed: int, forward: bool) 
         Share of the rows to set aside, such as 0.1.
     seed : int
         Makes the choice.
-    forward : bool
-        Whether what is set aside must be the latest rows. With entities too, the entities whose rows lie latest are
-        set aside whole.
 
     Returns
     -------
@@ -41,29 +43,16 @@ def inner(data: Dataset, rows: Ints, fraction: float, seed: int, forward: bool) 
     if data.schema.classes:
         classes = np.asarray(data.truth(), dtype=np.int64)[rows]
     ways: list[Mask] = []
-    if groups is not None and data.schema.task != "forecast":
-        within = np.unique(groups[rows], return_inverse=True)[1].astype(np.int64)
-        if forward and times is not None:
-            ways.append(_latest_entities(times[rows], within, fraction, rng))
+    by_entity = groups is not None and data.schema.task != "forecast"
+    whole = groups if by_entity else times
+    if whole is not None and np.unique(whole[rows]).size > 1:
+        within = np.unique(whole[rows], return_inverse=True)[1].astype(np.int64)
         ways.append(share_out_groups(within, classes, fraction, rng))
-    elif forward and times is not None and np.unique(times[rows]).size > 1:
-        ways.append(times[rows] >= latest(times[rows], fraction))
     ways.append(share_out(classes, fraction, rng))
     chosen = next((way for way in ways if way.any() and not _loses(classes, way)), ways[-1])
     if not chosen.any():
         chosen[rng.integers(rows.size)] = rows.size > 1
     return np.sort(rows[~chosen]), np.sort(rows[chosen])
-
-
-def _latest_entities(times: Floats, groups: Ints, fraction: float, rng: np.random.Generator) -> Mask:
-    sizes = np.bincount(groups)
-    middle = np.bincount(groups, weights=times - times.min()) / sizes
-    order = rng.permutation(sizes.size)
-    order = order[np.argsort(-middle[order], kind="stable")]
-    enough = int(np.searchsorted(np.cumsum(sizes[order]), fraction * groups.size))
-    taken = np.zeros(sizes.size, dtype=np.bool_)
-    taken[order[: min(enough + 1, sizes.size - 1)]] = True
-    return taken[groups]
 
 
 def _loses(classes: Ints, chosen: Mask) -> bool:

@@ -12,7 +12,7 @@ from modelyard.families.fitted import Fitted
 from modelyard.training.attempts import Attempts, scored_rows
 from modelyard.training.ensemble import greedy_weights
 
-USUAL_MICROSECONDS = 200.0
+USUAL_MICROSECONDS = 300.0
 """What a blend's answer may take where the brief names no limit: beyond it, members hardly repay their time."""
 
 

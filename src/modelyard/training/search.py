@@ -42,7 +42,10 @@ def search(attempts: Attempts) -> int:
     for number in range(limit):
         each = max(float(np.mean([study.seconds for study in studies])), 1e-3)
         attempts.planned = len(attempts.entries) + max(1, min(limit - number, int(attempts.left / each)))
-        if not studies[number % len(studies)].trial(attempts, number + 1):
+        study = studies[number % len(studies)]
+        if not study.trial(attempts, number + 1):
+            studies.remove(study)  # there may still be time for the quicker one
+        if not studies:
             return number
     return limit
 

@@ -237,7 +237,7 @@ def _fit_one(learning: Learning, train: Ints, number: int, rounds: int | None) -
     """Fit on the rows `train` but for an inner part, which says when to stop unless the rounds are known."""
     share = 0.15 if len(train) < 5_000 else 0.12
     seed = derive_seed(learning.seed, "inner", number)
-    learn, stop = inner(learning.data, train, share, seed, learning.forward)
+    learn, stop = inner(learning.data, train, share, seed)
     return _fit(learning, _job(learning, learn, stop, number, rounds), None)
 
 
@@ -332,7 +332,7 @@ def _fit_booster(learning: Learning, blank: Model, job: Job, encoded: Encoded) -
 
 def _derive(learning: Learning, train: Ints) -> Derived:
     """Choose derived numbers on the rows of one fold: the same ones for every candidate, draft or not."""
-    learn, stop = inner(learning.data, train, 0.2, derive_seed(0, "derived"), learning.forward)
+    learn, stop = inner(learning.data, train, 0.2, derive_seed(0, "derived"))
     loss = loss_of(learning.candidate.parameters)
     labels = read_labels(learning.truth[learn], learning.weights[learn], learning.classes, *loss)
     if labels.constant:
