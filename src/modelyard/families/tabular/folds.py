@@ -331,7 +331,7 @@ def _fit_booster(learning: Learning, blank: Model, job: Job, encoded: Encoded) -
 
 
 def _derive(learning: Learning, train: Ints) -> Derived:
-    """Choose derived numbers on the rows of one fold: the same ones for every candidate, draft or not."""
+    """Choose derived numbers on the rows of one fold: the same ones for every candidate."""
     learn, stop = inner(learning.data, train, 0.2, derive_seed(0, "derived"))
     loss = loss_of(learning.candidate.parameters)
     labels = read_labels(learning.truth[learn], learning.weights[learn], learning.classes, *loss)
