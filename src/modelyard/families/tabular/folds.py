@@ -51,7 +51,6 @@ class Learning:
     truth: Ints | Floats
     weights: Floats
     groups: Ints | None
-    times: Floats | None
     classes: int
     forward: bool
     seed: int
@@ -84,7 +83,6 @@ def fit_folds(
         data.truth(),
         np.ones(len(data)) if given is None else given,
         data.groups(),
-        data.times() if parts.split.forward else None,
         len(data.schema.classes),
         parts.split.forward,
         seed,
@@ -298,9 +296,8 @@ def _encode(learning: Learning, job: Job) -> Encoded:
     target = targets(y if learning.classes == 0 else learning.truth[learn], learning.classes)
     tables = fit_tables(inputs.codes, learning.sizes, target, mass)
     groups = None if learning.groups is None else learning.groups[learn]
-    times = None if learning.times is None else learning.times[learn]
-    block = blocks(len(learn), derive_seed(learning.seed, "blocks", job.number), groups, times)
-    return Encoded(cross_fit(inputs, tables, target, mass, block, learning.forward), tables, derived)
+    block = blocks(len(learn), derive_seed(learning.seed, "blocks", job.number), groups)
+    return Encoded(cross_fit(inputs, tables, target, mass, block), tables, derived)
 
 
 def _fit_booster(learning: Learning, blank: Model, job: Job, encoded: Encoded) -> tuple[Model, int, list[Curve]]:

@@ -42,11 +42,14 @@ def targets(truth: Ints | Floats, classes: int) -> Floats:
     return truth.astype(np.float64)[:, None]
 
 
-def blocks(rows: int, seed: int, groups: Ints | None, times: Floats | None) -> Ints:
-    """Deal rows into blocks for cross-fitting: whole groups together; in order of time when `times` is given."""
+def blocks(rows: int, seed: int, groups: Ints | None) -> Ints:
+    """Deal rows into blocks for cross-fitting, whole groups together.
+
+    Not by time, even where the split is: all these rows come before those that are scored, and means that each block
+    takes from another span, or from the few rows before it, tell trees which block a row is in, and so its level. On
+    rows to come such means have no like.
+    """
     rng = np.random.default_rng(seed)
-    if times is not None:
-        return np.argsort(np.argsort(times, kind="stable"), kind="stable") * BLOCKS // max(rows, 1)
     if groups is not None:
         names, place = np.unique(groups, return_inverse=True)
         return (rng.permutation(len(names)) % BLOCKS)[place].astype(np.int64)
@@ -81,27 +84,26 @@ def cross_fit(
     target: Floats,
     weights: Floats,
     block: Ints,
-    forward: bool,
 ) -> Singles:
     """Return the feature matrix of the rows the tables learnt from, target means taken from other rows only.
 
     Parameters
     ----------
     block : int array of shape [n]
-        Block of each row; a row sees the other blocks, and with `forward` only the earlier ones.
+        Block of each row; a row sees the other blocks.
     """
     features = look_up(inputs, tables)
     width = target.shape[1]
     if width == 0 or not len(tables):
         return features
     end = inputs.numbers.shape[1]
-    sums, count = _others(block, 1, target, weights, forward)
+    sums, count = _others(block, 1, target, weights)
     overall = np.average(target, axis=0, weights=weights)
     prior = np.where(count[:, :, None] > 0, sums / np.maximum(count, 1e-12)[:, :, None], overall)
     for column, table in zip(inputs.codes.T, tables, strict=True):
         end += table.shape[1]
         size = table.shape[0]
-        total, mass = _others(column + size * block, size, target, weights, forward)
+        total, mass = _others(column + size * block, size, target, weights)
         mean = (total + SMOOTHING * prior) / (mass + SMOOTHING)[:, :, None]
         features[:, end - width : end] = mean[block, column].astype(np.float32)
     return features
@@ -114,11 +116,7 @@ def _sums(column: NDArray[np.integer], size: int, target: Floats, weights: Float
     return np.asarray(stacked, dtype=np.float64), mass
 
 
-def _others(
-    cell: NDArray[np.integer], size: int, target: Floats, weights: Floats, forward: bool
-) -> tuple[Floats, Floats]:
+def _others(cell: NDArray[np.integer], size: int, target: Floats, weights: Floats) -> tuple[Floats, Floats]:
     total, mass = _sums(cell, size * BLOCKS, target, weights)
     total, mass = total.reshape(BLOCKS, size, -1), mass.reshape(BLOCKS, size)
-    if forward:
-        return total.cumsum(axis=0) - total, mass.cumsum(axis=0) - mass
     return total.sum(axis=0) - total, np.maximum(mass.sum(axis=0) - mass, 0.0)
