@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelyard.data.dataset import Fold
+from modelyard.data.dataset import Fold, Split
 from modelyard.metrics.find import metric as find_metric
 from modelyard.training.calibration import calibrate, fit_calibration
 from modelyard.training.ensemble import greedy_weights
@@ -220,3 +220,14 @@ def test_limits_that_allow_everything_change_nothing() -> None:
     np.testing.assert_array_equal(greedy_weights(scores, loss, costs=np.ones((5, 1)), limits=np.array([5.0])), free)
     alone = greedy_weights(scores, loss, costs=np.ones((5, 1)), limits=np.array([1.0]))
     assert (alone > 0).sum() == 1
+
+
+def test_later_windows_count_more_and_other_splits_alike():
+    data = dataset(rows=60)
+    loss = Loss.of("binary", find_metric("roc_auc"), data)
+    every = np.arange(60)
+    folds = (Fold(every[:20], every[20:40]), Fold(every[:40], every[40:]))
+    forward = loss.favouring_later(Split("time", "", every, every[:0], folds))
+    np.testing.assert_allclose(forward.weights[20:40] * 2, forward.weights[40:])
+    np.testing.assert_allclose(forward.weights[20:].mean(), loss.weights[20:].mean())
+    assert loss.favouring_later(Split("stratified", "", every, every[:0], folds)) is loss

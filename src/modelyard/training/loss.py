@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from modelyard.data.dataset import Dataset, Floats, Ints
+from modelyard.data.dataset import Dataset, Floats, Ints, Split
 from modelyard.families.fitted import Link
 from modelyard.metrics.metric import Metric
 from modelyard.metrics.objective import Name as ObjectiveName
@@ -37,7 +37,7 @@ class Loss:
     truth : array of shape [n]
         Class codes or values.
     weights : float64 array of shape [n]
-        Sample weights, divided by their mean; for ``scaled_error`` by the row's scale too.
+        Sample weights, divided by their mean; for ``scaled_error`` by the row's scale too. See `favouring_later`.
     at : float
         Level of the quantile, or power of the variance.
     """
@@ -60,6 +60,19 @@ class Loss:
             return cls("scaled_error", data.truth(), np.where(known, weights / np.where(known, scale, 1.0), 0.0))
         aim = Objective("absolute_error") if task == "forecast" else objective(metric)
         return cls(aim.name, data.truth(), weights, aim.at)
+
+    def favouring_later(self, split: Split) -> Loss:
+        """Return the loss in which a row of the k-th expanding window counts k times; of other splits, this one.
+
+        What answers will learn from every row and answer for rows after the last: later windows, which learnt from
+        more and lie nearer, say more of it.
+        """
+        if split.strategy not in ("time", "group_time"):
+            return self
+        number = np.zeros(len(self.weights))
+        for k, fold in enumerate(split.folds, start=1):
+            number[fold.score] = k
+        return replace(self, weights=self.weights * number / number[number > 0].mean())
 
     def take(self, rows: Ints) -> Loss:
         """Return the loss over some of the rows."""

@@ -99,7 +99,7 @@ def train(
         plan = steps.resume(plan) if replay is None else recipe_plan(replay, plan)
         attempts = Attempts(
             plan, blind, family or family_named(plan.family), metric,
-            Loss.of(plan.schema.task, metric, blind.development),
+            Loss.of(plan.schema.task, metric, blind.development).favouring_later(blind.split),
             steps, tracker, progress or Silent(), clock, len(plan.candidates),
         )  # fmt: skip
         if replay is None:
