@@ -162,8 +162,11 @@ def test_the_layout_of_the_encoding() -> None:
         "when.days", "when.year", "when.month", "when.day", "when.weekday", "when.hour",
         "born.days", "born.year", "born.month", "born.day", "born.weekday",
     ]  # fmt: skip
-    timed = [n.name for n in Encoding.of(learnt("when")).numbers if n.column == "when"]
-    assert timed == ["when.month", "when.day", "when.weekday", "when.hour"]  # its place in time is no feature
+    assert encoding.elapsed == ()
+    timed = Encoding.of(learnt("when"))
+    kept = ["when.days", "when.month", "when.day", "when.weekday", "when.hour"]
+    assert [n.name for n in timed.numbers if n.column == "when"] == kept
+    assert [timed.numbers[i].name for i in timed.elapsed] == ["when.days"]
     numbers, strings = encoding.rows([SCHEMA.check_row(GOOD), {}])
     assert numbers[0].tolist()[:3] == [1.0, pytest.approx(float("nan"), nan_ok=True), 1.0]
     assert numbers[0, 3:9].tolist() == [pytest.approx(19844 + 8.5 / 24, abs=0.01), 2024, 5, 1, 3, 8]

@@ -38,10 +38,10 @@ class Schema:
 
     @property
     def features(self) -> tuple[Column, ...]:
-        """The columns a row must bring: features, and a date that is the time column; a forecast's series and time."""
+        """The columns a row must bring: features, and the time column; a forecast's series and time."""
         if self.task == "forecast":
             return tuple(c for c in self.columns if c.role in {"group", "time"})
-        return tuple(c for c in self.columns if c.role == "feature" or (c.role == "time" and c.kind == "date"))
+        return tuple(c for c in self.columns if c.role in ("feature", "time"))
 
     @property
     def label(self) -> Column | None:

@@ -18,7 +18,7 @@ MISSING = ""
 """How a missing category is written in the matrix of strings; no level is ever empty."""
 
 _DATE_PARTS: tuple[Part, ...] = ("days", "year", "month", "day", "weekday", "hour")
-_TIME_PARTS: tuple[Part, ...] = ("month", "day", "weekday", "hour")
+_TIME_PARTS: tuple[Part, ...] = ("days", "month", "day", "weekday", "hour")
 _EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
 _DAY = 86_400e6
@@ -52,26 +52,32 @@ class Encoding:
         Columns of the float32 matrix; missing is NaN.
     strings : tuple of str
         Category columns of the string matrix; missing is `MISSING`.
+    elapsed : tuple of int
+        Places among `numbers` of the moment itself, as the time column has it: every row to come lies beyond those
+        that were learnt from.
     """
 
     numbers: tuple[NumberInput, ...]
     strings: tuple[str, ...]
+    elapsed: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, schema: Schema) -> Encoding:
-        """Lay out the features of a schema: texts and ids stay out, a time column gives only its parts."""
+        """Lay out the features of a schema: texts and ids stay out."""
         numbers: list[NumberInput] = []
         strings: list[str] = []
         for column in schema.features:
             if column.kind == "category":
                 strings.append(column.name)
-            elif column.kind in ("number", "boolean") and column.role == "feature":
+            elif column.kind in ("number", "boolean"):
                 numbers.append(NumberInput(column.name))
             elif column.kind == "date":
                 parts = _TIME_PARTS if column.role == "time" else _DATE_PARTS
                 clock = column.physical == "datetime"
                 numbers += [NumberInput(column.name, part) for part in parts if clock or part != "hour"]
-        return cls(tuple(numbers), tuple(strings))
+        times = {column.name for column in schema.features if column.role == "time"}
+        elapsed = (i for i, n in enumerate(numbers) if n.column in times and n.part in ("value", "days"))
+        return cls(tuple(numbers), tuple(strings), tuple(elapsed))
 
     def frame(self, frame: pl.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.object_]]:
         """Encode a typed frame.

@@ -24,6 +24,7 @@ from modelyard.selection.plan import Plan
 from modelyard.training.attempts import Attempts
 from modelyard.training.calibration import Calibration, calibrate
 from modelyard.training.clock import Clock
+from modelyard.training.elapsed import try_elapsed
 from modelyard.training.environment import commit, environment
 from modelyard.training.finish import finish
 from modelyard.training.loss import Loss, link_of
@@ -157,6 +158,7 @@ def _explore(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:
             where="\n  ".join(f"{entry.name}: {entry.note}" for entry in attempts.entries),
             do="Correct what the first one says, or name another model in the brief.",
         )
+    try_elapsed(attempts)
     search(attempts)
     return finish(attempts)
 

@@ -212,8 +212,9 @@ def novelty(
 
 
 def _learn(encoding: Encoding, numbers: NDArray[np.float32], strings: NDArray[np.object_]) -> Novelty:
-    # Of a date its place in time is looked at; its other parts follow from it.
-    places = [i for i, wanted in enumerate(encoding.numbers) if wanted.part in ("value", "days")]
+    # Of a date its place in time is looked at; its other parts follow from it. Of the time column all is new to come.
+    whole = {i for i, wanted in enumerate(encoding.numbers) if wanted.part in ("value", "days")}
+    places = sorted(whole - set(encoding.elapsed))
     return Novelty(
         _surprise(0, len(numbers)),
         tuple(_number(i, numbers[:, i].astype(np.float64)) for i in places),

@@ -18,6 +18,7 @@ from modelyard.core.machine import usable_cores
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Dataset, Floats, Fold, Ints, Parts
 from modelyard.data.inner import inner
+from modelyard.encoding.encoding import Encoding
 from modelyard.families.family import Watch
 from modelyard.families.fitted import Candidate, Curve, Fitted
 from modelyard.families.tabular import linear
@@ -75,10 +76,13 @@ def fit_folds(
     data, folds = parts.development, parts.split.folds
     levels = find_levels(data)
     given = data.weights()
+    inputs = read_inputs(data, levels)
+    if not candidate.parameters.get("elapsed"):
+        inputs = inputs.without(Encoding.of(data.schema).elapsed)
     learning = Learning(
         candidate,
         data,
-        read_inputs(data, levels),
+        inputs,
         tuple(len(known) for known in levels),
         data.truth(),
         np.ones(len(data)) if given is None else given,

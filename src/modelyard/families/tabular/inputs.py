@@ -39,6 +39,12 @@ class Inputs:
         """Return the named rows."""
         return Inputs(self.numbers[rows], self.codes[rows])
 
+    def without(self, places: Sequence[int]) -> Inputs:
+        """Return the rows with 0 in some columns of numbers, from which nothing can be learnt."""
+        numbers = self.numbers.copy()
+        numbers[:, list(places)] = 0.0
+        return Inputs(numbers, self.codes)
+
 
 def find_levels(data: Dataset) -> Levels:
     """Return the levels of each category column, sorted by name so that equal tables give equal codes."""

@@ -54,6 +54,8 @@ class Table:
         Share of the rarest class; 1 for a number.
     loss : mapping
         Parameters that name the loss of numbers; none for squared error and for classes.
+    timed : bool
+        Whether there is a time column: then the moment itself may be a feature, where forward windows say so.
     """
 
     task: str
@@ -67,6 +69,7 @@ class Table:
     outputs: int
     rarest: float
     loss: Mapping[str, Any] = field(default_factory=dict)
+    timed: bool = False
 
     @property
     def leaves(self) -> int:
@@ -105,6 +108,7 @@ class Kind:
             "subsample": 0.8,
             "columns": 0.8 if table.numbers + table.categories > 4 else 1.0,
             **({"balanced": False} if weighing(table) else {}),
+            **({"elapsed": False} if table.timed else {}),
             **table.loss,
         }
         if self.wide:
@@ -170,6 +174,7 @@ def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:
         classes if classes > 2 else 1,
         rarest,
         {} if classes or brief.metric is None else loss_parameters(find_metric(brief.metric)),
+        bool(encoding.elapsed),
     )
 
 
