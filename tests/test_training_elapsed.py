@@ -1,4 +1,4 @@
-"""The moment itself as a feature: taken where a level drifts, put aside where a season turns, and else without effect."""
+"""The moment itself as a feature: taken where a level drifts, put aside where a season turns, else without effect."""
 
 from __future__ import annotations
 

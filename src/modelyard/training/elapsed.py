@@ -14,7 +14,7 @@ _KINDS = 2
 
 
 def try_elapsed(attempts: Attempts) -> None:
-    """Fit the best two candidates once more with the time column's own value as a feature; keep it where it is worth it.
+    """Fit the best two candidates once more with the time column's own value as a feature; keep it if worth it.
 
     Every row to come lies after those learnt from: trees answer for it as for the last of them. That follows a level
     that drifts, and misleads where the level turns. Only windows scored forward in time can say which, and where they
