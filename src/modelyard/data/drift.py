@@ -176,9 +176,12 @@ def drift(reference: Profile, window: Profile, before: Profile | None = None) ->
         In the reference's order, for the columns the window has.
     """
     now = _judged(reference, window)
-    if before is None:
-        return now
-    earlier = {c.name: c for c in _judged(reference, before)}
+    return now if before is None else watched(now, _judged(reference, before))
+
+
+def watched(now: tuple[ColumnDrift, ...], before: tuple[ColumnDrift, ...]) -> tuple[ColumnDrift, ...]:
+    """Return a window's verdicts in the light of those of the window before: a small difference in both is watched."""
+    earlier = {c.name: c for c in before}
     return tuple(
         replace(
             c,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from modelyard.data.drift import drift
+from modelyard.data.drift import ColumnDrift, drift, watched
 from modelyard.data.profile import ColumnProfile, Profile
 
 WINDOWS = 104
@@ -53,14 +53,15 @@ def expect(reference: Profile, rows: int, *, windows: int = WINDOWS, seed: int =
     random = np.random.default_rng(seed)
     truth = Profile(reference.rows, tuple(c for c in reference.columns if sum(c.counts))[:_MOST_COLUMNS])
     drawn = _draw(random, truth, truth.rows)
-    before, alarms, by_psi, by_test = None, 0, 0, 0
+    before: tuple[ColumnDrift, ...] = ()
+    alarms, by_psi, by_test = 0, 0, 0
     for _ in range(windows):
-        window = _draw(random, truth, rows)
-        columns = drift(drawn, window, before)
+        judged = drift(drawn, _draw(random, truth, rows))
+        columns = watched(judged, before)
         alarms += sum((c.verdict != "stable") + (c.missing_verdict != "stable") for c in columns)
         by_psi += sum(c.values.psi > 0.1 for c in columns)
         by_test += sum(c.values.p_value < 0.01 for c in columns)
-        before = window
+        before = judged
     return Expectation(rows, windows, alarms, by_psi, by_test)
 
 
