@@ -10,7 +10,7 @@ from modelyard.core.errors import TrainingError
 from modelyard.data.dataset import Floats
 from modelyard.families.fitted import Fitted
 from modelyard.training.attempts import Attempts, scored_rows
-from modelyard.training.ensemble import greedy_weights
+from modelyard.training.ensemble import CELLS, greedy_weights
 
 USUAL_MICROSECONDS = 300.0
 """What a blend's answer may take where the brief names no limit: beyond it, members hardly repay their time."""
@@ -49,7 +49,10 @@ def _fit_members(tried: Sequence[Fitted], attempts: Attempts) -> tuple[list[Fitt
     pace = 1.0
     for i in np.argsort(-weights, kind="stable"):
         seconds = pace * tried[i].whole_seconds
-        if weights[i] == 0 or (members and seconds > attempts.clock.left):
+        if weights[i] == 0:
+            continue
+        if members and seconds > attempts.clock.left:
+            attempts.late.add(tried[i].candidate.name)
             continue
         before = attempts.clock.spent
         made = attempts.whole(tried[i])
@@ -62,18 +65,38 @@ def _fit_members(tried: Sequence[Fitted], attempts: Attempts) -> tuple[list[Fitt
     return members, broken
 
 
-def weigh(fitted: Sequence[Fitted], attempts: Attempts, seconds: Sequence[float] | None = None) -> Floats:
-    """Return the weights of the best blend whose answers are quick enough and whose further `seconds` there are."""
+def quick_enough(attempts: Attempts) -> float:
+    """Return the microseconds a blend's answer may take."""
+    latency = attempts.plan.brief.latency
+    return USUAL_MICROSECONDS if latency is None else latency.model_microseconds
+
+
+def weigh(
+    fitted: Sequence[Fitted],
+    attempts: Attempts,
+    seconds: Sequence[float] | None = None,
+    *,
+    quick: float | None = None,
+    left: float | None = None,
+    cells: int = CELLS,
+) -> Floats:
+    """Return the weights of the best blend whose answers are quick enough and whose further `seconds` there are.
+
+    `quick` microseconds, by default those of `quick_enough`; `left` seconds, by default those of the clock.
+    """
     rows = scored_rows(fitted)
     if not len(rows):  # candidates that score different rows cannot be weighed against each other
         return np.asarray(np.eye(1, len(fitted))[0], dtype=np.float64)
-    latency = attempts.plan.brief.latency
-    quick = USUAL_MICROSECONDS if latency is None else latency.model_microseconds
     costs = [[one.microseconds, s] for one, s in zip(fitted, seconds or [0.0] * len(fitted), strict=True)]
+    limits = [
+        quick_enough(attempts) if quick is None else quick,
+        attempts.clock.left if left is None else left,
+    ]
     return greedy_weights(
         [one.scores[rows] for one in fitted],
         attempts.loss.take(rows),
         costs=np.array(costs),
-        limits=np.array([quick, attempts.clock.left]),
+        limits=np.array(limits),
         seed=attempts.plan.brief.seed,
+        cells=cells,
     )
