@@ -30,6 +30,9 @@ def test_the_leaderboard_names_members_the_best_of_the_rest_and_every_failure() 
     assert lines[-2].split(maxsplit=4) == ["broken", "–", "3", "s", "failed: ValueError: no"]
     assert lines[-1].strip() == "and 12 more in 2-training.md"
     assert len({line.index("  3 s") for line in lines[1:-1]}) == 1  # in columns
+    free = board_lines([entry("ets", 0.9, 1.0, microseconds=0.0)], "mase")
+    assert "µs" not in free[1]
+    assert free[0] == "Fits       MASE out-of-fold, fit, share or why not"
 
 
 def test_progress_without_a_terminal_is_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:

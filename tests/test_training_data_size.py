@@ -110,6 +110,18 @@ def test_the_model_is_the_same_with_and_without_the_curve_and_a_replay_has_none(
         assert other.answers.tobytes() == run.answers.tobytes()
 
 
+def test_a_poor_fit_that_is_quick_does_not_stand_in_for_the_best():
+    class Uneven(Toy):
+        def fit(self, candidate, parts, seed, watch=None, rounds=None):
+            self.pause = 0.0 if candidate.name == "plain" else 0.5
+            return super().fit(candidate, parts, seed, watch, rounds)
+
+    data = dataset(rows=600)  # quadratic: a plain line is far behind
+    run = train(plan_of(data, seconds=5.0), parts_of(data), family=Uneven())
+    assert [e.name for e in run.leaderboard] == ["squares", "plain"]
+    assert run.diagnostics.data_size.missing.startswith("no time was left")
+
+
 def test_where_there_is_no_room_it_is_left_out_and_said():
     data = dataset(rows=600)
     pressed = train(plan_of(data, ONE, seconds=1.0), parts_of(data), family=Seen(pause=0.4))

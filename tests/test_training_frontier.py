@@ -100,6 +100,7 @@ def test_the_document_draws_the_frontier_of_this_run(usual):
     assert f"scores {frontier.chosen.score:.4g} at about {frontier.chosen.microseconds:.0f} µs" in section
     assert "it might take 300 µs, the model's share of the brief's limit" in section
     assert "One row took 123 µs" in section
+    assert "Blends are chosen by log loss" in section
     for point in frontier.blends:
         assert f"{point.microseconds:.0f} µs {point.score:.4g}" in section
     gain = frontier.blends[-1].score - frontier.chosen.score
@@ -129,7 +130,7 @@ def test_each_fit_left_out_says_why():
     assert all(bool(said[e.name]) is (e.name not in members) for e in run.leaderboard)
     assert said["dddd"] == "too slow: 700 µs a row, and the limit is 300"
     assert said["broken"] == "failed: RuntimeError: the toy broke"
-    assert said["slow"].startswith("not tried, no time left: about ")
+    assert said["slow"].startswith("not tried, no time left: it takes about ")
     assert said["plain"] == "adds nothing"
     beside, _ = trained(costs={**COSTS, "bb": 200.0, "ccc": 200.0, "dddd": 200.0})
     left = [why for why in whys(beside).values() if why]
@@ -139,7 +140,7 @@ def test_each_fit_left_out_says_why():
 
 def test_fits_there_was_no_time_for_say_so():
     run, _ = trained(limit=40.0, late=("dddd",))
-    assert whys(run)["dddd"].startswith("no time left to fit it on every row: about 1000 s")
+    assert whys(run)["dddd"] == "no time left to fit it on every row: about 1000 s beside the members'"
     broken, _ = trained(limit=40.0, breaks=("a",))
     assert whys(broken)["a"] == "on every row: failed: RuntimeError: the toy broke late"
 

@@ -96,20 +96,19 @@ def board_lines(board: Sequence[Entry], metric: str) -> list[str]:
     failed = [e for e in board if e.why.startswith(("failed", "on every row"))]
     shown = [e for e in board if e.weight > 0]
     shown += [e for e in board if e.weight == 0 and e not in failed][: max(0, _SHOWN - len(shown))] + failed[:_SHOWN]
+    timed = any(e.microseconds > 0 for e in board)
     wide = max((len(e.name) for e in shown), default=0)
     lines = []
     for entry in shown:
         score = f"{entry.score:<8.5g}" if math.isfinite(entry.score) else f"{'–':<8}"
-        time = (
-            f"{entry.seconds:>4.0f} s {entry.microseconds:>5.0f} µs"
-            if entry.microseconds >= 0
-            else f"{entry.seconds:>4.0f} s {'':8}"
-        )
+        time = f"{entry.seconds:>4.0f} s"
+        if timed:
+            time += f" {entry.microseconds:>5.0f} µs" if math.isfinite(entry.microseconds) else " " * 9
         share = f"share {entry.weight:.0%}" if entry.weight else entry.why or "not used"
         lines.append(f"{entry.name:<{wide}}  {score}  {time}  {share}")
     if len(shown) < len(board):
         lines.append(f"and {len(board) - len(shown)} more in 2-training.md")
-    head = f"{find_metric(metric).title} out-of-fold, fit, answer, share or why not"
+    head = f"{find_metric(metric).title} out-of-fold, fit, {'answer, ' if timed else ''}share or why not"
     return [f"{'Fits' if i == 0 else '':<10} {line}" for i, line in enumerate([head, *lines])]
 
 

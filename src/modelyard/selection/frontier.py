@@ -36,7 +36,9 @@ def frontier_blocks(run: Run | None, measured: float | None = None) -> list[Bloc
     took = (
         "" if measured is None else f" One row took {measured:.0f} µs in the median through the packed model, all told."
     )
-    caption = f"Microseconds are reckoned from the size of the members, without the encoding.{took}"
+    caption = (
+        f"Blends are chosen by {frontier.loss}. Microseconds are reckoned from their size, without encoding.{took}"
+    )
     if not _near(frontier):
         caption += f" The limit, {frontier.limit:,.0f} µs, lies far to the right."
     alt = "; ".join(f"{p.microseconds:.0f} µs {p.score:.4g}" for p in frontier.blends)

@@ -108,9 +108,8 @@ class Attempts:
 
     def skip(self, candidate: Candidate) -> None:
         """Note that there was no time for a candidate."""
-        self._note(
-            candidate, 0.0, f"not tried, no time left: about {self.seconds(candidate):.0f} s, of {self.left:.0f}"
-        )
+        asked = f"it takes about {self.seconds(candidate):.0f} s, and {self.left:.0f} s were left"
+        self._note(candidate, 0.0, f"not tried, no time left: {asked}")
 
     def fit(
         self,

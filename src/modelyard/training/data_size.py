@@ -25,7 +25,7 @@ KEPT_FROM, KEPT = 30.0, 0.03
 """Budgets, in seconds, from which a part is kept for the curve; a smaller one has no time to give away."""
 _HALVINGS = 3
 _LEAST_ROWS = 60
-_TRIED = 3
+_NEAR = 0.05
 _ENDS = 0.01
 _MARGIN = 1.25
 _ROWS = 50_000
@@ -42,9 +42,9 @@ def data_size(attempts: Attempts) -> DataSize:
 
     Settings, seed and scored rows stay the same, and so does the way a fit stops; the score on all rows is the one it
     has. Fewer rows are a part of the more: whole entities where there are groups, the latest rows where folds go
-    forward in time, else as many of each class. Of the three best candidates the first that there is time for is
-    taken, on all folds or fewer. Intervals resample the scored rows, or their entities; how the points would move with
-    another draw of rows to learn from is not in them.
+    forward in time, else as many of each class. Of the best candidate, and those whose loss is at most a twentieth
+    larger, the first that there is time for is taken, on all folds or fewer. Intervals resample the scored rows, or
+    their entities; how the points would move with another draw of rows to learn from is not in them.
 
     Returns
     -------
@@ -59,7 +59,8 @@ def data_size(attempts: Attempts) -> DataSize:
     clock = attempts.clock
     room = min(max(SHARE * clock.budget, OF_SPENT * clock.spent), clock.left - _ENDS * clock.budget)
     room -= _judging(attempts)
-    for fitted in attempts.fitted[:_TRIED]:
+    best = attempts.rank(attempts.fitted[0])
+    for fitted in (one for one in attempts.fitted if attempts.rank(one) <= best + _NEAR * abs(best)):
         for count in sorted({len(split.folds), min(usable_cores(), len(split.folds)), 1}, reverse=True):
             if _seconds(fitted, count, attempts) <= room:
                 folds = split.folds[-count:] if split.forward else split.folds[:count]

@@ -43,7 +43,6 @@ def frontier(
     rows = scored_rows([*fitted, *(one for one, _ in members)])
     if len(fitted) < 2 or not len(rows) or not any(one.microseconds > 0 for one in fitted):
         return None
-
     scores = {entry.name: entry.score for entry in attempts.entries if np.isfinite(entry.score)}
 
     def point(blended: Sequence[tuple[Fitted, float]]) -> Point:
@@ -68,7 +67,8 @@ def frontier(
     )
     if not all(np.isfinite(p.score) for p in (*tried.values(), *singles, chosen)):
         return None
-    return Frontier(limit, singles, _best(attempts, [*tried.values(), *singles, chosen]), chosen)
+    best = _best(attempts, [*tried.values(), *singles, chosen])
+    return Frontier(limit, singles, best, chosen, attempts.loss.title)
 
 
 def _ladder(limit: float, chosen: float, whole: float) -> list[float]:

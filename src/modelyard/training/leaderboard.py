@@ -68,7 +68,8 @@ def _why(fitted: Fitted, members: Sequence[tuple[Fitted, float]], attempts: Atte
     if fitted.microseconds + taken > quick:
         much = f"{fitted.microseconds:.0f} µs a row beside the members' {taken:.0f}, and the limit is {quick:.0f}"
         return f"too slow: {much}; it would take {gain:.2%} off the loss"
-    if fitted.whole_seconds + sum(one.whole_seconds for one, _ in members) > left:
+    names = {one.candidate.name for one, _ in members}  # as fitted over the folds: only these say what a refit takes
+    if fitted.whole_seconds + sum(o.whole_seconds for o in attempts.fitted if o.candidate.name in names) > left:
         return f"no time left to fit it on every row: about {fitted.whole_seconds:.0f} s beside the members'"
     return f"others were chosen first, each time taking off more; now it would take {gain:.2%} off the loss"
 

@@ -70,12 +70,15 @@ class Frontier:
         Greedy blends under a ladder of limits, quickest first, each better than those before it.
     chosen : Point
         The blend of the run.
+    loss : str
+        What blends are chosen by, as people write it.
     """
 
     limit: float
     singles: tuple[Point, ...]
     blends: tuple[Point, ...]
     chosen: Point
+    loss: str
 
 
 @dataclass(frozen=True, slots=True)
