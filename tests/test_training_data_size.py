@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -12,7 +14,7 @@ from modelyard.data.dataset import Dataset
 from modelyard.data.schema import Schema
 from modelyard.data.splitting import split
 from modelyard.metrics.find import metric as find_metric
-from modelyard.training.data_size import kept_seconds
+from modelyard.training.data_size import data_size, kept_seconds
 from modelyard.training.document import training_document
 from modelyard.training.pictures import verdict
 from modelyard.training.recipe import read_recipe, write_recipe
@@ -192,3 +194,17 @@ def test_the_document_shows_the_curve_with_its_intervals():
     picture = document.html().split("Would more rows help?</h2>")[1].split("</svg>")[0]
     assert picture.count("<circle") == len(found.sizes)
     assert "rows learnt from" in picture
+
+
+@pytest.mark.parametrize(("seconds", "folds", "sizes"), [(1.0, 3, 4), (6.0, 1, 4), (10.0, 1, 2), (60.0, 0, 0)])
+def test_with_less_time_there_are_fewer_folds_then_the_half_alone(monkeypatch, seconds, folds, sizes):
+    def reckoned(attempts):  # as if the fit over three folds had taken so long; 3 s may be used
+        attempts.fitted[0] = replace(attempts.fitted[0], seconds=seconds)
+        return data_size(attempts)
+
+    monkeypatch.setattr("modelyard.training.data_size.usable_cores", lambda: 1)
+    monkeypatch.setattr("modelyard.training.train.data_size", reckoned)
+    data = dataset(rows=1_500)
+    found = train(plan_of(data, ONE), parts_of(data), family=Toy()).diagnostics.data_size
+    assert (found.folds, len(found.sizes)) == (folds, sizes)
+    assert bool(found.missing) is (sizes == 0)

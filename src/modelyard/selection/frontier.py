@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from modelyard.core.charts import Series, lines
@@ -10,7 +11,7 @@ from modelyard.metrics.find import metric as find_metric
 from modelyard.metrics.metric import Metric
 
 if TYPE_CHECKING:
-    from modelyard.training.run import Frontier, Run
+    from modelyard.training.run import Frontier, Point, Run
 
 _FAR = 20.0
 _LEAST = 1.0  # microseconds; a logarithmic axis has no place for the nothing a line is reckoned to take
@@ -74,17 +75,18 @@ def _apart(better: float, worse: float, metric: Metric) -> str:
 
 
 def _picture(frontier: Frontier, metric: Metric) -> str:
-    def drawn(points: tuple[tuple[float, float], ...]) -> tuple[list[float], list[float]]:
-        return [max(x, _LEAST) for x, _ in points], [y for _, y in points]
+    def drawn(*points: Point) -> tuple[list[float], list[float]]:
+        return [max(p.microseconds, _LEAST) for p in points], [p.score for p in points]
 
-    edge = drawn(tuple((p.microseconds, p.score) for p in frontier.blends))
-    alone = drawn(tuple((p.microseconds, p.score) for p in frontier.singles))
-    chosen = drawn(((frontier.chosen.microseconds, frontier.chosen.score),))
+    # In steps: between two blends there is none, and the quicker one answers until the slower is allowed.
+    steps = [frontier.blends[0]]
+    for one in frontier.blends[1:]:
+        steps += [replace(one, score=steps[-1].score), one]
     return lines(
         [
-            Series("best blends", *edge),
-            Series("fits alone", *alone, kind="points"),
-            Series("chosen", *chosen, kind="points"),
+            Series("best blends", *drawn(*steps)),
+            Series("fits alone", *drawn(*frontier.singles), kind="points"),
+            Series("chosen", *drawn(frontier.chosen), kind="points"),
         ],
         x="microseconds a row, reckoned (logarithmic)",
         y=f"out-of-fold {metric.title}, before calibration",

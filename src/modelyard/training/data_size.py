@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -60,21 +61,24 @@ def data_size(attempts: Attempts) -> DataSize:
     room = min(max(SHARE * clock.budget, OF_SPENT * clock.spent), clock.left - _ENDS * clock.budget)
     room -= _judging(attempts)
     best = attempts.rank(attempts.fitted[0])
-    for fitted in (one for one in attempts.fitted if attempts.rank(one) <= best + _NEAR * abs(best)):
-        for count in sorted({len(split.folds), min(usable_cores(), len(split.folds)), 1}, reverse=True):
-            if _seconds(fitted, count, attempts) <= room:
-                folds = split.folds[-count:] if split.forward else split.folds[:count]
-                return _measure(fitted, folds, attempts, time.monotonic() + room)
-    return DataSize(missing=f"no time was left: {max(room, 0.0):.1f} s of the budget")
+    near = [one for one in attempts.fitted if attempts.rank(one) <= best + _NEAR * abs(best)]
+    counts = sorted({len(split.folds), min(usable_cores(), len(split.folds)), 1}, reverse=True)
+    # The whole curve where there is time; else its first half, which is what the answer needs.
+    for fitted, halvings, count in itertools.product(near, (_HALVINGS, 1), counts):
+        if _seconds(fitted, count, halvings, attempts) <= room:
+            folds = split.folds[-count:] if split.forward else split.folds[:count]
+            return _measure(fitted, folds, halvings, attempts, time.monotonic() + room)
+    least = min(_seconds(one, 1, 1, attempts) for one in near)
+    return DataSize(missing=f"no time was left: it takes about {least:.1f} s, and there were {max(room, 0.0):.1f} s")
 
 
-def _seconds(fitted: Fitted, folds: int, attempts: Attempts) -> float:
-    """Reckon the fits on a half, a quarter and an eighth of the rows of some folds by the one on all rows of all."""
+def _seconds(fitted: Fitted, folds: int, halvings: int, attempts: Attempts) -> float:
+    """Reckon the fits on a half of the rows of some folds, and less, by the one on all rows of all."""
     split, cores = attempts.parts.split, usable_cores()
     sizes = [len(fold.train) for fold in split.folds]
     larger = max(sizes) / (sum(sizes) / len(sizes))
     one = fitted.seconds / math.ceil(len(sizes) / cores) * larger
-    return _MARGIN * one * math.ceil(folds / cores) * sum(0.5**k for k in range(1, _HALVINGS + 1))
+    return _MARGIN * one * math.ceil(folds / cores) * sum(0.5**k for k in range(1, halvings + 1))
 
 
 def _judging(attempts: Attempts) -> float:
@@ -85,11 +89,11 @@ def _judging(attempts: Attempts) -> float:
     return one * _RESAMPLES * (_HALVINGS + 1 + 2 * 2)
 
 
-def _measure(fitted: Fitted, folds: Sequence[Fold], attempts: Attempts, until: float) -> DataSize:
+def _measure(fitted: Fitted, folds: Sequence[Fold], halvings: int, attempts: Attempts, until: float) -> DataSize:
     name = fitted.candidate.name
     scored = np.concatenate([fold.score for fold in folds])
     learnt, raws = [folds], [fitted.scores[scored]]
-    for halving in range(1, _HALVINGS + 1):
+    for halving in range(1, halvings + 1):
         fewer = [_halved(fold, number, attempts) for number, fold in enumerate(learnt[-1])]
         if min(len(fold.train) for fold in fewer) < _LEAST_ROWS:
             break

@@ -157,8 +157,8 @@ def _search(run: Run, metric: Metric) -> list[Block]:
     return [
         Heading("Search"),
         Text(
-            f"{len(trials)} trials by tree-structured Parzen estimator around the best candidates, {pruned} of them "
-            "stopped early because the median of the trials before was better after as many folds."
+            f"{len(trials)} trial{'s'[: len(trials) > 1]} by tree-structured Parzen estimator around the best "
+            f"candidates, {pruned} of them stopped early because the median of the trials before was better after as many folds."
         ),
         *importance_blocks(run, metric),
     ]
