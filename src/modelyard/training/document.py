@@ -158,7 +158,8 @@ def _search(run: Run, metric: Metric) -> list[Block]:
         Heading("Search"),
         Text(
             f"{len(trials)} trial{'s'[: len(trials) > 1]} by tree-structured Parzen estimator around the best "
-            f"candidates, {pruned} of them stopped early because the median of the trials before was better after as many folds."
+            f"candidates, {pruned} of them stopped early because the median of the trials before was better after as "
+            "many folds."
         ),
         *importance_blocks(run, metric),
     ]
