@@ -59,7 +59,7 @@ def data_size(attempts: Attempts) -> DataSize:
         return DataSize(missing="there are too few rows to learn from a half of them")
     clock = attempts.clock
     room = min(max(SHARE * clock.budget, OF_SPENT * clock.spent), clock.left - _ENDS * clock.budget)
-    room -= _judging(attempts)
+    room -= _judging(attempts) if room > 0 else 0.0
     best = attempts.rank(attempts.fitted[0])
     near = [one for one in attempts.fitted if attempts.rank(one) <= best + _NEAR * abs(best)]
     counts = sorted({len(split.folds), min(usable_cores(), len(split.folds)), 1}, reverse=True)

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Floats
 from modelyard.families.fitted import Fitted
 from modelyard.training.attempts import KEPT, Attempts, scored_rows
-from modelyard.training.ensemble import STEPS, WORTH
+from modelyard.training.ensemble import CELLS, STEPS, WORTH
 from modelyard.training.finish import quick_enough
 from modelyard.training.run import Entry
 
@@ -79,6 +80,10 @@ def _gain(fitted: Fitted, members: Sequence[tuple[Fitted, float]], attempts: Att
     rows = scored_rows([fitted, *(one for one, _ in members)])
     if not len(rows):
         return None
+    most = max(1, CELLS // fitted.scores.shape[1])
+    if len(rows) > most:
+        random = np.random.default_rng(derive_seed(attempts.plan.brief.seed, "leaderboard"))
+        rows = np.sort(random.choice(rows, most, replace=False))
     loss = attempts.loss.take(rows)
     blend: Floats = np.sum([w * one.scores[rows] for one, w in members], axis=0)
     before = loss(blend)
