@@ -43,18 +43,18 @@ def honest(strategy, rows=4_000):
     random = np.random.default_rng(4)
     plain = dataset(rows=rows)
     roles = [c for c, on in (("who", "group" in strategy), ("day", "time" in strategy)) if on]
-    kinds = {"who": Column("who", "id", "group", "string"), "day": Column("day", "number", "time", "integer")}
+    kinds = {"who": Column("who", "id", "group", "string"), "day": Column("day", "number", "time", "float")}
     schema = Schema((*plain.schema.columns, *(kinds[r] for r in roles)), "binary", plain.schema.classes)
     frame = plain.frame.with_columns(
         pl.Series("who", [f"p{i}" for i in random.integers(0, rows // 5, rows)]),
-        pl.Series("day", random.integers(0, 200, rows).astype(float)),
+        pl.Series("day", random.integers(0, 200, rows) / 200),
     ).select([c.name for c in schema.columns])
     data = Dataset(frame, schema, "ab" * 32)
     named = {"group": "who" if "who" in roles else None, "time": "day" if "day" in roles else None}
     parts = split(data, Brief(use_case="toy", task="binary", data=DataBrief(label="y", **named)))
     assert parts.split.strategy == strategy
     family = Seen()
-    run = train(plan_of(data, ONE), parts, family=family)
+    run = train(plan_of(data, ONE, seconds=600.0), parts, family=family)
     return run, parts, family.folds
 
 
@@ -99,15 +99,15 @@ def test_all_rows_score_as_the_leaderboard_says_and_gains_are_paired():
 
 def test_the_model_is_the_same_with_and_without_the_curve_and_a_replay_has_none(tmp_path, monkeypatch):
     data = dataset(rows=600)
-    run = train(plan_of(data), parts_of(data), family=Toy())
+    run = train(plan_of(data, seconds=600.0), parts_of(data), family=Toy())
     assert run.diagnostics.data_size.sizes
     recipe = read_recipe(write_recipe(run, tmp_path))
-    again = train(plan_of(data), parts_of(data), family=Toy(), replay=recipe)
+    again = train(plan_of(data, seconds=600.0), parts_of(data), family=Toy(), replay=recipe)
     assert again.diagnostics.data_size is None
     assert again.diagnostics.frontier is None
     assert "Would more rows help" not in training_document(again, parts_of(data), family=Toy()).markdown()
     monkeypatch.setattr("modelyard.training.train.data_size", lambda attempts: DataSize(missing="not asked"))
-    without = train(plan_of(data), parts_of(data), family=Toy())
+    without = train(plan_of(data, seconds=600.0), parts_of(data), family=Toy())
     for other in (again, without):
         assert other.answers.tobytes() == run.answers.tobytes()
 
@@ -144,7 +144,7 @@ def test_a_fit_that_breaks_on_fewer_rows_breaks_nothing_else():
             return super().fit(candidate, parts, seed, watch, rounds)
 
     data = dataset(rows=600)
-    run = train(plan_of(data, ONE), parts_of(data), family=Fragile())
+    run = train(plan_of(data, ONE, seconds=600.0), parts_of(data), family=Fragile())
     assert run.blend.members
     assert run.diagnostics.data_size.missing == "a fit on fewer rows failed: too small"
 
@@ -154,7 +154,7 @@ def test_time_kept_for_it_is_not_searched_away(monkeypatch):
     assert kept_seconds(240.0) == pytest.approx(7.2)
     monkeypatch.setattr("modelyard.training.train.kept_seconds", lambda budget: budget)
     data = dataset(rows=600)
-    run = train(plan_of(data, trials=5), parts_of(data), family=Toy())
+    run = train(plan_of(data, seconds=600.0, trials=5), parts_of(data), family=Toy())
     notes = {e.name: e.note for e in run.leaderboard}
     assert set(notes) == {"plain", "squares"}  # the first always runs, the second and the search had no time
     assert notes["squares"].startswith("not tried")
@@ -203,6 +203,7 @@ def test_with_less_time_there_are_fewer_folds_then_the_half_alone(monkeypatch, s
         return data_size(attempts)
 
     monkeypatch.setattr("modelyard.training.data_size.usable_cores", lambda: 1)
+    monkeypatch.setattr("modelyard.training.data_size._judging", lambda attempts: 0.0)
     monkeypatch.setattr("modelyard.training.train.data_size", reckoned)
     data = dataset(rows=1_500)
     found = train(plan_of(data, ONE), parts_of(data), family=Toy()).diagnostics.data_size

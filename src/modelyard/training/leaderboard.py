@@ -11,7 +11,9 @@ import numpy as np
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Floats
 from modelyard.families.fitted import Fitted
+from modelyard.training import elapsed
 from modelyard.training.attempts import KEPT, Attempts, scored_rows
+from modelyard.training.elapsed import MARK
 from modelyard.training.ensemble import CELLS, STEPS, WORTH
 from modelyard.training.finish import quick_enough
 from modelyard.training.run import Entry
@@ -45,6 +47,8 @@ def leaderboard(
             why = ""
         elif entry.name in broken:
             why = broken[entry.name]
+        elif entry.name not in kept and entry.name.endswith(MARK) and not any(name.endswith(MARK) for name in kept):
+            why = f"put aside: the moment as a feature does not take {elapsed.WORTH:.0%} off the loss"
         elif entry.name not in kept:
             why = f"not among the best {KEPT} by {attempts.loss.title}, of which the blend is made"
         else:

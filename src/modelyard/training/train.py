@@ -169,6 +169,7 @@ def _explore(attempts: Attempts) -> _Made:
             do="Correct what the first one says, or name another model in the brief.",
         )
     try_elapsed(attempts)
+    follow(attempts)
     search(attempts)
     left = attempts.clock.left
     members = _largest_first(*finish(attempts))
