@@ -17,11 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundles import LINKS, ROW, Stumps, make, report, trained
+from modelyard.bundle.adversarial import UNSEEN
 from modelyard.bundle.examples import plain_rows, synthetic
 from modelyard.bundle.load import load_bundle
 from modelyard.bundle.manifest import identity
 from modelyard.bundle.pack import pack
-from modelyard.bundle.parity import UNSEEN, check_parity, graph_thresholds
+from modelyard.bundle.parity import check_parity, graph_thresholds
 from modelyard.bundle.runtimes.onnx import OnnxRuntime
 from modelyard.core.canonical import file_hash
 from modelyard.core.errors import GateFailed, WorkspaceError
@@ -55,7 +56,7 @@ def test_a_run_becomes_a_bundle(tmp_path: Path, task: str) -> None:
     assert b.threshold == (0.37 if task == "binary" else None)
     assert b.manifest.estimate["target_met"] == "yes"
     parity = b.manifest.facts["parity"]
-    assert (parity["rows"], parity["missing"], parity["at_thresholds"]) == (60, 60, 60)
+    assert (parity["rows"], parity["missing"], parity["at_thresholds"], parity["adversarial"]) == (60, 60, 60, 1024)
     assert parity["largest"] <= parity["limit"]
     examples = json.loads((b.path / "examples.json").read_bytes())
     assert len(b.predict(examples)) == 5
@@ -139,10 +140,10 @@ def test_rows_that_parity_is_checked_on() -> None:
     export = Stumps().export(run.blend, parts.development)
     encoding = Encoding.of(parts.development.schema)
     points = graph_thresholds(export.files["model.onnx"], encoding)
-    assert set(points) == {"age", "income", "member"}
+    assert set(points) == {"age", "income", "member", "joined.days"}
     runtime = OnnxRuntime(export.files["model.onnx"], encoding, 3)
     check_parity(runtime, spy, parts.test, 1.0, points, seed=0)
-    real, at, gaps = seen
+    real, at, gaps, hard = seen
     assert real.equals(parts.test.frame)
     for name in ("age", "income"):
         (t,) = points[name].tolist()
@@ -150,6 +151,7 @@ def test_rows_that_parity_is_checked_on() -> None:
         assert set(at[name].to_list()) == near
     assert UNSEEN in gaps["city"].to_list()
     assert all(gaps[c.name].null_count() for c in parts.test.schema.features)
+    assert hard.height == 1_024
 
 
 @pytest.mark.parametrize("edge", [-np.finfo(np.float32).max, np.finfo(np.float32).max, np.inf])

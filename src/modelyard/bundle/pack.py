@@ -13,11 +13,12 @@ import numpy as np
 import polars as pl
 
 from modelyard.brief.brief import Brief
+from modelyard.bundle.adversarial import Thresholds
 from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.examples import plain_rows, spread, synthetic
 from modelyard.bundle.load import load_bundle
 from modelyard.bundle.manifest import FORMAT, Lineage, Manifest
-from modelyard.bundle.parity import Thresholds, check_parity, graph_thresholds
+from modelyard.bundle.parity import check_parity, graph_thresholds
 from modelyard.bundle.runtimes import arrays, onnx
 from modelyard.bundle.runtimes.runtime import Runtime
 from modelyard.bundle.write import write_bundle
@@ -166,7 +167,7 @@ def _whole(parts: Parts) -> Dataset:
         for name in parts.development.extras
         if name in parts.test.extras
     }
-    return replace(parts.development, frame=frame, extras=extras).take(order)
+    return replace(parts.development, frame=frame, extras=extras, copies=None).take(order)
 
 
 def _runtime(export: Export, schema: Schema, encoding: Encoding) -> Runtime:

@@ -152,13 +152,23 @@ def _date(column: Column) -> Callable[[Any], datetime]:
     return read
 
 
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _category(column: Column) -> Callable[[Any], str]:
     allowed = _allowed(column)
     physical = column.physical
 
     def read(value: Any) -> str:
         if type(value) is str:
-            return value
+            if value.isascii() or _encodes(value):
+                return value
+            raise _Bad(f"{value!a} holds half a surrogate pair, which no file can", allowed)
         plain = value.item() if hasattr(value, "item") else value
         if isinstance(plain, (bool, str)):
             return str(plain)

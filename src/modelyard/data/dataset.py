@@ -37,6 +37,8 @@ class Dataset:
         series, for MASE) and ``"naive"`` (the seasonal-naive forecast).
     notes : tuple of Finding
         What reading noticed: rows without a label left out, a type that was guessed, ...
+    copies : int64 array of shape [n_rows] or None
+        What copies of one row share (see `modelyard.data.alike.copies`); None where there are none, or before the split.
     """
 
     frame: pl.DataFrame
@@ -44,13 +46,19 @@ class Dataset:
     fingerprint: str
     extras: Mapping[str, Floats] = field(default_factory=dict)
     notes: tuple[Finding, ...] = ()
+    copies: Ints | None = None
 
     def __len__(self) -> int:
         return self.frame.height
 
     def take(self, rows: Ints) -> Dataset:
         """Return the named rows, in the order given."""
-        return replace(self, frame=self.frame[rows], extras={k: v[rows] for k, v in self.extras.items()})
+        return replace(
+            self,
+            frame=self.frame[rows],
+            extras={k: v[rows] for k, v in self.extras.items()},
+            copies=None if self.copies is None else self.copies[rows],
+        )
 
     def truth(self) -> Ints | Floats:
         """Return the label: class codes (positions in ``schema.classes``) or float64 values, of shape [n_rows].
@@ -83,6 +91,14 @@ class Dataset:
         if name is None:
             return None
         return self.frame[name].cast(pl.String).fill_null("").rank("dense").cast(pl.Int64).to_numpy() - 1
+
+    def units(self) -> Ints | None:
+        """Return an integer per entity, or where no group is named per copies of one row; None where rows stand alone.
+
+        Rows of one unit never stand on two sides of a division.
+        """
+        groups = self.groups()
+        return self.copies if groups is None else groups
 
     def times(self) -> Floats | None:
         """Return when each row was known (seconds since 1970 for dates, else the number), or None."""

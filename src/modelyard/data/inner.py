@@ -13,10 +13,10 @@ from modelyard.data.shuffle import share_out, share_out_groups
 def inner(data: Dataset, rows: Ints, fraction: float, seed: int) -> tuple[Ints, Ints]:
     """Divide rows into those fitted on and those that say when to stop.
 
-    Entities stay whole; where there are none, moments do, so that rows of one day never stand on both sides. Moments
-    are drawn from the whole span: the latest alone, which differ from all that came before, would stop a fit long
-    before it has learnt what lasts. Whether a model holds in the future is asked by the outer split, which these rows
-    are no part of.
+    Entities, and copies of a row, stay whole; where there are none, moments do, so that rows of one day never stand on
+    both sides. Moments are drawn from the whole span: the latest alone, which differ from all that came before, would
+    stop a fit long before it has learnt what lasts. Whether a model holds in the future is asked by the outer split,
+    which these rows are no part of.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def inner(data: Dataset, rows: Ints, fraction: float, seed: int) -> tuple[Ints, 
     """
     rows = np.asarray(rows, dtype=np.int64)
     rng = np.random.default_rng(derive_seed(seed, "inner"))
-    groups, times = data.groups(), data.times()
+    groups, times = data.units(), data.times()
     classes = np.zeros(rows.size, dtype=np.int64)
     if data.schema.classes:
         classes = np.asarray(data.truth(), dtype=np.int64)[rows]

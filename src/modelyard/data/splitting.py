@@ -10,6 +10,7 @@ import numpy as np
 from modelyard.brief.brief import Brief
 from modelyard.core.errors import SplitError
 from modelyard.core.seeds import derive_seed
+from modelyard.data.alike import copies, order_by_content
 from modelyard.data.dataset import Dataset, Fold, Ints, Parts, Split
 from modelyard.data.finding import Finding
 from modelyard.data.forward import expanding, expanding_by_entity, latest, latest_of_entities
@@ -33,6 +34,9 @@ def split(data: Dataset, brief: Brief) -> Parts:
     brief : Brief
         Its ``validation``, and the group and time columns under ``data``.
 
+    Rows are put in an order of their content first, so that shuffling the table's rows or columns changes no part, and
+    copies of one row stand together in every division.
+
     Returns
     -------
     Parts
@@ -54,12 +58,18 @@ def split(data: Dataset, brief: Brief) -> Parts:
         made, extras, notes = roll(data, brief)
         return _parts(replace(data, extras=extras, notes=data.notes + notes), made)
     notes = _rare_classes(data)
+    order = order_by_content(data, np.random.default_rng(derive_seed(brief.seed, "order")))
+    data = data.take(order)
+    if strategy in ("random", "stratified"):  # elsewhere copies share their entity or their moment
+        data = replace(data, copies=copies(data))
     if strategy in ("group", "group_time"):
         _check_groups(data, brief)
     if strategy in ("time", "group_time"):
         _check_times(data, brief)
     make = {"group": _by_group, "time": _by_time, "group_time": _by_group_and_time}.get(strategy, _at_random)
-    return _parts(replace(data, notes=data.notes + notes), make(data, brief))
+    made = make(data, brief)
+    parts = _parts(replace(data, notes=data.notes + notes), made)
+    return replace(parts, split=replace(made, development=order[made.development], test=order[made.test]))
 
 
 def _strategy(data: Dataset, brief: Brief) -> Chosen:
@@ -194,11 +204,22 @@ def _at_random(data: Dataset, brief: Brief) -> Split:
     if brief.validation.strategy == "random":
         classes = np.zeros_like(classes)
     stratified = bool(classes.any())
-    chosen = share_out(classes, _fraction(data, brief), rng)
+    fraction, units = _fraction(data, brief), data.copies
+    if units is None or not fraction:
+        chosen = share_out(classes, fraction, rng)
+    else:
+        chosen = share_out_groups(units, classes, fraction, rng)
     test, development = np.flatnonzero(chosen), np.flatnonzero(~chosen)
     folds = min(brief.validation.folds, development.size // 2)
-    dealt = deal(classes[development], folds, rng)
+    if units is None:
+        dealt = deal(classes[development], folds, rng)
+    else:
+        within = np.unique(units[development], return_inverse=True)[1].astype(np.int64)
+        dealt = deal_groups(within, classes[development], min(folds, int(within.max()) + 1), rng)
     why = "classes keep their shares in every part" if stratified else "rows do not repeat an entity or follow a time"
+    if units is not None:
+        alike = int((np.bincount(units)[units] > 1).sum())
+        why += f"; {alike:,} rows that have copies stand beside them"
     reason = f"{'stratified' if stratified else 'random'}: {why}; {folds} folds; {_held_out(test, len(data))}"
     made = _folds_of(dealt, folds)
     return Split("stratified" if stratified else "random", reason, development, test, made)

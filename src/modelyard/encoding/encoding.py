@@ -63,10 +63,13 @@ class Encoding:
 
     @classmethod
     def of(cls, schema: Schema) -> Encoding:
-        """Lay out the features of a schema: texts and ids stay out."""
+        """Lay out the features of a schema by name: texts and ids stay out.
+
+        The order of a table's columns says nothing, and the models must not depend on it.
+        """
         numbers: list[NumberInput] = []
         strings: list[str] = []
-        for column in schema.features:
+        for column in sorted(schema.features, key=lambda c: c.name):
             if column.kind == "category":
                 strings.append(column.name)
             elif column.kind in ("number", "boolean"):

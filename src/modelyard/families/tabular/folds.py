@@ -86,7 +86,7 @@ def fit_folds(
         tuple(len(known) for known in levels),
         data.truth(),
         np.ones(len(data)) if given is None else given,
-        data.groups(),
+        data.units(),
         len(data.schema.classes),
         parts.split.forward,
         seed,
