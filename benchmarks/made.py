@@ -1,4 +1,4 @@
-"""What the benchmarks of packed models share: real sets briefed, members fitted for a known number of rounds, bundles."""
+"""What benchmarks of packed models share: real sets briefed, members fitted for a known number of rounds, bundles."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 ``make bench-parity [SETS="adult fars"]``. On each set every kind of member the family offers is fitted, for each loss
 its label can have, and packed alone and all together. Compared are the untouched rows, rows at the trees' thresholds,
-rows with gaps and unseen categories, and ``--count`` adversarial rows (see `modelyard.bundle.adversarial`). A difference
-of more than 1e-5 in probability, or of 1e-5 of the label's standard deviation, fails; where an answer is so large that
-float32 itself is coarser than that, of four of its steps.
+rows with gaps and unseen categories, and ``--count`` adversarial rows (see `modelyard.bundle.adversarial`). A
+difference of more than 1e-5 in probability, or of 1e-5 of the label's standard deviation, fails; where an answer is so
+large that float32 itself is coarser than that, of four of its steps.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> int:
     words.add_argument("--rounds", type=int, default=60)
     asked = words.parse_args()
     print(
-        f"{'set':<20}{'loss':<18}{'members':<17}{'trees':>6}{'real':>7}{'made up':>9}{'largest':>10}{'limit':>10}  holds"
+        f"{'set':<20}{'loss':<18}{'members':<17}{'trees':>6}{'real':>7}{'made':>7}{'largest':>10}{'limit':>10}  holds"
     )
     failed = 0
     for one, frame in installed(asked.sets):
@@ -85,7 +85,7 @@ def _compare(mixed: Blend, parts: Parts, count: int) -> tuple[str, bool]:
     except GateFailed as error:
         return f"{export.facts['trees']:>6}  NO: {error}", False
     made = facts["at_thresholds"] + facts["missing"] + facts["adversarial"]
-    line = f"{export.facts['trees']:>6}{facts['rows']:>7}{made:>9}{facts['largest']:>10.1e}{facts['limit']:>10.1e}  yes"
+    line = f"{export.facts['trees']:>6}{facts['rows']:>7}{made:>7}{facts['largest']:>10.1e}{facts['limit']:>10.1e}  yes"
     return line, True
 
 

@@ -1,4 +1,4 @@
-"""Rows made to catch a packed model out: what they hold, that every kind of member passes them, that a fault does not."""
+"""Rows made to catch a packed model out: what they hold; every kind of member passes them, and a fault does not."""
 
 from __future__ import annotations
 

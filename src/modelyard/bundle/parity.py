@@ -97,7 +97,8 @@ def check_parity(
 
 def _coarseness(answers: Floats) -> Floats:
     """Return a few steps of float32 at each row's largest answer: a graph's 1,000,000 cannot be nearer than that."""
-    return 4.0 * np.spacing(np.abs(answers).max(axis=1, initial=0.0).astype(np.float32)).astype(np.float64)
+    largest = np.abs(answers).max(axis=1, initial=0.0).astype(np.float32)
+    return np.asarray(4.0 * np.spacing(largest), dtype=np.float64)
 
 
 def as_answers(answers: Floats, classes: int) -> Floats:

@@ -38,7 +38,7 @@ class Dataset:
     notes : tuple of Finding
         What reading noticed: rows without a label left out, a type that was guessed, ...
     copies : int64 array of shape [n_rows] or None
-        What copies of one row share (see `modelyard.data.alike.copies`); None where there are none, or before the split.
+        What copies of one row share (see `modelyard.data.alike.copies`); None where there are none, and before a split.
     """
 
     frame: pl.DataFrame

@@ -35,7 +35,9 @@ class Calibration:
         return np.asarray(self.scale * raw + np.asarray(self.offset), dtype=np.float64)
 
 
-def calibrate(raw: Floats, loss: Loss, link: Link, folds: Sequence[Fold]) -> tuple[Calibration, Floats]:
+def calibrate(
+    raw: Floats, loss: Loss, link: Link, folds: Sequence[Fold], forward: bool = False
+) -> tuple[Calibration, Floats]:
     """Fit a calibration, and calibrate each fold by one fitted on the others.
 
     Kept only where it lowers the cross-fitted loss; values (link "identity") are left as they are. A quantile is always
@@ -51,6 +53,8 @@ def calibrate(raw: Floats, loss: Loss, link: Link, folds: Sequence[Fold]) -> tup
         Of the task and the loss.
     folds : sequence of Fold
         Which rows were scored together.
+    forward : bool
+        Whether folds go forward in time: each is then calibrated by those before it, and the first not at all.
 
     Returns
     -------
@@ -67,8 +71,10 @@ def calibrate(raw: Floats, loss: Loss, link: Link, folds: Sequence[Fold]) -> tup
     known, seen = raw[scored], loss.take(scored)
     crossed = known.copy()
     for number in np.unique(part):
-        own, others = np.flatnonzero(part == number), np.flatnonzero(part != number)
-        crossed[own] = fit_calibration(known[others], seen.take(others))(known[own])
+        own = np.flatnonzero(part == number)
+        others = np.flatnonzero(part < number if forward and len(folds) > 1 else part != number)
+        if len(others):
+            crossed[own] = fit_calibration(known[others], seen.take(others))(known[own])
     if loss.name != "pinball" and seen(crossed) >= seen(known):
         return Calibration.identity(outputs), raw
     whole = raw.copy()

@@ -213,7 +213,8 @@ def _run(name: str, attempts: Attempts, made: _Made, git: str | None, surroundin
     members = made.members
     raw = sum((w * one.scores for one, w in members), np.zeros_like(members[0][0].scores))
     link = link_of(attempts.plan.schema.task, attempts.loss.name)
-    own, crossed = calibrate(raw, attempts.loss, link, attempts.parts.split.folds)
+    split = attempts.parts.split
+    own, crossed = calibrate(raw, attempts.loss, link, split.folds, split.forward)
     own = made.calibration or own
     blend = Blend(members, link, own.scale, own.offset)
     # Already calibrated, fold by fold: only the link is left to apply.
