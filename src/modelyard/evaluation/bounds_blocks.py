@@ -78,7 +78,8 @@ def _certain(found: Bounded) -> list[Block]:
     return [
         Text(
             f"At {' and '.join(more)} the thresholds alone hold more than promised: rows of some class have nearly the "
-            "same probability throughout, so that no threshold leaves out as many of them as it might."
+            "same probability throughout, and the models that answer are a little surer of them than those of the "
+            "folds, which made the threshold: it leaves out fewer of them than it might."
         )
     ]
 
