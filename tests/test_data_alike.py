@@ -108,7 +108,7 @@ def test_copies_of_a_row_stand_on_one_side_of_every_division(task: str, times: i
     assert data.frame.select(names).is_duplicated().any()
     assert apart(data.frame, parts.test.frame)
     assert 0.1 < len(parts.test) / (len(data) + len(parts.test)) < 0.3
-    dealt = blocks(len(data), seed, data.units(), None)
+    dealt = blocks(len(data), seed, data.units())
     assert all(apart(data.frame.filter(dealt == k), data.frame.filter(dealt != k)) for k in np.unique(dealt))
     scored: list[int] = []
     for fold in made.folds:

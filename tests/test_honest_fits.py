@@ -221,8 +221,8 @@ def test_no_calibration_is_fitted_on_what_it_calibrates(how: str, monkeypatch: p
             assert times[learnt].max() < times[fold.score].min()
 
 
-ROWS = 1_200
-"""Rows of a table with a planted leak."""
+ROWS, STRETCHES = 1_200, 120
+"""Rows of a table with a planted leak, and stretches of time with a luck of their own: enough that chance evens out."""
 
 
 def planted(how: str, seed: int = 0) -> pl.DataFrame:
@@ -232,17 +232,17 @@ def planted(how: str, seed: int = 0) -> pl.DataFrame:
     that name, as a category and as a number.
     """
     rng = np.random.default_rng(seed)
-    g, t = rng.integers(0, 150, ROWS), rng.integers(0, 120, ROWS)
+    g, t = rng.integers(0, 150, ROWS), rng.integers(0, 3 * STRETCHES, ROWS)
     name = g if how == "group" else t // 3 if how == "time" else g * 1_000 + t // 3
     luck = (rng.normal(size=150)[g] if "group" in how else 0.0) + (
-        rng.normal(size=40)[t // 3] if "time" in how else 0.0
+        rng.normal(size=STRETCHES)[t // 3] if "time" in how else 0.0
     )
     x = rng.normal(size=ROWS)
     label = x + 2.0 * luck + rng.normal(0, 0.7, ROWS)
     code = rng.permutation(int(name.max()) + 1)[name]
     parts = {"leak": pl.Series([f"n{i}" for i in code]), "leak_number": pl.Series(code * 1.0)}
     if how == "group_time":
-        of_g, of_t = rng.permutation(150)[g], rng.permutation(40)[t // 3]
+        of_g, of_t = rng.permutation(150)[g], rng.permutation(STRETCHES)[t // 3]
         parts = {"leak": pl.Series([f"n{i}" for i in of_g]), "leak_time": pl.Series([f"m{i}" for i in of_t])}
     return pl.DataFrame({"x": x, "g": [f"g{i}" for i in g], "t": t * 1.0, **parts, "label": label})
 

@@ -81,15 +81,15 @@ def test_means_are_kept_for_up_to_six_classes(classes, width):
 def test_levels_are_sorted_and_unknown_ones_have_their_own_code():
     data = parts("binary").development
     levels = find_levels(data)
-    assert levels[0] == ("blå", "grøn", "hvit", "rød")
+    assert levels[1] == ("blå", "grøn", "hvit", "rød")  # columns stand by name: city, then colour
     given_rows = rows_of(
         data,
         {name: [None] * 3 for name in data.frame.columns if name not in {"label", "colour"}}
         | {"colour": ["rød", "mauve", None]},
     )
     codes = read_inputs(given_rows, levels).codes
-    assert codes[:, 0].tolist() == [3, 4, 5]
-    assert (codes[:, 1] == len(levels[1]) + 1).all()
+    assert codes[:, 1].tolist() == [3, 4, 5]
+    assert (codes[:, 0] == len(levels[0]) + 1).all()
 
 
 @settings(max_examples=50, deadline=None)
