@@ -96,10 +96,14 @@ class DataBrief:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much may be spent: seconds of wall clock for training, and trials of the search."""
+    """How much may be spent: seconds of wall clock for training, trials of the search, and gigabytes of memory.
+
+    ``memory`` None lets the machine say what is free when the table is read.
+    """
 
     seconds: float = 120.0
     trials: int | None = None
+    memory: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

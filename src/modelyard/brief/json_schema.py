@@ -24,6 +24,7 @@ _LOOSER: dict[str, dict[str, Any]] = {
     "requests_per_day": {"anyOf": [{"type": ["number", "null"], "exclusiveMinimum": 0}, {"type": "string"}]},
     "budget.seconds": {"type": ["number", "null"], "exclusiveMinimum": 0},
     "budget.trials": {"type": ["integer", "null"], "minimum": 0},
+    "budget.memory": {"type": ["number", "null"], "exclusiveMinimum": 0},
     "validation.folds": {"type": ["integer", "null"], "minimum": 2},
     "validation.test_fraction": {
         "anyOf": [{"type": ["number", "null"], "minimum": 0, "maximum": 0.9}, {"type": "string", "pattern": "%$"}]

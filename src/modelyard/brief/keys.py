@@ -25,6 +25,7 @@ KEYS = {
     "rule": 'what decides today, such as "prior_visits > 2": a baseline, and the fallback',
     "budget.seconds": "wall clock for training",
     "budget.trials": "trials of the search; left out, the seconds decide",
+    "budget.memory": "gigabytes a run may take; left out, what is free when the table is read",
     "validation.strategy": "auto, random, stratified, group, time, group_time or rolling",
     "validation.folds": "parts of the development rows, each scored by a model that has not seen it",
     "validation.test_fraction": "share of rows never seen in development, 0 for none; left out, 10 to 20 %",

@@ -107,6 +107,7 @@ def _brief(root: Entry, folder: Path, source: str) -> Brief:
         budget=Budget(
             seconds=_take(budget, "seconds", lambda e: e.number("More than 0.", 0, open_low=True), zero.budget.seconds),
             trials=_take(budget, "trials", lambda e: e.whole("A whole number, 0 or more.", 0), None),
+            memory=_take(budget, "memory", lambda e: e.number("More than 0.", 0, open_low=True), None),
         ),
         validation=Validation(
             strategy=_take(validation, "strategy", lambda e: e.choice(strategies), zero.validation.strategy),

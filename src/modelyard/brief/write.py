@@ -66,6 +66,7 @@ def _values(brief: Brief) -> dict[str, str]:
         "rule": _scalar(rule),
         "budget.seconds": _number(brief.budget.seconds),
         "budget.trials": _number(brief.budget.trials),
+        "budget.memory": _number(brief.budget.memory),
         "validation.strategy": brief.validation.strategy,
         "validation.folds": _number(brief.validation.folds),
         "validation.test_fraction": _number(brief.validation.test_fraction),
@@ -88,7 +89,7 @@ def _example(key: str) -> str:
         "data.group": "entity_column", "data.time": "time_column",
         "data.sensitive": "[sex, age]", "data.drop": "[known_only_later]", "data.keep": "[known_in_time]",
         "data.weight": "weight_column", "data.positive": "'yes'", "data.types": "{zip: category}",
-        "rule": "prior_visits > 2", "budget.trials": "20", "validation.test_fraction": "0.2",
+        "rule": "prior_visits > 2", "budget.trials": "20", "budget.memory": "4", "validation.test_fraction": "0.2",
         "forecast.horizon": "12", "forecast.season": "12",
     }  # fmt: skip
     return examples[key]

@@ -71,18 +71,19 @@ def adversarial(rows: Dataset, thresholds: Thresholds, count: int, random: np.ra
         Makes the choices.
     """
     base = rows.take(random.integers(len(rows), size=count))
-    columns = [c for c in rows.schema.features if c.name in rows.frame.columns]
+    held = set(rows.frame.columns)
+    columns = [c for c in rows.schema.features if c.name in held]
     chance = random.choice(_CHANGED, size=(count, 1))
     changed = random.random((count, len(columns))) < chance
     changed[np.arange(count), random.integers(len(columns), size=count)] = True
     levels = sorted({level for c in columns for level in c.levels})
-    made = []
+    made, types = [], base.frame.schema
     for column, put in zip(columns, changed.T, strict=True):
         wanted = int(put.sum())
         values = base.frame[column.name].to_list()
         found = iter(_values(column, thresholds, levels, wanted, random))
         kept = [next(found) if new else value for new, value in zip(put, values, strict=True)]
-        made.append(pl.Series(column.name, kept, dtype=base.frame.schema[column.name]))
+        made.append(pl.Series(column.name, kept, dtype=types[column.name]))
     return Dataset(base.frame.with_columns(made), rows.schema, rows.fingerprint)
 
 

@@ -24,6 +24,8 @@ LIMIT = 1e-5
 _SAMPLE = 256
 """Real rows that boundary and missing rows are made from."""
 ADVERSARIAL = 1_024
+_CELLS = 100_000
+"""Cells of adversarial rows, of which tables of thousands of columns get fewer."""
 _ONE_BY_ONE = 64
 """Adversarial rows that are also asked as single rows, whose values take another way into the graph."""
 
@@ -143,6 +145,7 @@ def _parts(
     if thresholds:
         yield "at_thresholds", replace(sample, frame=_at_thresholds(sample.frame, thresholds, random))
     yield "missing", replace(sample, frame=_with_gaps(sample, random))
+    count = min(count, max(_ONE_BY_ONE, _CELLS * count // ADVERSARIAL // len(rows.schema.features)))
     yield "adversarial", adversarial(rows, thresholds, count, random)
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from modelyard.brief.brief import Brief, ColumnKind, ForecastBrief, Task
 from modelyard.core.errors import BriefError, DataError, listed
+from modelyard.core.machine import free_memory
 from modelyard.data.classes import constant_label, order_classes, task_of
 from modelyard.data.column import Column, Role
 from modelyard.data.dataset import Dataset
@@ -20,6 +21,7 @@ from modelyard.data.measure import measure
 from modelyard.data.notes import date_unclear, ignored_because, left_out, missing_words, not_in_table, note_kinds
 from modelyard.data.rows import CORRECT, as_text, convert, typed
 from modelyard.data.schema import Schema
+from modelyard.data.share import load_within
 from modelyard.data.source import Table, batches, load, not_read
 
 _MOST_UNLABELLED = 0.5
@@ -38,7 +40,8 @@ def read_data(source: Table = None, brief: Brief | None = None) -> Dataset:
     Returns
     -------
     Dataset
-        Rows without a label (and, where a time column is named, without a time) are left out with a note. Columns
+        Of a file too large for a run to hold, a share of the rows (see `modelyard.data.share`), with a note. Rows
+        without a label (and, where a time column is named, without a time) are left out with a note. Columns
         the brief drops are gone, unless they are sensitive: those stay, ignored, for fairness slices.
 
     Raises
@@ -51,7 +54,11 @@ def read_data(source: Table = None, brief: Brief | None = None) -> Dataset:
     source = asked.data.path if source is None else source
     if source is None:
         raise DataError("No table is named.", do="Add data.path to the brief, or pass a table.")
-    loaded = load(source)
+    if isinstance(source, str | Path):
+        memory = asked.budget.memory
+        loaded = load_within(source, free_memory() if memory is None else 1e9 * memory, asked.data.group)
+    else:
+        loaded = load(source)
     raw = loaded.frame
     where = str(source) if isinstance(source, str | Path) else "the table in memory"
     if not raw.width:

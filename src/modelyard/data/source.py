@@ -63,7 +63,7 @@ def load(source: Table) -> Loaded:
     if not isinstance(source, str | Path):
         return Loaded(from_memory(source))
     path = existing(source)
-    if _format(path) == "text":
+    if form_of(path) == "text":
         form, words = layout(path), Words()
         blocks = list(read_text(path, form, words))
         empty = pl.DataFrame(schema=dict.fromkeys(form.names, pl.String))
@@ -74,7 +74,7 @@ def load(source: Table) -> Loaded:
 def batches(path: str | Path, rows: int) -> Iterator[tuple[pl.DataFrame, bool]]:
     """Read a file piece by piece, at most `rows` at a time, without holding more than a piece in memory."""
     path = existing(path)
-    pieces = read_text(path, layout(path)) if (text := _format(path) == "text") else _arrow_pieces(path, rows)
+    pieces = read_text(path, layout(path)) if (text := form_of(path) == "text") else arrow_pieces(path, rows)
     for piece in pieces:
         for start in range(0, piece.height, rows):
             yield piece.slice(start, rows), text
@@ -103,7 +103,8 @@ def existing(source: str | Path) -> Path:
     return path
 
 
-def _format(path: Path) -> str:
+def form_of(path: Path) -> str:
+    """Return "text", "parquet", "arrow" or "stream", by a file's first bytes."""
     try:
         with path.open("rb") as file:
             head = file.read(6)
@@ -129,7 +130,7 @@ def _whole(path: Path) -> pl.DataFrame:
     import pyarrow as pa
     from pyarrow import ipc, parquet
 
-    form = _format(path)
+    form = form_of(path)
     try:
         if form == "parquet":
             return from_memory(parquet.ParquetFile(path).read(), str(path))
@@ -140,11 +141,12 @@ def _whole(path: Path) -> pl.DataFrame:
         raise _damaged(path, error) from None
 
 
-def _arrow_pieces(path: Path, rows: int) -> Iterator[pl.DataFrame]:
+def arrow_pieces(path: Path, rows: int) -> Iterator[pl.DataFrame]:
+    """Read a Parquet or Arrow file in pieces, of at most `rows` each where the file allows it."""
     import pyarrow as pa
     from pyarrow import ipc, parquet
 
-    form = _format(path)
+    form = form_of(path)
     try:
         if form == "parquet":
             # With pre_buffer, the default, the whole file would be held until its last row.
