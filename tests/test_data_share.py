@@ -109,3 +109,33 @@ def test_a_limit_of_the_process_is_seen(limit: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     left, free = map(float, done.stdout.split())
     assert 0 < free <= left < 2e9
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import catboost, lightgbm, onnx, onnxruntime, optuna, scipy.optimize, xgboost
+import modelyard as my
+used = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_DATA, (used + 2_000_000_000,) * 2)
+done = my.develop(my.read_brief(sys.argv[1]), workspace=sys.argv[2])
+print(len(done.run.development), *(n.what for n in done.run.development.notes if n.kind == "sampled"))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of data are read from /proc")
+def test_a_process_without_the_memory_for_its_table_ends_well_and_says_what_it_did(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1_000_000, 12))
+    y = np.where(x[:, 0] + x[:, 1] * x[:, 2] + rng.normal(size=len(x)) > 0, "yes", "no")
+    pl.DataFrame({f"x{i}": x[:, i] for i in range(12)} | {"y": y}).write_parquet(tmp_path / "t.parquet")
+    brief = "use_case: big\ndata: {path: t.parquet, label: y}\nvalidation: {folds: 2, test_fraction: 0.1}\n"
+    ended = {}
+    for name, memory in (("as it is", ""), ("told of more than there is", ", memory: 100")):
+        (tmp_path / "brief.yaml").write_text(f"{brief}budget: {{seconds: 4, trials: 0{memory}}}\n")
+        given = [sys.executable, "-c", LIMITED, str(tmp_path / "brief.yaml"), str(tmp_path / name.replace(" ", ""))]
+        ended[name] = subprocess.run(given, capture_output=True, text=True, check=False)
+    assert ended["as it is"].returncode == 0, ended["as it is"].stderr
+    assert "1 in 4 was kept" in ended["as it is"].stdout
+    assert ended["told of more than there is"].returncode != 0
