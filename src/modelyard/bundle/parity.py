@@ -66,7 +66,7 @@ def check_parity(
     for kind, part in _parts(runtime, rows, thresholds, seed):
         expected = as_answers(trained(part), len(rows.schema.classes))
         found = runtime.frame(part.frame)
-        limit = max(limit, _coarseness(expected))
+        limit = max(limit, coarseness(expected))
         apart = np.abs(found.astype(np.float64) - expected).max(axis=1, initial=0.0)
         worst = int(np.argmax(np.where(np.isnan(apart), np.inf, apart))) if len(apart) else 0
         if len(apart) and not apart[worst] <= limit:
@@ -78,7 +78,7 @@ def check_parity(
     return {**facts, "largest": min(float(f"{largest:.0e}"), limit), "limit": limit}
 
 
-def _coarseness(answers: Floats) -> float:
+def coarseness(answers: Floats) -> float:
     """Return a few steps of float32 at the largest answer: a graph's 1,000,000 cannot be nearer than that."""
     return 4.0 * float(np.spacing(np.float32(np.abs(answers).max(initial=0.0))))
 

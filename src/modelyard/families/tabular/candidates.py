@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.brief.brief import MODEL_SHARE, Brief, Latency
+from modelyard.core.errors import BriefError
 from modelyard.core.optional import has, need
 from modelyard.data.dataset import Dataset
 from modelyard.data.profile import Profile
 from modelyard.families.deep import NETWORK, names_network
 from modelyard.families.fitted import Candidate, Cost
+from modelyard.families.monotone import LOOSE, holds
 from modelyard.families.tabular.linear import MOST_HOT
 from modelyard.families.tabular.networks import propose_network
 from modelyard.families.tabular.portfolio import (
@@ -75,6 +77,12 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
     kinds = [kind for kind in BOOSTED if kind.suits(table) and has(kind.algorithm)]
     kinds = [kind for kind in kinds if not named or kind.algorithm in named]
     for algorithm in named - {LINEAR, NETWORK}:
+        if table.directed and not holds(algorithm, table.loss.get("loss", "")):
+            raise BriefError(
+                f"{LOOSE[algorithm]} does not keep to a direction where it fits {brief.metric}.",
+                where=f"{brief.source}: model, data.monotone",
+                do="Ask for rmse, for catboost or linear, or leave model out.",
+            )
         need(algorithm, "catboost" if algorithm == "catboost" else "train", f"model: {brief.model}")
     probe = Probe(data, brief.seed, table.loss)
     found = []

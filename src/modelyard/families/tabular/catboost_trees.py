@@ -47,7 +47,7 @@ class CatBoost:
     def train(self, request: Request) -> Boosted:
         """Train a booster of symmetric trees."""
         cb = _package()
-        given = request.parameters
+        given, directions = request.parameters, request.directions
         model = cb.CatBoost(
             {
                 "loss_function": OBJECTIVE[request.loss].format(at=request.at),
@@ -62,6 +62,7 @@ class CatBoost:
                 "border_count": 128,
                 "boosting_type": "Plain",
                 **_leaves(request),
+                **({"monotone_constraints": directions} if directions else {}),
                 "boost_from_average": False,
                 "random_seed": request.seed,
                 "thread_count": THREADS,

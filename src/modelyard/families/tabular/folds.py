@@ -21,6 +21,7 @@ from modelyard.data.inner import inner
 from modelyard.encoding.encoding import Encoding
 from modelyard.families.family import Watch
 from modelyard.families.fitted import Candidate, Curve, Fitted
+from modelyard.families.monotone import signs
 from modelyard.families.tabular import linear
 from modelyard.families.tabular.booster import Request, Sample, patience
 from modelyard.families.tabular.cores import one_thread
@@ -55,6 +56,7 @@ class Learning:
     classes: int
     forward: bool
     seed: int
+    signs: tuple[int, ...]
     halted: Event = field(default_factory=Event)
 
     @property
@@ -90,6 +92,7 @@ def fit_folds(
         len(data.schema.classes),
         parts.split.forward,
         seed,
+        signs(data.schema),
     )
     outputs = learning.classes if learning.classes > 2 else 1
     scores = np.full((len(data), outputs), np.nan)
@@ -282,7 +285,7 @@ def _fit_linear(learning: Learning, blank: Model, job: Job) -> tuple[Model, int,
         which = which[known[kept]]
         return linear.Rows(learning.inputs.take(which), y[kept], job.weights[which])
 
-    goal = linear.Goal(labels.loss, labels.at, labels.start)
+    goal = linear.Goal(labels.loss, labels.at, labels.start, learning.signs)
     step, curves = job.rounds, []
     if step is None:
         step, seen, judged = linear.fit_path(rows(job.learn), rows(job.stop), learning.sizes, goal)
@@ -324,6 +327,7 @@ def _fit_booster(learning: Learning, blank: Model, job: Job, encoded: Encoded) -
         derive_seed(learning.seed, learning.candidate.name, job.number),
         math.inf if learning.candidate.guard is None else time.monotonic() + learning.candidate.guard,
         learning.halted,
+        learning.signs,
     )
     boosted = library(learning.algorithm).train(request)
     if held is not None:
@@ -344,7 +348,7 @@ def _derive(learning: Learning, train: Ints) -> Derived:
         rows = rows[known]
         return _sample(learning.inputs.numbers[rows], y, learning.weights[rows], labels.start)
 
-    return choose(Question(labels.loss, labels.at, len(labels.present), sample(learn), sample(stop)))
+    return choose(Question(labels.loss, labels.at, len(labels.present), sample(learn), sample(stop), learning.signs))
 
 
 def _fit_network(learning: Learning, blank: Model, job: Job) -> tuple[Model, int, list[Curve]]:

@@ -40,7 +40,7 @@ class LightGBM:
     def train(self, request: Request) -> Boosted:
         """Train a booster; the text leaves out LightGBM's own copy of the parameters, which name the machine."""
         lgb = _package()
-        given = request.parameters
+        given, directions = request.parameters, request.directions
         parameters = {
             "objective": OBJECTIVE[request.loss],
             **({"num_class": request.outputs} if request.loss == "softmax" else {}),
@@ -57,6 +57,8 @@ class LightGBM:
             "bagging_freq": 1 if given["subsample"] < 1 else 0,
             "feature_fraction": given["columns"],
             "extra_trees": given.get("extra", False),
+            # "advanced" lets answers fall where columns or rows are sampled, as of LightGBM 4.7.
+            **({"monotone_constraints": directions, "monotone_constraints_method": "basic"} if directions else {}),
             "boost_from_average": False,
             "feature_pre_filter": False,
             "deterministic": True,

@@ -45,6 +45,12 @@ def propose_network(brief: Brief, table: Table, probe: Probe) -> tuple[Candidate
                 do="Ask for rmse, or leave model out.",
             )
         return ()
+    if named and table.directed:
+        raise BriefError(
+            f"Nothing holds a network to rising or falling with {', '.join(brief.data.monotone)}.",
+            where=f"{brief.source}: model, data.monotone",
+            do="Leave model out, or data.monotone.",
+        )
     if not wants_network(brief, table.rows) or probe.idle or not (has("torch") or named):
         return ()
     need("torch", "nets", f"model: {brief.model}")

@@ -39,7 +39,7 @@ class XGBoost:
     def train(self, request: Request) -> Boosted:
         """Train a booster."""
         xgb = _package()
-        given = request.parameters
+        given, directions = request.parameters, request.directions
         parameters = {
             "objective": OBJECTIVE[request.loss],
             **({"num_class": request.outputs} if request.loss == "softmax" else {}),
@@ -53,6 +53,7 @@ class XGBoost:
             "lambda": given["l2"],
             "subsample": given["subsample"],
             "colsample_bytree": given["columns"],
+            **({"monotone_constraints": tuple(directions)} if directions else {}),
             "seed": request.seed,
             "nthread": THREADS,
             "verbosity": 0,
