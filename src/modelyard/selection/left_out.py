@@ -46,8 +46,9 @@ def left_out(brief: Brief, data: Dataset, candidates: Sequence[Candidate]) -> tu
     found = []
     if "catboost" not in names and not has("catboost"):
         found.append(LeftOut("CatBoost", 'it is not installed (pip install "modelyard[catboost]")'))
-    if names <= {"linear"} and brief.latency is not None:
-        found.append(LeftOut("boosted trees", f"even the fewest worth growing would take too much of {brief.latency}"))
+    limits = " and ".join(str(limit) for limit in (brief.latency, brief.size) if limit is not None)
+    if names <= {"linear"} and limits:
+        found.append(LeftOut("boosted trees", f"even the fewest worth growing would take too much of {limits}"))
     loose = [title for name, title in LOOSE.items() if name not in names]
     if (
         loose
@@ -73,6 +74,7 @@ def _deep(brief: Brief, data: Dataset) -> str:
     if not has("torch"):
         return 'torch is not installed (pip install "modelyard[nets]")'
     limit = "" if brief.latency is None else f", or one answer too much of {brief.latency}"
+    limit += "" if brief.size is None else f", or its weights too much of {brief.size}"
     return f"even a short training would take too much of {brief.budget.seconds:,.0f} s{limit}"
 
 

@@ -20,6 +20,7 @@ from modelyard.metrics.metric import Metric
 from modelyard.metrics.reading import reading
 from modelyard.selection.plan import Plan
 from modelyard.training.clock import Clock
+from modelyard.training.limits import held_to
 from modelyard.training.loss import Loss, link_of
 from modelyard.training.run import Entry
 from modelyard.training.steps import Step, Steps
@@ -137,6 +138,8 @@ class Attempts:
             if step is None:
                 return None
             self.steps.keep(step, rounds)
+        if step.fitted is not None:
+            step = replace(step, fitted=held_to(self.plan.brief, step.fitted))
         self._record(step)
         return step
 

@@ -127,5 +127,8 @@ class Library(Protocol):
     def raw(self, text: str, x: Singles) -> Floats:
         """Return scores [n, outputs] of a native text."""
 
+    def leaves(self, text: str) -> list[int]:
+        """Return how many leaves each tree of a native text has in the graph."""
+
     def forest(self, text: str) -> Forest:
         """Return a native text as a forest that answers as the library does."""

@@ -23,16 +23,17 @@ from modelyard.families.family import Watch
 from modelyard.families.fitted import Candidate, Curve, Fitted
 from modelyard.families.monotone import signs
 from modelyard.families.tabular import linear
+from modelyard.families.tabular.answering import microseconds, own_bytes, trees_a_round
 from modelyard.families.tabular.booster import Request, Sample, patience
 from modelyard.families.tabular.cores import one_thread
 from modelyard.families.tabular.derived import Derived, Question, choose
+from modelyard.families.tabular.file_bytes import shared_bytes
 from modelyard.families.tabular.inputs import Inputs, Singles, find_levels, read_inputs
 from modelyard.families.tabular.labels import STANDARDISED, Labels, balance, loss_of, mean_loss, read_labels
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.models import Model, dump_model
-from modelyard.families.tabular.network import answer_microseconds
 from modelyard.families.tabular.network_training import fit_network, matrix
-from modelyard.families.tabular.portfolio import MODELS, TREES, leaves, tree_microseconds
+from modelyard.families.tabular.portfolio import MODELS, TREES
 from modelyard.families.tabular.tables import blocks, cross_fit, fit_tables, look_up, targets
 
 POINTS = 60
@@ -130,7 +131,9 @@ def fit_folds(
         fitted,
         whole=whole,
         whole_seconds=_whole_seconds(learning, folds, counts, whole, seconds),
-        microseconds=_microseconds(learning, models[0], whole),
+        microseconds=microseconds(candidate.parameters, models[0], whole, learning.classes),
+        own_bytes=own_bytes(models, counts, whole),
+        shared_bytes=shared_bytes(levels, learning.classes),
     )
 
 
@@ -160,21 +163,8 @@ def _whole_rounds(learning: Learning, counts: Sequence[int]) -> tuple[int, ...]:
     if not learning.boosted:
         return (count,) * (1 if learning.algorithm == "linear" else MODELS[0])
     count = round(GROWTH * count)
-    return (count,) * int(np.clip(round(TREES / max(count * _trees_a_round(learning), 1)), *MODELS))
-
-
-def _microseconds(learning: Learning, model: Model, whole: tuple[int, ...]) -> float:
-    """Reckon what models on every row add to one answer; `model` is one of a fold."""
-    if model.network is not None:
-        return answer_microseconds(len(whole) * model.network.products)
-    if not learning.boosted:
-        return 0.0
-    return tree_microseconds(leaves(learning.candidate.parameters)) * sum(whole) * _trees_a_round(learning)
-
-
-def _trees_a_round(learning: Learning) -> int:
-    """Return how many trees a round grows: one for each class of several, but for CatBoost, whose leaves hold them."""
-    return learning.classes if learning.classes > 2 and learning.algorithm != "catboost" else 1
+    trees = max(count * trees_a_round(learning.candidate.parameters, learning.classes), 1)
+    return (count,) * int(np.clip(round(TREES / trees), *MODELS))
 
 
 def _whole_seconds(

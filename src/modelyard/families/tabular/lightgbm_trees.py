@@ -7,6 +7,7 @@ Ke, G. et al. (2017). LightGBM: a highly efficient gradient boosting decision tr
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -93,6 +94,10 @@ class LightGBM:
         """Return scores [n, outputs]."""
         scores = np.asarray(_booster(text).predict(x, raw_score=True, num_threads=THREADS), dtype=np.float64)
         return scores.reshape(len(x), -1)
+
+    def leaves(self, text: str) -> list[int]:
+        """Return the leaves of each tree."""
+        return [int(count) for count in re.findall(r"^num_leaves=(\d+)$", text, re.MULTILINE)]
 
     def forest(self, text: str) -> Forest:
         """Return the model text as a forest: NaN takes the side of 0 where a column had none in training."""

@@ -16,6 +16,8 @@ from modelyard.data.profile import Profile
 from modelyard.encoding.encoding import Encoding
 from modelyard.families.fitted import Range
 from modelyard.families.monotone import holds
+from modelyard.families.tabular.file_bytes import shared_bytes
+from modelyard.families.tabular.inputs import find_levels
 from modelyard.families.tabular.labels import loss_parameters
 from modelyard.metrics.find import metric as find_metric
 
@@ -59,6 +61,8 @@ class Table:
         Whether there is a time column: then the moment itself may be a feature, where forward windows say so.
     directed : bool
         Whether answers may only rise, or only fall, with some number.
+    shared : float
+        Bytes all members share of the model's file, reckoned where the brief limits its size.
     """
 
     task: str
@@ -74,6 +78,7 @@ class Table:
     loss: Mapping[str, Any] = field(default_factory=dict)
     timed: bool = False
     directed: bool = False
+    shared: float = 0.0
 
     @property
     def leaves(self) -> int:
@@ -182,6 +187,7 @@ def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:
         {} if classes or brief.metric is None else loss_parameters(find_metric(brief.metric)),
         bool(encoding.elapsed),
         bool(brief.data.monotone),
+        0.0 if brief.size is None else shared_bytes(find_levels(data), classes),
     )
 
 

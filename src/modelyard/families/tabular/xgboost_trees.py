@@ -8,6 +8,7 @@ Chen, T. and Guestrin, C. (2016). XGBoost: a scalable tree boosting system. KDD 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -83,6 +84,10 @@ class XGBoost:
         """Return scores [n, outputs]."""
         data = _package().DMatrix(x, nthread=THREADS)
         return np.asarray(_booster(text).predict(data, output_margin=True), dtype=np.float64).reshape(len(x), -1)
+
+    def leaves(self, text: str) -> list[int]:
+        """Return the leaves of each tree."""
+        return [(int(count) + 1) // 2 for count in re.findall(r'"num_nodes":"(\d+)"', text)]
 
     def forest(self, text: str) -> Forest:
         """Return the JSON model as a forest: ``x < t`` becomes ``x <=`` the float32 before t."""
