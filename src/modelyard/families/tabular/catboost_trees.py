@@ -62,7 +62,8 @@ class CatBoost:
                 "border_count": 128,
                 "boosting_type": "Plain",
                 **_leaves(request),
-                **({"monotone_constraints": directions} if directions else {}),
+                # Shrinking the model, CatBoost's way under a constraint, does not go with what rows start from.
+                **({"monotone_constraints": directions, "model_shrink_rate": 0} if directions else {}),
                 "boost_from_average": False,
                 "random_seed": request.seed,
                 "thread_count": THREADS,
