@@ -12,9 +12,10 @@ import pytest
 import modelyard as my
 from modelyard.brief.brief import Brief, DataBrief
 from modelyard.brief.read import read_brief
-from modelyard.core.errors import BriefError, GateFailed
+from modelyard.core.errors import BriefError, GateFailed, RowError
 from modelyard.data.read import read_data
 from modelyard.flow.develop import Development, develop
+from modelyard.flow.prepare import prepare, stop_at
 from modelyard.selection.show import plan_lines
 from test_monotone import ASKED, frame
 
@@ -54,7 +55,7 @@ def done(tmp_path_factory) -> Done:
     rows = rows.with_columns(
         who=pl.Series(np.where(rng.random(1_200) < 0.5, "a", "b")),
         after=pl.Series(truth * 1.0),
-        close=pl.Series(truth + rng.normal(0, 0.4, 1_200)),  # so near that it would stop the run
+        close=pl.Series(truth + rng.normal(0, 0.36, 1_200)),  # so near that it would stop the run
     )
     rows.write_parquet(folder / "rows.parquet")
     (folder / "brief.yaml").write_text(BRIEF)
@@ -110,14 +111,19 @@ def test_what_is_dropped_is_no_input_but_may_be_compared_by(done):
     assert {s.column for s in report.slices if s.sensitive} == {"who"}
     row = {"wave": 0.1, "fall": 0.2, "other": 0.3, "flag": True, "city": "city 1", "close": 0.4}
     answer = bundle.predict_proba(row)
-    for who, after in (("a", 0.0), ("b", 1.0)):
-        assert np.array_equal(bundle.predict_proba({**row, "who": who, "after": after}), answer)
+    for who in ("a", "b"):
+        assert np.array_equal(bundle.predict_proba({**row, "who": who}), answer)
+    with pytest.raises(RowError, match="'after' is not a column of this model"):
+        bundle.predict_proba({**row, "after": 1.0})
 
 
 def test_what_is_kept_is_not_left_out_by_a_leak_and_cannot_be_left_out_unsaid(done):
     table = done.rows.drop("after", "who")
     with pytest.raises(GateFailed, match="may leak the label"):
-        develop(Brief(data=DataBrief(label="label")), table, workspace=done.development.folder.parent / "other")
+        stop_at(prepare(Brief(data=DataBrief(label="label")), table)[2])
+    findings = prepare(Brief(data=DataBrief(label="label", keep=("close",))), table)[2]
+    stop_at(findings)
+    assert [f.severity for f in findings if f.kind == "leak" and f.column == "close"] == ["note"]
     for odd, why in (
         (pl.lit(1.0), "has one value in every row"),
         (pl.lit(None, dtype=pl.Float64), "is empty in all"),
