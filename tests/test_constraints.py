@@ -14,6 +14,7 @@ from modelyard.brief.brief import Brief, DataBrief
 from modelyard.brief.read import read_brief
 from modelyard.core.errors import BriefError, GateFailed, RowError
 from modelyard.data.read import read_data
+from modelyard.flow.asked import asked
 from modelyard.flow.develop import Development, develop
 from modelyard.flow.prepare import prepare, stop_at
 from modelyard.selection.show import plan_lines
@@ -143,11 +144,17 @@ def test_a_bundle_that_goes_the_other_way_is_not_packed(done, monkeypatch, tmp_p
 
     monkeypatch.setattr(folds, "signs", lambda schema: ())  # training that forgets what was asked
     run = done.development.run
-    asked = run.plan.brief
-    parts = split(read_data(None, asked), asked)
+    parts = split(read_data(None, run.plan.brief), run.plan.brief)
     from modelyard.training.train import train
 
     loose = train(run.plan, parts)
     with pytest.raises(GateFailed, match="goes the other way"):
         pack(loose, done.development.report, parts, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
+
+
+def test_the_command_line_s_preset_goes_over_the_brief_s(done):
+    path = done.development.folder.parents[2] / "brief.yaml"
+    brief = asked(path, presets="best")
+    assert (brief.presets, brief.budget.seconds, brief.validation.folds) == ("best", 8, 8)
+    assert asked(path).validation.folds == 3

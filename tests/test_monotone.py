@@ -21,6 +21,8 @@ from modelyard.data.splitting import split
 from modelyard.encoding.encoding import Encoding
 from modelyard.families.fitted import Blend
 from modelyard.families.monotone import holds, signs
+from modelyard.families.tabular.forest import Forest
+from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.tabular import Tabular
 
 ASKED = {"wave": "increasing", "fall": "decreasing", "flag": "increasing"}
@@ -123,6 +125,46 @@ def test_no_kind_would_by_itself(algorithm):
             continue
         with pytest.raises(GateFailed, match="goes the other way"):
             check_directions(runtime, judged, thresholds, 0)
+
+
+def turned(forest: Forest, sign: np.ndarray) -> int:
+    """Count pairs of leaves of one tree that some row lies in before and after a move, and whose values fall.
+
+    A leaf is a box: an interval (low, high] of each feature, and whether a missing value lies in it. A tree keeps to
+    the directions for every row there could be if no such pair falls.
+    """
+    found = 0
+    for tree in range(len(forest.roots)):
+        one = forest.take(np.array([tree]))
+        width = len(sign)
+        boxes = {0: (np.full(width, -np.inf), np.full(width, np.inf), np.ones(width, dtype=bool))}
+        for node in np.flatnonzero(one.feature >= 0):  # a parent comes before its children
+            f, cut = one.feature[node], one.threshold[node]
+            for child, left in ((one.left[node], True), (one.right[node], False)):
+                low, high, gap = (part.copy() for part in boxes[node])
+                low[f], high[f] = (low[f], min(high[f], cut)) if left else (max(low[f], cut), high[f])
+                gap[f] &= one.nan_left[node] == left
+                boxes[child] = (low, high, gap)
+        low, high, gap = (np.stack([boxes[leaf][i] for leaf in one.leaf]) for i in range(3))
+        meet = (np.maximum(low[:, None], low) < np.minimum(high[:, None], high)) | (gap[:, None] & gap)
+        for f in np.flatnonzero(sign):
+            others = np.delete(meet, f, axis=2).all(axis=2)
+            before = (low[:, None, f] < high[None, :, f]) & (low[:, f] < high[:, f]) & (low[:, f] < high[:, f])[:, None]
+            found += int((others & before & (sign[f] * (one.value[:, None] - one.value) > 1e-12)).sum())
+    return found
+
+
+@pytest.mark.parametrize("algorithm", ["lightgbm", "xgboost", "catboost"])
+def test_no_two_leaves_of_a_tree_go_the_other_way(algorithm):
+    counts = []
+    for monotone in (ASKED, {}):
+        made = parts("binary", monotone)
+        text = Tabular().fit(cases.candidate(algorithm), made, 0).texts["fold0"]
+        forest = library(algorithm).forest(text)
+        sign = signs(parts("binary").development.schema)
+        counts.append(turned(forest, np.array([*sign, *[0] * int(forest.used().max())])))
+    assert counts[0] == 0
+    assert counts[1] > 50
 
 
 def test_xgboost_does_not_keep_to_a_direction_where_leaves_are_renewed():
