@@ -121,6 +121,8 @@ FULL = Brief(
                 validation=Validation(folds=3),
             ),
         ),
+        ("Develop model for x with the best preset on aws", under(Brief(use_case="x", infrastructure="aws"), "best")),
+        ("Develop model for x with fast presets", under(Brief(use_case="x"), "fast")),
         ("Develop model for radio preset lists with preset best", under(Brief(use_case="radio preset lists"), "best")),
         ("Train model for x with size under 1 GiB", Brief(use_case="x", size=Size(2**30 / 1e6))),
         ("develop logistic regression for churn", Brief(use_case="churn", model="linear")),

@@ -69,8 +69,8 @@ def test_the_plan_shows_limits_and_what_the_preset_settled(done):
     assert "< 0.3 MB the model's file" in text
     assert "answers increasing with wave, flag" in text
     assert "answers decreasing with fall" in text
-    assert "in every model: other, close" in text
-    assert "in no model: who, after" in text
+    assert "given to every model: other, close" in text
+    assert "kept from every model: who, after" in text
     assert "Preset fast: 3 folds, no networks" in text  # its 45 s gave way to the brief's own 8
 
 
@@ -96,8 +96,8 @@ def test_what_the_architecture_document_says_was_seen(done):
         assert f"{one['rows']:,} rows moved over {one['points']:,} values" in row
         assert one["largest"] <= one["limit"]
     assert set(facts["directions"]) == set(ASKED)
-    assert re.search(r"`other` in every model .* an input of the packed model", page)
-    assert re.search(r"`after` in no model .* no input of the packed model", page)
+    assert re.search(r"`other` given to every model .* an input of the packed model", page)
+    assert re.search(r"`after` kept from every model .* no input of the packed model", page)
     assert "not kept" not in page
     assert "fast: 3 folds, no networks" in page
     card = (done.development.bundle.path / "model-card.md").read_text()

@@ -174,6 +174,14 @@ def test_xgboost_does_not_keep_to_a_direction_where_leaves_are_renewed():
         check_directions(runtime, data, thresholds, 0)
 
 
+def test_a_column_that_no_row_fills_is_moved_all_the_same(blended):
+    runtime, data, thresholds = blended
+    bare = replace(data, frame=data.frame.with_columns(wave=pl.lit(None, dtype=pl.Float64)))
+    facts = check_directions(runtime, bare, thresholds, 0)["wave"]
+    assert facts["points"] > len(thresholds["wave"])
+    assert facts["changed"] > 0
+
+
 @pytest.fixture(scope="module")
 def blended():
     return packed("binary", KINDS)

@@ -7,7 +7,7 @@
     model-type = [name] kind, as in "XGBoost classifier", "demand forecast", "model"
     use-case   = phrase
     clause     = ("achieving" | "reaching" | "with") limit {("and" | ",") limit}
-               | ["with"] "preset" ("fast" | "balanced" | "best")
+               | ["with"] "preset" ("fast" | "balanced" | "best") | "with" ["the"] ("fast" | ...) "preset"
                | "using" framework
                | ["running" | "deployed" | "hosted"] "on" infrastructure
                | "serving" load
@@ -60,6 +60,7 @@ _BEGINS_LIMIT = re.compile(
 )
 _LONGEST = 2000  # characters
 _PRESET = {"preset", "presets"}
+_NAMES_PRESET = re.compile(rf"(?:the\s+|an?\s+)?({'|'.join(PRESETS)})\s+presets?\b", re.IGNORECASE)
 _RESERVED = _PRESET | {
     "for",
     "to",
@@ -219,10 +220,12 @@ class _Reader:
             return "using", 1
         if word in {"running", "deployed", "hosted"} and follows == "on":
             return "on", 2
-        if word in _PRESET and (follows in PRESETS or clause not in {"model", "for"}):
+        if word in _PRESET and (follows in PRESETS or clause not in {"model", "for", "preset"}):
             return "preset", 1
         if word == "with" and follows in _PRESET:
             return "preset", 2
+        if word == "with" and _NAMES_PRESET.match(rest):
+            return "preset", 1
         if word == "serving" and (not clause or follows[:1].isdigit()):
             return "serving", 1
         if word == "with" and (clause in {"", "achieving"} or _BEGINS_LIMIT.match(rest) or self._is_metric(i + 1)):
@@ -275,4 +278,5 @@ class _Reader:
 
 
 def _preset(text: str) -> Presets:
-    return from_python(text, "preset").choice(tuple(PRESETS))
+    named = _NAMES_PRESET.fullmatch(text)
+    return from_python(named[1] if named else text, "preset").choice(tuple(PRESETS))

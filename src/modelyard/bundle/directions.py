@@ -80,7 +80,7 @@ def _points(values: pl.Series, column: Column, thresholds: Thresholds) -> pl.Ser
     if column.kind == "boolean":
         return pl.Series(column.name, [False, True], dtype=values.dtype)
     known = values.drop_nulls().to_numpy().astype(np.float64)
-    seen = np.quantile(known, np.linspace(0, 1, QUANTILES))
+    seen = np.quantile(known, np.linspace(0, 1, QUANTILES)) if len(known) else np.zeros(1)
     beyond = 10 * (np.ptp(seen) or 1.0)
     asked = thresholds.get(column.name, np.zeros(0, dtype=np.float32))
     above = np.nextafter(asked[-1:], np.float32(np.inf))

@@ -15,8 +15,7 @@ _NAMED = 12
 _LATER = "when it is packed"
 _NOTE = (
     "Directions hold all else equal; a missing value stands outside the order. A sum of members that each keep to a "
-    "direction keeps to it, and so does the calibration, whose slope is positive: trees grow under their library's own "
-    "constraint, a line's weight keeps its sign, and no derived number reads such a column."
+    "direction keeps to it, and so does the calibration, whose slope is positive."
 )
 
 
@@ -38,9 +37,9 @@ def constraint_lines(plan: Plan) -> list[str]:
             f"answers {direction} with {listed(columns, _NAMED)}: every model is held to it, and packing checks"
         )
     if brief.data.keep:
-        lines.append(f"in every model: {listed(brief.data.keep, _NAMED)}")
+        lines.append(f"given to every model: {listed(brief.data.keep, _NAMED)}")
     if brief.data.drop:
-        lines.append(f"in no model: {listed(brief.data.drop, _NAMED)}")
+        lines.append(f"kept from every model: {listed(brief.data.drop, _NAMED)}")
     return lines
 
 
@@ -68,8 +67,8 @@ def constraint_blocks(plan: Plan, facts: Mapping[str, Any]) -> list[Block]:
             checked = _direction(facts, column.name) if facts else _LATER
             rows.append([f"{column.monotone} with {_code(column.name)}", "no member may go the other way", checked])
     for names, demand, how, seen in (
-        (brief.data.keep, "in every model", "no finding leaves it out", True),
-        (brief.data.drop, "in no model", "left out when the table is read", False),
+        (brief.data.keep, "given to every model", "no finding leaves it out", True),
+        (brief.data.drop, "kept from every model", "left out when the table is read", False),
     ):
         for name in names:
             held = name in facts.get("columns", ())
