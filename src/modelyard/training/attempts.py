@@ -162,6 +162,9 @@ class Attempts:
         self._show(f"{candidate.name} on every row")
         try:
             made = fit_whole(self.family, fitted, self.parts, self._seed(candidate))
+            fewer = held_to(self.plan.brief, made).whole
+            if len(fewer) < len(made.whole):  # larger than was reckoned
+                made = fit_whole(self.family, replace(fitted, whole=fewer), self.parts, self._seed(candidate))
         except Exception as error:
             self._note(candidate, time.monotonic() - began, f"on every row: {_told(error)}")
             return None

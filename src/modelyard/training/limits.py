@@ -27,7 +27,7 @@ def held_to(brief: Brief, fitted: Fitted) -> Fitted:
         return fitted
     quick, small = room(brief, fitted)
     takes = max(fitted.microseconds / quick if brief.latency is not None else 0.0, fitted.own_bytes / max(small, 1.0))
-    kept = min(count, max(1, int(count / takes))) if takes > 0 else count
+    kept = min(count, max(1, int(count / takes + 1e-9))) if takes > 0 else count
     if kept == count:
         return fitted
     share = kept / count

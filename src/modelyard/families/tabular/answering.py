@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,18 +27,36 @@ def microseconds(parameters: Mapping[str, Any], model: Model, whole: Sequence[in
     return tree_microseconds(leaves(parameters)) * sum(whole) * trees_a_round(parameters, classes)
 
 
-def own_bytes(models: Sequence[Model], counts: Sequence[int], whole: Sequence[int]) -> float:
-    """Reckon what models on every row add to the file; `models` are those of the folds, `counts` their rounds."""
+def own_bytes(
+    parameters: Mapping[str, Any],
+    models: Sequence[Model],
+    counts: Sequence[int],
+    whole: Sequence[int],
+    rows: float = 1.0,
+) -> float:
+    """Reckon what models on every row add to the file.
+
+    Parameters
+    ----------
+    parameters : mapping
+        The candidate's: they cap the leaves of a tree.
+    models, counts
+        Models that were fitted, those of the folds or of every row, and their rounds.
+    whole : sequence of int
+        Rounds of the models on every row.
+    rows : float
+        How many times the rows of `models` those have: more rows grow more leaves, about as their root.
+    """
     first = models[0]
     if first.network is not None:
         return 4.0 * len(whole) * sum(array.size for array in first.network.arrays().values())
     if first.linear is not None:
         return 4.0 * len(whole) * sum(array.size for array in first.linear.arrays().values())
-    grown = sum(_forest_bytes(model) for model in models if model.text)
+    grown = sum(_forest_bytes(parameters, model, math.sqrt(rows)) for model in models if model.text)
     return grown * sum(whole) / max(sum(counts), 1)
 
 
-def _forest_bytes(model: Model) -> float:
+def _forest_bytes(parameters: Mapping[str, Any], model: Model, growth: float) -> float:
     sizes = library(model.algorithm).leaves(model.text)
     values = len(model.present) if model.algorithm == "catboost" else 1
-    return forest_bytes(sum(sizes), len(sizes), values)
+    return forest_bytes(sum(max(size, min(size * growth, leaves(parameters))) for size in sizes), len(sizes), values)

@@ -40,6 +40,8 @@ POINTS = 60
 """Points kept of a learning curve."""
 GROWTH = 1.15
 """Rounds on every row over those of the folds: more rows bear more rounds."""
+INNER = (0.15, 0.12)
+"""Share of a fold's rows that say when to stop: of fewer than 5,000, and of more."""
 T = TypeVar("T")
 
 
@@ -125,14 +127,14 @@ def fit_folds(
     seconds = time.monotonic() - begun
     fitted = Fitted(candidate, facts, arrays, texts, scores, tuple(counts), seconds, tuple(curves))
     if not folds:
-        return fitted
+        return replace(fitted, own_bytes=own_bytes(candidate.parameters, models, counts, counts))
     whole = _whole_rounds(learning, counts)
     return replace(
         fitted,
         whole=whole,
         whole_seconds=_whole_seconds(learning, folds, counts, whole, seconds),
         microseconds=microseconds(candidate.parameters, models[0], whole, learning.classes),
-        own_bytes=own_bytes(models, counts, whole),
+        own_bytes=own_bytes(candidate.parameters, models, counts, whole, _times_more_rows(learning, folds)),
         shared_bytes=shared_bytes(levels, learning.classes),
     )
 
@@ -165,6 +167,11 @@ def _whole_rounds(learning: Learning, counts: Sequence[int]) -> tuple[int, ...]:
     count = round(GROWTH * count)
     trees = max(count * trees_a_round(learning.candidate.parameters, learning.classes), 1)
     return (count,) * int(np.clip(round(TREES / trees), *MODELS))
+
+
+def _times_more_rows(learning: Learning, folds: Sequence[Fold]) -> float:
+    """Return how many times the rows of a fold's model one on every row learns from."""
+    return len(learning.data) / ((1 - INNER[1]) * float(np.mean([len(f.train) for f in folds])))
 
 
 def _whole_seconds(
@@ -230,7 +237,7 @@ class Encoded:
 
 def _fit_one(learning: Learning, train: Ints, number: int, rounds: int | None) -> tuple[Model, int, list[Curve]]:
     """Fit on the rows `train` but for an inner part, which says when to stop unless the rounds are known."""
-    share = 0.15 if len(train) < 5_000 else 0.12
+    share = INNER[len(train) >= 5_000]
     seed = derive_seed(learning.seed, "inner", number)
     learn, stop = inner(learning.data, train, share, seed)
     return _fit(learning, _job(learning, learn, stop, number, rounds), None)
