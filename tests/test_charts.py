@@ -95,6 +95,25 @@ def test_figures_below_an_axis_never_touch() -> None:
     assert all(a + ha < b - hb for (a, ha), (b, hb) in itertools.pairwise(ends))
 
 
+@settings(deadline=None, max_examples=40)
+@given(VALUES, ANY, st.booleans())
+def test_a_reference_is_drawn_where_it_can_be(values: list[float], place: float, log_x: bool) -> None:
+    svg = lines([Series("", range(1, len(values) + 1), values)], x="x", y="y", log_x=log_x, reference=(place, "limit"))
+    assert ("limit</text>" in svg) == (math.isfinite(place) and (place > 0 or not log_x))
+    checked(svg)
+
+
+def test_a_reference_stands_at_its_value_and_clear_of_the_points() -> None:
+    for y, above in (([0.0, 0.0, 0.0, 9.0], True), ([9.0, 9.0, 9.0, 0.0], False)):
+        root = checked(lines([Series("", [0, 1, 2, 4], y, kind="points")], x="x", y="y", reference=(2.0, "limit")))
+        dashed = next(p.get("d", "") for p in root.iter(f"{SPACE}path") if p.get("stroke-dasharray"))
+        spots = [float(c.get("cx", "")) for c in root.iter(f"{SPACE}circle")]
+        assert float(re.match(r"M([\d.]+)", dashed)[1]) == pytest.approx(spots[2], abs=0.2)
+        (text,) = (t for t in root.iter(f"{SPACE}text") if t.text == "limit")
+        heights = [float(c.get("cy", "")) for c in root.iter(f"{SPACE}circle")]
+        assert (float(text.get("y", "")) < sum(heights) / 4) is above
+
+
 def test_bars_are_as_long_as_their_values() -> None:
     root = checked(bars(["a", "b", "c"], [1.0, 2.0, -1.0]))
     spans = [

@@ -53,6 +53,8 @@ def test_a_season_that_turns_is_not_and_then_the_moment_changes_no_answer(tmp_pa
     run, parts = trained(table(lambda time: 3.0 * np.sign(np.sin(time / 15.0))), tmp_path)
     assert {"lightgbm-elapsed", "catboost-elapsed"} < names(run)
     assert not any(one.candidate.parameters.get("elapsed") for one, _ in run.blend.members)
+    aside = [entry.why for entry in run.leaderboard if entry.name.endswith("-elapsed")]
+    assert set(aside) == {"put aside: the moment as a feature does not take 2% off the loss"}
     rows = parts.development
     moved = replace(rows, frame=rows.frame.with_columns(time=pl.col("time") + 1_000))
     family = family_named("tabular")

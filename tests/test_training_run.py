@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 import time
 
@@ -173,13 +174,16 @@ def test_progress_tells_fits_score_and_time_left():
             told.append((done, total, note))
 
     data = dataset()
-    train(plan_of(data, trials=3), parts_of(data), family=Toy(), progress=Watched())
-    assert told[0][2].startswith("0 of 2 fits, plain fold 1 of 3, ")
-    done, total, note = told[-1]
-    assert (done, total) == (5, 5)
-    assert note.startswith("5 of 5 fits, out-of-fold ROC AUC 0.")
-    assert note.endswith(" left")
-    assert any(" (+0." in note for _, _, note in told)
+    run = train(plan_of(data, trials=3), parts_of(data), family=Toy(), progress=Watched())
+    notes = [note for _, _, note in told]
+    assert re.fullmatch(r"0 of 2 fits, \d:\d\d left, plain 0 of 3 folds", notes[0])
+    assert re.fullmatch(r"0 of 2 fits, \d:\d\d left, plain 1 of 3 folds, loss 0\.\d+", notes[1])
+    course = {moment.name: moment for moment in run.diagnostics.course}
+    assert list(course)[:2] == ["plain", "squares"]
+    one, two = course["plain"], course["squares"]
+    moved = f"blend {two.blend:.4g} ({two.blend - one.blend:+.2g}), squares {two.score:.4g}, "
+    assert any(f"out-of-fold ROC AUC of the {moved}" in note for note in notes)
+    assert told[-1][:2] == (5, 5)
 
 
 def test_run_names():

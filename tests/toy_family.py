@@ -28,7 +28,7 @@ class Toy:
     pause : float
         Seconds every fold waits, to be slow on purpose.
     log : path, optional
-        Gets a line for every fold fitted, so that another process can count them.
+        Gets a line for every fold fitted, with its number and rows, so that another process can count them.
     """
 
     name = "toy"
@@ -56,7 +56,7 @@ class Toy:
             time.sleep(self.pause)
             if self.log is not None:
                 with self.log.open("a") as file:
-                    file.write(f"{candidate.name} {number}\n")
+                    file.write(f"{candidate.name} {number} {len(fold.train)}\n")
             held = random.random(len(fold.train)) < 0.2
             limit = MOST_STEPS if rounds is None else rounds[number]
             w, count, curve = descend(

@@ -61,7 +61,7 @@ class Drawn:
         # A log file gets a line now and then, not a living one.
         if not self._console.is_terminal and time.monotonic() - self._told > 15:
             self._told = time.monotonic()
-            self._console.print(f"  {self._stage:<10} {done:g} of {total:g}  {note}", markup=False)
+            self._console.print(f"  {self._stage:<10} {done:g} of {total:g}  {note}", markup=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
         """Tell one thing worth a line of its own."""
@@ -73,4 +73,6 @@ class Drawn:
         self._bars.remove_task(self._task)
         self._task = None
         seconds = time.monotonic() - self._began
-        self._console.print(f"  {self._stage:<10} {how} in {seconds:.1f} s  {self._note}".rstrip(), markup=False)
+        self._console.print(
+            f"  {self._stage:<10} {how} in {seconds:.1f} s  {self._note}".rstrip(), markup=False, soft_wrap=True
+        )

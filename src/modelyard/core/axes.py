@@ -14,6 +14,7 @@ SIZE = 12.5
 """Height of a chart's text in its own units; at the width of a phone it is still read."""
 LINE = 16.0
 _SHOWN = 1.12  # times its own units where there is room: text of 14 pixels
+_LEAST = 1e-290  # below this, a share of a difference may be zero
 _LIMIT = 1e150  # beyond this, a difference of two values may overflow
 
 _INKS = ("#2563c9", "#c2571a", "#12806a", "#8a4fc4", "#93700c", "#b83263")
@@ -104,7 +105,7 @@ def finite(*several: Iterable[float] | None) -> list[float]:
 def widened(low: float, high: float) -> tuple[float, float]:
     """Return a range, or one around its middle where it holds a single value."""
     low, high = min(low, high), max(low, high)
-    pad = 0.0 if high - low > abs(low) * 1e-12 else abs(low) * 0.1 or 1.0
+    pad = 0.0 if high - low > max(abs(low) * 1e-12, _LEAST) else abs(low) * 0.1 if abs(low) > _LEAST else 1.0
     return low - pad, high + pad
 
 

@@ -54,7 +54,14 @@ class Series:
 
 
 def lines(
-    series: Sequence[Series], *, x: str, y: str, title: str = "", diagonal: bool = False, log_x: bool = False
+    series: Sequence[Series],
+    *,
+    x: str,
+    y: str,
+    title: str = "",
+    diagonal: bool = False,
+    log_x: bool = False,
+    reference: tuple[float, str] | None = None,
 ) -> str:
     """Draw lines or points over two axes.
 
@@ -70,6 +77,8 @@ def lines(
         Draw where x equals y, on equal axes, as a calibration curve wants it.
     log_x : bool
         Logarithmic x axis.
+    reference : (float, str), optional
+        A value of x to compare with, and its name: a dashed line from top to bottom.
 
     Returns
     -------
@@ -77,7 +86,8 @@ def lines(
         One SVG element.
     """
     cut = [_points(s, log_x) for s in series]
-    xs = finite(*(s.x for s in cut)) or [1.0 if log_x else 0.0, 10.0 if log_x else 1.0]
+    marked = [] if reference is None or (log_x and not reference[0] > 0) else finite(reference[:1])
+    xs = finite(*(s.x for s in cut), marked) or [1.0 if log_x else 0.0, 10.0 if log_x else 1.0]
     ys = finite(*(v for s in cut for v in (s.y, s.low, s.high))) or [0.0, 1.0]
     if diagonal:
         xs = ys = [*xs, *ys]
@@ -100,6 +110,16 @@ def lines(
     if diagonal:
         ends = horizontal(across[0]), vertical(up[0]), horizontal(across[-1]), vertical(up[-1])
         canvas.line(*ends, "z", ' stroke-dasharray="2 4"')
+    if marked and reference is not None:
+        place = horizontal(marked[0])
+        canvas.line(place, vertical.start, place, top, "z", ' stroke-dasharray="3 3"')
+        # Where fewer points lie, so that none is written over.
+        below = sum(vertical(v) > (top + vertical.start) / 2 for s in cut for v in s.y)
+        height = top + 12 if 2 * below > sum(len(s.y) for s in cut) else vertical.start - 6
+        if place - left > (end - left) / 2:
+            canvas.text(place - 5, height, reference[1], "m e", place - left - 5)
+        else:
+            canvas.text(place + 5, height, reference[1], "m", end - place - 5)
     for i, s in enumerate(cut):
         canvas.add(f'<g class="s{i % INKS}">{_drawn(s, horizontal, vertical)}</g>')
     if any(named):

@@ -70,12 +70,13 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A learning curve of one fold: the loss on the inner stopping part after each of `steps`."""
+    """A learning curve of one fold: the loss on the inner stopping part after each of `steps`; `unit` names one."""
 
     fold: int
     steps: tuple[int, ...]
     train: tuple[float, ...]
     validation: tuple[float, ...]
+    unit: str = "step"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

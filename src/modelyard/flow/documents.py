@@ -76,7 +76,9 @@ def write_documents(
     name = bundle.manifest.name
     releases = registry.releases(name)
     pages: dict[str, Document] = {
-        "architecture": architecture_document(run.plan, run, report, bundle.manifest.facts, parts.split.reason),
+        "architecture": architecture_document(
+            run.plan, run, report, bundle.manifest.facts, parts.split.reason, timing.p50
+        ),
         "training": training_document(run, parts),
         "evaluation": evaluation_document(report, findings, run.plan),
         "deployment": deployment_document(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from modelyard.core.canonical import to_plain
@@ -12,8 +14,10 @@ from modelyard.evaluation.wording import p, rows
 from modelyard.flow.develop import Development
 from modelyard.flow.workspace import Record, Workspace
 from modelyard.metrics.find import metric as find_metric
-from modelyard.training.store import load_leaderboard
+from modelyard.training.run import Entry
+from modelyard.training.store import load_diagnostics, load_leaderboard
 
+_SHOWN = 8
 ANSWERS = {"yes": "Yes", "no": "No", "inconclusive": "Not decided"}
 
 
@@ -28,6 +32,7 @@ def answer_lines(done: Development) -> list[str]:
             f"{'Model':<10} {facts['trees']:,} trees, {kinds} kind{'s' if kinds > 1 else ''}, "
             f"in one ONNX graph of {size:.1f} MB{_asked_size(done)}"
         )
+    lines += board_lines(done.run.leaderboard, done.run.plan.metric)
     names = " ".join(path.stem for path in done.deliverables.values())
     lines.append(f"{'Documents':<10} {done.folder}/")
     lines.append(f"{'':<10} {names}")
@@ -83,15 +88,7 @@ def run_lines(yard: Workspace, record: Record) -> list[str]:
     if record.status != "finished":
         return [*lines, f"{'Next':<10} Run develop with the same brief again: it goes on from the last finished step."]
     lines += report_lines(load_report(folder / "report.json"))
-    board = load_leaderboard(folder)
-    for number, entry in enumerate(board[:8]):
-        share = f"share {entry.weight:.0%}" if entry.weight else "not used"
-        lines.append(
-            f"{'Members' if number == 0 else '':<10} {entry.name:<14} out-of-fold {entry.score:.5g}  {share}  "
-            f"{entry.seconds:.0f} s"
-        )
-    if len(board) > 8:
-        lines.append(f"{'':<10} and {len(board) - 8} more in 2-training.md")
+    lines += board_lines(load_leaderboard(folder), record.metric)
     lines.append(f"{'Bundle':<10} {folder / 'bundle'}")
     lines += [
         f"{'Documents' if i == 0 else '':<10} {p.name}" for i, p in enumerate(sorted(folder.glob("[1-6]-*.html")))
@@ -99,13 +96,38 @@ def run_lines(yard: Workspace, record: Record) -> list[str]:
     return lines
 
 
+def board_lines(board: Sequence[Entry], metric: str) -> list[str]:
+    """Return the leaderboard a line each: score, share, seconds, microseconds, and why a fit was left out.
+
+    Members all have their line; of the others the best, and those that failed.
+    """
+    failed = [e for e in board if e.why.startswith(("failed", "on every row"))]
+    shown = [e for e in board if e.weight > 0]
+    shown += [e for e in board if e.weight == 0 and e not in failed][: max(0, _SHOWN - len(shown))] + failed[:_SHOWN]
+    timed = any(e.microseconds > 0 for e in board)
+    wide = max((len(e.name) for e in shown), default=0)
+    lines = []
+    for entry in shown:
+        score = f"{entry.score:<8.5g}" if math.isfinite(entry.score) else f"{'–':<8}"
+        time = f"{entry.seconds:>4.0f} s"
+        if timed:
+            time += f" {entry.microseconds:>5.0f} µs" if math.isfinite(entry.microseconds) else " " * 9
+        share = f"share {entry.weight:.0%}" if entry.weight else entry.why or "not used"
+        lines.append(f"{entry.name:<{wide}}  {score}  {time}  {share}")
+    if len(shown) < len(board):
+        lines.append(f"and {len(board) - len(shown)} more in 2-training.md")
+    head = f"{find_metric(metric).title} out-of-fold, fit, {'answer, ' if timed else ''}share or why not"
+    return [f"{'Fits' if i == 0 else '':<10} {line}" for i, line in enumerate([head, *lines])]
+
+
 def run_plain(yard: Workspace, record: Record) -> dict[str, Any]:
-    """Return one run as plain JSON: its record, and its report and leaderboard once it is finished."""
+    """Return one run as plain JSON: its record, and once it is finished its report, leaderboard and diagnostics."""
     plain: dict[str, Any] = dict(to_plain(record))
     if record.status == "finished":
         folder = yard.folder(record)
         plain["report"] = to_plain(load_report(folder / "report.json"))
         plain["leaderboard"] = to_plain(load_leaderboard(folder))
+        plain["diagnostics"] = to_plain(load_diagnostics(folder))
     return plain
 
 

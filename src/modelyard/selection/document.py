@@ -22,6 +22,7 @@ from modelyard.families.fitted import Candidate, Fitted
 from modelyard.metrics.find import metric as find_metric
 from modelyard.metrics.objective import objective
 from modelyard.selection.constraints import constraint_blocks, preset_text
+from modelyard.selection.frontier import frontier_blocks
 from modelyard.selection.plan import Plan
 from modelyard.selection.prices import VARIABLE
 from modelyard.selection.show import cost_line, duration, memory, price_text, question, sentence, why
@@ -52,6 +53,7 @@ def architecture_document(
     report: Report | None = None,
     facts: Mapping[str, Any] | None = None,
     split: str | None = None,
+    measured: float | None = None,
 ) -> Document:
     """Return which algorithm was chosen and why, how it is put together, and what it costs.
 
@@ -67,11 +69,14 @@ def architecture_document(
         The packed model's facts: trees and nodes.
     split : str, optional
         How the rows were divided and why (see `modelyard.data.dataset.Split`).
+    measured : float, optional
+        Microseconds one row took in the median through the packed model.
     """
     plan = plan if run is None else run.plan
     blocks: list[Block] = [
         Heading("How it is put together"),
         _diagram(plan, run),
+        *frontier_blocks(run, measured),
         *_candidates(plan, run),
         *_left_out(plan),
         *constraint_blocks(plan, facts or {}),

@@ -12,7 +12,7 @@ from modelyard.core.errors import ModelyardError
 from modelyard.core.machine import usable_cores
 from modelyard.core.progress import Progress
 from modelyard.core.seeds import derive_seed
-from modelyard.data.dataset import Floats, Ints, Parts
+from modelyard.data.dataset import Floats, Fold, Ints, Parts
 from modelyard.families.family import Family
 from modelyard.families.fitted import Blend, Candidate, Curve, Fitted, Link
 from modelyard.families.whole import fit_whole
@@ -22,7 +22,7 @@ from modelyard.selection.plan import Plan
 from modelyard.training.clock import Clock
 from modelyard.training.limits import held_to
 from modelyard.training.loss import Loss, link_of
-from modelyard.training.run import Entry
+from modelyard.training.run import Entry, Moment
 from modelyard.training.steps import Step, Steps
 from modelyard.training.tracker import Tracker
 
@@ -60,6 +60,12 @@ class Attempts:
         One for each attempt, failed ones too.
     planned : int
         Fits expected in all, for the progress line.
+    course : list of Moment
+        How the scores of fits and blend moved.
+    late : set of str
+        Members chosen for the blend that there was no time to fit on every row.
+    kept : float
+        Seconds of the budget kept for what comes after the fits.
     """
 
     plan: Plan
@@ -74,12 +80,16 @@ class Attempts:
     planned: int
     fitted: list[Fitted] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
+    course: list[Moment] = field(default_factory=list)
+    late: set[str] = field(default_factory=set)
+    kept: float = 0.0
     _losses: dict[str, float] = field(default_factory=dict)
     _expected: float = 0.0
     _taken: float = 0.0
 
     @property
-    def _link(self) -> Link:
+    def link(self) -> Link:
+        """What turns raw scores into answers."""
         return link_of(self.plan.schema.task, self.loss.name)
 
     def seconds(self, candidate: Candidate) -> float:
@@ -90,7 +100,7 @@ class Attempts:
     @property
     def left(self) -> float:
         """Seconds left to try candidates: those of the budget, less what fitting the best on every row will take."""
-        kept = sum(one.whole_seconds for one in self.fitted[:_LIKELY])
+        kept = self.kept + sum(one.whole_seconds for one in self.fitted[:_LIKELY])
         return max(0.0, SHARE * self.clock.budget - kept - self.clock.spent)
 
     def affordable(self, candidate: Candidate, seconds: float) -> bool:
@@ -99,7 +109,8 @@ class Attempts:
 
     def skip(self, candidate: Candidate) -> None:
         """Note that there was no time for a candidate."""
-        self._note(candidate, 0.0, f"not tried: about {self.seconds(candidate):.0f} s, {self.left:.0f} s left")
+        asked = f"it takes about {self.seconds(candidate):.0f} s, and {self.left:.0f} s were left"
+        self._note(candidate, 0.0, f"not tried, no time left: {asked}")
 
     def fit(
         self,
@@ -159,7 +170,7 @@ class Attempts:
             self.clock.credit(step.seconds)
             return step.fitted
         began = time.monotonic()
-        self._show(f"{candidate.name} on every row")
+        self.tell(f"{candidate.name} on every row")
         try:
             made = fit_whole(self.family, fitted, self.parts, self._seed(candidate))
             fewer = held_to(self.plan.brief, made).whole
@@ -171,17 +182,38 @@ class Attempts:
         self.steps.keep(Step(candidate, made, (), time.monotonic() - began), fitted.rounds, whole=True)
         return made
 
+    def again(self, candidate: Candidate, folds: Sequence[Fold]) -> Fitted:
+        """Fit a candidate over other folds, or take that up from disk; it is never blended.
+
+        Raises
+        ------
+        WorkspaceError
+            If the finished step cannot be written.
+        """
+        parts = replace(self.parts, split=replace(self.parts.split, folds=tuple(folds)))
+        steps = self.steps.over(parts)
+        step = steps.find(candidate)
+        if step is not None and step.fitted is not None:
+            self.clock.credit(step.seconds)
+            return step.fitted
+        began = time.monotonic()
+        fitted = self.family.fit(candidate, parts, self._seed(candidate))
+        steps.keep(Step(candidate, fitted, (), time.monotonic() - began))
+        return fitted
+
     def _fit(
         self, candidate: Candidate, prune: Prune | None, rounds: tuple[int, ...] | None, to_the_end: bool
     ) -> Step | None:
         began = time.monotonic()
         watched: list[tuple[int, float]] = []
         stopped = ""
+        folds = len(self.parts.split.folds)
+        self.tell(f"{candidate.name} 0 of {folds} folds")
 
         def watch(fold: int, loss: float) -> None:
             nonlocal stopped
             watched.append((fold, float(loss)))
-            self._show(f"{candidate.name} fold {len(watched)} of {len(self.parts.split.folds)}")
+            self.tell(f"{candidate.name} {len(watched)} of {folds} folds, loss {loss:.4g}")
             if prune is not None and prune(fold, loss):
                 stopped = "pruned"
             elif not to_the_end and self._too_slow(time.monotonic() - began, len(watched)):
@@ -224,7 +256,7 @@ class Attempts:
         return to_come * one > self.left + min(one, _GRACE * self.clock.budget)
 
     def _fault(self, fitted: Fitted) -> str:
-        outputs = len(self.plan.schema.classes) if self._link == "softmax" else 1
+        outputs = len(self.plan.schema.classes) if self.link == "softmax" else 1
         wanted = (len(self.parts.development), outputs)
         if fitted.scores.shape != wanted:
             return f"failed: out-of-fold scores of shape {fitted.scores.shape}, not {wanted}"
@@ -233,20 +265,19 @@ class Attempts:
     def _record(self, step: Step) -> None:
         candidate = step.candidate
         if step.fitted is None:
-            self._note(candidate, step.seconds, f"pruned after {len(step.watched)} folds")
+            after = f"{len(step.watched)} fold{'s'[: len(step.watched) > 1]}"
+            self._note(candidate, step.seconds, f"pruned after {after}: worse than the median of the trials before")
             return
         rows = scored_rows([step.fitted])
         raw = step.fitted.scores[rows]
         score, loss = self.score(raw, rows), self.loss.take(rows)(raw)
-        before = min((self.metric.loss(e.score) for e in self.entries if np.isfinite(e.score)), default=np.nan)
-        self.entries.append(
-            Entry(candidate.name, candidate.title, candidate.parameters, score, 0.0, step.seconds, candidate.reason)
-        )
+        named = candidate.name, candidate.title, candidate.parameters
+        reckoned = step.fitted.microseconds
+        self.entries.append(Entry(*named, score, 0.0, step.seconds, candidate.reason, reckoned))
         self._losses[candidate.name] = loss
         self.fitted.append(step.fitted)
         self.fitted.sort(key=self.rank)
         del self.fitted[KEPT:]
-        self._show(gain=before - self.metric.loss(score))
         measured = {
             f"validation_{self.metric.name}": score,
             f"validation_{self.loss.name}": loss,
@@ -260,7 +291,7 @@ class Attempts:
             Entry(candidate.name, candidate.title, candidate.parameters, float("nan"), 0.0, seconds, note)
         )
         if seconds > 0:
-            self._show()
+            self.tell()
             self.tracker.trial(candidate.name, candidate.parameters, {"seconds": seconds}, {})
 
     def rank(self, fitted: Fitted) -> float:
@@ -269,7 +300,7 @@ class Attempts:
 
     def score(self, raw: Floats, rows: Ints) -> float:
         """Return the plan's metric of raw scores of some rows, uncalibrated."""
-        answers = Blend((), self._link, 1.0, (0.0,) * raw.shape[1]).answer(raw)
+        answers = Blend((), self.link, 1.0, (0.0,) * raw.shape[1]).answer(raw)
         return self.score_answers(answers, rows)
 
     def score_answers(self, answers: Floats, rows: Ints) -> float:
@@ -277,19 +308,19 @@ class Attempts:
         data = self.parts.development.take(rows)
         return float(self.metric(data.truth(), reading(self.metric, answers), data.weights(), data.extras))
 
-    def _show(self, doing: str = "", gain: float = 0.0) -> None:
-        done = len(self.entries)
+    def tell(self, doing: str = "") -> None:
+        """Say how many fits are done, how much time is left, what the blend scores, and what is running."""
+        done, left = len(self.entries), round(self.clock.left)
         total = max(self.planned, done)
-        words = [f"{done} of {total} fits"]
-        scores = [e.score for e in self.entries if np.isfinite(e.score)]
-        if scores:
-            best = max(scores) if self.metric.greater_is_better else min(scores)
-            # The gain is told by how much better, whichever way the metric points.
-            better = f" ({gain if self.metric.greater_is_better else -gain:+.2g})" if gain > 0 else ""
-            words.append(f"out-of-fold {self.metric.title} {best:.4g}{better}")
-        left = round(self.clock.left)
+        words = [f"{done} of {total} fits", f"{left // 60}:{left % 60:02d} left"]
+        if self.course:
+            now, before = self.course[-1], self.course[max(0, len(self.course) - 2)]
+            moved = f" ({now.blend - before.blend:+.2g})" if now.blend != before.blend else ""
+            words.append(
+                f"out-of-fold {self.metric.title} of the blend {now.blend:.4g}{moved}, {now.name} {now.score:.4g}"
+            )
         words += [doing] if doing else []
-        self.progress.step(done, total, f"{', '.join(words)}, {left // 60}:{left % 60:02d} left")
+        self.progress.step(done, total, ", ".join(words))
 
 
 def scored_rows(fitted: Sequence[Fitted]) -> Ints:

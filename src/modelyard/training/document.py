@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 
-from modelyard.core.charts import Series, lines
 from modelyard.core.markup import (
     Block,
     Code,
     Details,
     Document,
     Facts,
-    Figure,
     Heading,
     Note,
     Table,
@@ -21,26 +19,16 @@ from modelyard.core.markup import (
 from modelyard.data.dataset import Parts
 from modelyard.families.family import Family
 from modelyard.families.find import family_named
-from modelyard.families.fitted import Fitted
 from modelyard.metrics.find import metric as find_metric
 from modelyard.metrics.metric import Metric
 from modelyard.selection.document import parameter_text, shares
 from modelyard.selection.show import duration, sentence
 from modelyard.training.loss import Loss
+from modelyard.training.pictures import course_blocks, curve_blocks, data_size_blocks, importance_blocks
 from modelyard.training.run import Entry, Run
 from modelyard.training.search import TRIAL
 
 _SHOWN = 12
-_CURVES = 4
-_LOSSES = {
-    "log_loss": "log loss",
-    "squared_error": "squared error",
-    "absolute_error": "absolute error",
-    "pinball": "pinball loss",
-    "poisson_deviance": "Poisson deviance",
-    "tweedie_deviance": "Tweedie deviance",
-    "scaled_error": "absolute error over the series' seasonal-naive error",
-}
 
 
 def training_document(run: Run, parts: Parts, *, family: Family | None = None) -> Document:
@@ -60,8 +48,10 @@ def training_document(run: Run, parts: Parts, *, family: Family | None = None) -
     blocks: list[Block] = [
         *_leaderboard(run, metric),
         *_validation(run, parts, (family or family_named(run.plan.family)).refits),
-        *_curves(run),
+        *course_blocks(run, metric),
+        *curve_blocks(run, loss),
         *_search(run, metric),
+        *data_size_blocks(run, metric, forward=parts.split.forward, groups=parts.development.groups() is not None),
         *_blend(run, metric, loss),
         *_recipe(run),
         *_tracking(run),
@@ -96,19 +86,30 @@ def _answer(run: Run, metric: Metric) -> list[Block]:
 
 
 def _leaderboard(run: Run, metric: Metric) -> list[Block]:
-    columns = ["Candidate", f"Out-of-fold {metric.title}", "Share", "Seconds", "Note"]
-    rows = [_line(entry) for entry in run.leaderboard]
-    blocks: list[Block] = [Heading("Leaderboard"), Table(columns, rows[:_SHOWN], "lrrrl")]
+    timed = any(e.microseconds > 0 for e in run.leaderboard)
+    columns = [
+        "Candidate",
+        f"Out-of-fold {metric.title}",
+        "Share",
+        "Seconds",
+        *(["µs a row"] if timed else []),
+        "Why not",
+    ]
+    rows = [_line(entry, timed) for entry in run.leaderboard]
+    align = "lrrrrl" if timed else "lrrrl"
+    blocks: list[Block] = [Heading("Leaderboard"), Table(columns, rows[:_SHOWN], align)]
     if len(rows) > _SHOWN:
-        blocks.append(Details(f"{len(rows) - _SHOWN} more", [Table(columns, rows[_SHOWN:], "lrrrl")]))
-    return blocks
+        blocks.append(Details(f"{len(rows) - _SHOWN} more", [Table(columns, rows[_SHOWN:], align)]))
+    settings = [[f"`{e.name}`", literal(_settings(e))] for e in run.leaderboard]
+    return [*blocks, Details("Settings of each", [Table(["Candidate", "Settings"], settings, "ll")])]
 
 
-def _line(entry: Entry) -> list[str]:
+def _line(entry: Entry, timed: bool) -> list[str]:
     score = f"{entry.score:.5g}" if math.isfinite(entry.score) else "–"
     share = f"{entry.weight:.1%}" if entry.weight else "–"
-    note = entry.note if not math.isfinite(entry.score) else _settings(entry)
-    return [f"{literal(entry.title)} (`{entry.name}`)", score, share, f"{entry.seconds:.1f}", literal(note)]
+    reckoned = [f"{entry.microseconds:.0f}" if math.isfinite(entry.microseconds) else "–"] if timed else []
+    name = f"{literal(entry.title)} (`{entry.name}`)"
+    return [name, score, share, f"{entry.seconds:.1f}", *reckoned, literal(entry.why) or "in the blend"]
 
 
 def _settings(entry: Entry) -> str:
@@ -146,72 +147,22 @@ def _validation(run: Run, parts: Parts, refits: bool) -> list[Block]:
     ]
 
 
-def _curves(run: Run) -> list[Block]:
-    members = [fitted for fitted, _ in run.blend.members if any(len(c.steps) > 1 for c in fitted.curves)][:_CURVES]
-    if not members:
-        return []
-    return [
-        Heading("Learning curves"),
-        Text("Loss on the inner part that says when to stop, a line for each fold; dots are the rows learnt from."),
-        *(_figure(fitted) for fitted in members),
-    ]
-
-
-def _figure(fitted: Fitted) -> Figure:
-    name = fitted.candidate.name
-    drawn = [Series(f"fold {c.fold + 1}", c.steps, c.validation) for c in fitted.curves]
-    drawn += [
-        Series("", c.steps, c.train, kind="points")
-        for c in fitted.curves[:1]
-        if any(math.isfinite(value) for value in c.train)
-    ]
-    ends = ", ".join(f"{c.validation[-1]:.4g} after {c.steps[-1]}" for c in fitted.curves if c.validation)
-    return Figure(
-        lines(drawn, x="step", y="loss", title=name),
-        f"Learning curves of {name}: {ends}.",
-        f"{fitted.candidate.title} ({name}), {_rounds(fitted)}",
-    )
-
-
-def _rounds(fitted: Fitted) -> str:
-    if not fitted.rounds:
-        return "no rounds"
-    kept = f"rounds kept: {', '.join(str(n) for n in fitted.rounds)}"
-    if not fitted.whole:
-        return kept
-    return f"{kept}; then {fitted.whole[0]:,} on every row, by {len(fitted.whole)} model{'s'[: len(fitted.whole) > 1]}"
-
-
 def _search(run: Run, metric: Metric) -> list[Block]:
-    numbered = [(int(e.name.rsplit(TRIAL, 1)[1]), e) for e in run.leaderboard if _is_trial(e)]
-    if not numbered:
+    trials = [e for e in run.leaderboard if _is_trial(e)]
+    if not trials:
         asked = run.plan.brief.budget.trials
         why = "the brief asks for none" if asked == 0 else "no time was left for it, or nothing to change"
         return [Heading("Search"), Text(f"No trials were made: {why}.")]
-    numbered.sort(key=lambda pair: pair[0])
-    scored = [(n, e.score) for n, e in numbered if math.isfinite(e.score)]
-    pruned = sum(e.note.startswith("pruned") for _, e in numbered)
-    blocks: list[Block] = [
+    pruned = sum(e.note.startswith("pruned") for e in trials)
+    return [
         Heading("Search"),
         Text(
-            f"{len(numbered)} trials by tree-structured Parzen estimator around the best candidates, {pruned} of them "
-            "stopped early because the median of the trials before was better after as many folds."
+            f"{len(trials)} trial{'s'[: len(trials) > 1]} by tree-structured Parzen estimator around the best "
+            f"candidates, {pruned} of them stopped early because the median of the trials before was better after as "
+            "many folds."
         ),
+        *importance_blocks(run, metric),
     ]
-    if len(scored) > 1:
-        best = [scored[0][1]]
-        for _, score in scored[1:]:
-            best.append(score if metric.better(score, best[-1]) else best[-1])
-        svg = lines(
-            [
-                Series("trial", [n for n, _ in scored], [s for _, s in scored], kind="points"),
-                Series("best so far", [n for n, _ in scored], best),
-            ],
-            x="trial",
-            y=f"out-of-fold {metric.title}",
-        )
-        blocks.append(Figure(svg, f"Out-of-fold {metric.title} of {len(scored)} trials; the best is {best[-1]:.5g}."))
-    return blocks
 
 
 def _is_trial(entry: Entry) -> bool:
@@ -226,7 +177,7 @@ def _blend(run: Run, metric: Metric, loss: Loss) -> list[Block]:
     )
     text = (
         "Members are chosen with replacement, thirty times, each time the one that lowers the out-of-fold "
-        f"{_LOSSES[loss.name]} of the average most (Caruana et al., 2004); their share is how often.{reach}"
+        f"{loss.title} of the average most (Caruana et al., 2004); their share is how often.{reach}"
     )
     members = [[f"`{fitted.candidate.name}`", f"{weight:.1%}"] for fitted, weight in run.blend.members]
     return [

@@ -13,8 +13,10 @@ from modelyard.training.loss import Loss
 STEPS = 30
 WORTH = 3e-4
 """Part of the loss that a further member must take off to be summed at all."""
-_CELLS = 200_000
+CELLS = 200_000
 """Rows times outputs a step looks at: more would cost seconds and change no choice."""
+GLANCE = 20_000
+"""The same where a blend is only looked at, not made."""
 
 
 def greedy_weights(
@@ -26,6 +28,7 @@ def greedy_weights(
     costs: Floats | None = None,
     limits: Floats | None = None,
     seed: int = 0,
+    cells: int = CELLS,
 ) -> Floats:
     """Choose members with replacement, each time the one whose addition lowers the loss of the average most.
 
@@ -51,6 +54,8 @@ def greedy_weights(
         How much there is of each; with `costs`.
     seed : int
         Of the rows looked at, where there are too many.
+    cells : int
+        Rows times outputs looked at.
 
     Returns
     -------
@@ -62,7 +67,7 @@ def greedy_weights(
     Caruana, Niculescu-Mizil, Crew and Ksikes (2004). Ensemble selection from libraries of models. ICML.
     """
     rows, outputs = scores[0].shape
-    most = max(1, _CELLS // outputs)
+    most = max(1, cells // outputs)
     if rows > most:
         random = np.random.default_rng(derive_seed(seed, "ensemble"))
         kept = np.sort(random.choice(rows, most, replace=False))

@@ -10,7 +10,7 @@ from modelyard.core.errors import TrainingError
 from modelyard.data.dataset import Floats
 from modelyard.families.fitted import Fitted
 from modelyard.training.attempts import Attempts, scored_rows
-from modelyard.training.ensemble import greedy_weights
+from modelyard.training.ensemble import CELLS, greedy_weights
 from modelyard.training.limits import room
 
 
@@ -47,7 +47,10 @@ def _fit_members(tried: Sequence[Fitted], attempts: Attempts) -> tuple[list[Fitt
     pace = 1.0
     for i in np.argsort(-weights, kind="stable"):
         seconds = pace * tried[i].whole_seconds
-        if weights[i] == 0 or (members and seconds > attempts.clock.left):
+        if weights[i] == 0:
+            continue
+        if members and seconds > attempts.clock.left:
+            attempts.late.add(tried[i].candidate.name)
             continue
         before = attempts.clock.spent
         made = attempts.whole(tried[i])
@@ -60,12 +63,28 @@ def _fit_members(tried: Sequence[Fitted], attempts: Attempts) -> tuple[list[Fitt
     return members, broken
 
 
-def weigh(fitted: Sequence[Fitted], attempts: Attempts, seconds: Sequence[float] | None = None) -> Floats:
-    """Return the weights of the best blend that is quick and small enough and whose further `seconds` there are."""
+def quick_enough(attempts: Attempts) -> float:
+    """Return the microseconds a blend's answer may take."""
+    return room(attempts.plan.brief)[0]
+
+
+def weigh(
+    fitted: Sequence[Fitted],
+    attempts: Attempts,
+    seconds: Sequence[float] | None = None,
+    *,
+    quick: float | None = None,
+    left: float | None = None,
+    cells: int = CELLS,
+) -> Floats:
+    """Return the weights of the best blend that is quick and small enough and whose further `seconds` there are.
+
+    `quick` microseconds, by default those of `quick_enough`; `left` seconds, by default those of the clock.
+    """
     rows = scored_rows(fitted)
     if not len(rows):  # candidates that score different rows cannot be weighed against each other
         return np.asarray(np.eye(1, len(fitted))[0], dtype=np.float64)
-    quick, small = room(attempts.plan.brief, max(fitted, key=lambda one: one.shared_bytes))
+    usual, small = room(attempts.plan.brief, max(one.shared_bytes for one in fitted))
     costs = [
         [one.microseconds, one.own_bytes, s] for one, s in zip(fitted, seconds or [0.0] * len(fitted), strict=True)
     ]
@@ -73,6 +92,7 @@ def weigh(fitted: Sequence[Fitted], attempts: Attempts, seconds: Sequence[float]
         [one.scores[rows] for one in fitted],
         attempts.loss.take(rows),
         costs=np.array(costs),
-        limits=np.array([quick, small, attempts.clock.left]),
+        limits=np.array([usual if quick is None else quick, small, attempts.clock.left if left is None else left]),
         seed=attempts.plan.brief.seed,
+        cells=cells,
     )

@@ -11,10 +11,10 @@ USUAL_MICROSECONDS = 300.0
 """What a blend's answer may take where the brief names no limit: beyond it, members hardly repay their time."""
 
 
-def room(brief: Brief, fitted: Fitted) -> tuple[float, float]:
+def room(brief: Brief, shared_bytes: float = 0.0) -> tuple[float, float]:
     """Return the microseconds all members may take together, and the bytes beside those they share."""
     quick = USUAL_MICROSECONDS if brief.latency is None else brief.latency.model_microseconds
-    return quick, float("inf") if brief.size is None else max(0.0, brief.size.bytes - fitted.shared_bytes)
+    return quick, float("inf") if brief.size is None else max(0.0, brief.size.bytes - shared_bytes)
 
 
 def held_to(brief: Brief, fitted: Fitted) -> Fitted:
@@ -25,7 +25,7 @@ def held_to(brief: Brief, fitted: Fitted) -> Fitted:
     count = len(fitted.whole)
     if count < 2 or (brief.latency is None and brief.size is None):
         return fitted
-    quick, small = room(brief, fitted)
+    quick, small = room(brief, fitted.shared_bytes)
     takes = max(fitted.microseconds / quick if brief.latency is not None else 0.0, fitted.own_bytes / max(small, 1.0))
     kept = min(count, max(1, int(count / takes + 1e-9))) if takes > 0 else count
     if kept == count:

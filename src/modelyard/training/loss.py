@@ -15,6 +15,12 @@ from modelyard.metrics.objective import Objective, deviance, objective
 
 Name = Literal["log_loss", "scaled_error"] | ObjectiveName
 DEVIANCES = ("poisson_deviance", "tweedie_deviance")
+_TITLES = {
+    "pinball": "pinball loss",
+    "poisson_deviance": "Poisson deviance",
+    "tweedie_deviance": "Tweedie deviance",
+    "scaled_error": "absolute error over the series' seasonal-naive error",
+}
 _LINKS: dict[str, Link] = {"binary": "logistic", "multiclass": "softmax"}
 
 
@@ -73,6 +79,11 @@ class Loss:
         for k, fold in enumerate(split.folds, start=1):
             number[fold.score] = k
         return replace(self, weights=self.weights * number / number[number > 0].mean())
+
+    @property
+    def title(self) -> str:
+        """As people write it: "log loss", "absolute error"."""
+        return _TITLES.get(self.name, self.name.replace("_", " "))
 
     def take(self, rows: Ints) -> Loss:
         """Return the loss over some of the rows."""

@@ -14,6 +14,7 @@ from modelyard.core.seeds import derive_seed
 from modelyard.families.fitted import Candidate, Cost, Fitted, Range
 from modelyard.selection.cost import MOST_TRIALS
 from modelyard.training.attempts import Attempts
+from modelyard.training.course import follow
 from modelyard.training.steps import Step
 
 _BASES = 2
@@ -67,11 +68,11 @@ class _Study:
         self._optuna.logging.set_verbosity(self._optuna.logging.ERROR)
         self._base = base.candidate
         self._seconds = [base.seconds]
-        self._ranges = {name: self._distribution(range_) for name, range_ in sorted(self._base.space.items())}
+        self._ranges = distributions(self._base.space)
         pruner = self._optuna.pruners.MedianPruner(n_startup_trials=_STARTUP - 1, n_warmup_steps=_WARMUP_FOLDS)
         self._study = self._optuna.create_study(direction="minimize", pruner=pruner)
-        start = {name: self._base.parameters.get(name) for name in self._ranges}
-        if all(_holds(self._base.space[name], value) for name, value in start.items()):
+        start = within(self._base.space, self._base.parameters)
+        if start is not None:
             trial = self._optuna.create_trial(params=start, distributions=self._ranges, value=attempts.rank(base))
             self._study.add_trial(trial)
 
@@ -96,6 +97,7 @@ class _Study:
                 return bool(asked.should_prune())
 
         step = attempts.fit(candidate, prune=prune)
+        follow(attempts)
         self._tell(asked, step, attempts)
         return step is not None or attempts.left > 0
 
@@ -120,13 +122,25 @@ class _Study:
             cost=Cost(self.seconds, self._base.cost.megabytes),
         )
 
-    def _distribution(self, range_: Range) -> Any:
-        made = self._optuna.distributions
+
+def distributions(space: Mapping[str, Range]) -> dict[str, Any]:
+    """Return ranges as Optuna's distributions, by name in order."""
+    made = need("optuna", "train", "The search").distributions
+    found: dict[str, Any] = {}
+    for name, range_ in sorted(space.items()):
         if range_.kind == "choice":
-            return made.CategoricalDistribution(range_.choices)
-        if range_.kind == "int":
-            return made.IntDistribution(int(range_.low), int(range_.high), log=range_.log)
-        return made.FloatDistribution(range_.low, range_.high, log=range_.log)
+            found[name] = made.CategoricalDistribution(range_.choices)
+        elif range_.kind == "int":
+            found[name] = made.IntDistribution(int(range_.low), int(range_.high), log=range_.log)
+        else:
+            found[name] = made.FloatDistribution(range_.low, range_.high, log=range_.log)
+    return found
+
+
+def within(space: Mapping[str, Range], parameters: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the parameters that are searched, or None where one of them is absent or outside its range."""
+    found = {name: parameters.get(name) for name in sorted(space)}
+    return found if all(_holds(space[name], value) for name, value in found.items()) else None
 
 
 def _holds(range_: Range, value: object) -> bool:

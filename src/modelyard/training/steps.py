@@ -71,7 +71,7 @@ class Steps:
     """
 
     def __init__(self, folder: Path | None, plan: Plan, parts: Parts) -> None:
-        self._folder = folder
+        self._folder, self._plan = folder, plan
         digest = hashlib.sha256(parts.split.strategy.encode())
         for fold in parts.split.folds:
             digest.update(b"fold" + fold.train.tobytes() + b"score" + fold.score.tobytes())
@@ -88,6 +88,10 @@ class Steps:
         if folder is not None:
             for torn in folder.glob(".*.part"):
                 shutil.rmtree(torn, ignore_errors=True)
+
+    def over(self, parts: Parts) -> Steps:
+        """Return the steps of the same run over other folds."""
+        return Steps(self._folder, self._plan, parts)
 
     def resume(self, plan: Plan) -> Plan:
         """Return the plan with the candidates the first attempt began with, so that its steps are found again.

@@ -16,13 +16,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from modelyard.core.canonical import from_json, pretty_json
+from modelyard.core.canonical import from_json, pretty_json, to_plain
 from modelyard.core.errors import WorkspaceError
 from modelyard.core.files import guarded, write_atomic
 from modelyard.data.dataset import Dataset
 from modelyard.families.fitted import Blend, Candidate, Curve, Fitted, Link
 from modelyard.selection.plan import Plan
-from modelyard.training.run import Entry, Run
+from modelyard.training.run import NOTHING_SEEN, Diagnostics, Entry, Run
 
 STEPS = "steps"
 """Folder, in a run's folder, of finished candidates and trials."""
@@ -54,6 +54,7 @@ class _CurveRecord:
     steps: tuple[int, ...]
     train: tuple[float | None, ...]
     validation: tuple[float | None, ...]
+    unit: str = "step"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class _EntryRecord:
     weight: float
     seconds: float
     note: str
+    microseconds: float | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class _RunRecord:
     environment: dict[str, str]
     commit: str | None
     tracking: dict[str, str]
+    diagnostics: Diagnostics = NOTHING_SEEN
 
 
 @contextmanager
@@ -122,7 +126,7 @@ def save_fitted(fitted: Fitted, folder: Path) -> Path:
     """
     names = {name: f"texts/{i:03d}.txt" for i, name in enumerate(sorted(fitted.texts))}
     curves = tuple(
-        _CurveRecord(c.fold, c.steps, tuple(map(_known, c.train)), tuple(map(_known, c.validation)))
+        _CurveRecord(c.fold, c.steps, tuple(map(_known, c.train)), tuple(map(_known, c.validation)), c.unit)
         for c in fitted.curves
     )
     record = _FittedRecord(
@@ -168,7 +172,7 @@ def load_fitted(folder: Path) -> Fitted:
             rounds=record.rounds,
             seconds=record.seconds,
             curves=tuple(
-                Curve(c.fold, c.steps, tuple(map(_value, c.train)), tuple(map(_value, c.validation)))
+                Curve(c.fold, c.steps, tuple(map(_value, c.train)), tuple(map(_value, c.validation)), c.unit)
                 for c in record.curves
             ),
             whole=record.whole,
@@ -195,13 +199,12 @@ def save_run(run: Run, folder: Path) -> Path:
         members.append(_Member(place, weight))
     write_atomic(folder / _ANSWERS, _npy(run.answers))
     entries = [
-        _EntryRecord(e.name, e.title, dict(e.parameters), _known(e.score), e.weight, e.seconds, e.note)
-        for e in run.leaderboard
+        {**to_plain(e), "score": _known(e.score), "microseconds": _known(e.microseconds)} for e in run.leaderboard
     ]
     write_atomic(folder / _LEADERBOARD, pretty_json(entries))
     record = _RunRecord(
         run.name, run.id, run.plan, tuple(members), run.blend.link, run.blend.scale, run.blend.offset,
-        _known(run.score), run.seconds, dict(run.environment), run.commit, dict(run.tracking),
+        _known(run.score), run.seconds, dict(run.environment), run.commit, dict(run.tracking), run.diagnostics,
     )  # fmt: skip
     write_atomic(folder / _RUN, pretty_json(record))
     return folder
@@ -240,6 +243,7 @@ def load_run(folder: Path, development: Dataset) -> Run:
     return Run(
         record.name, record.id, record.plan, development, blend, answers, load_leaderboard(folder),
         _value(record.score), record.seconds, record.environment, record.commit, record.tracking,
+        record.diagnostics,
     )  # fmt: skip
 
 
@@ -253,7 +257,24 @@ def load_leaderboard(folder: Path) -> tuple[Entry, ...]:
     """
     with _damaged(folder):
         entries = from_json((folder / _LEADERBOARD).read_bytes(), tuple[_EntryRecord, ...])
-    return tuple(Entry(e.name, e.title, e.parameters, _value(e.score), e.weight, e.seconds, e.note) for e in entries)
+    return tuple(
+        Entry(
+            e.name, e.title, e.parameters, _value(e.score), e.weight, e.seconds, e.note, _value(e.microseconds), e.why
+        )
+        for e in entries
+    )
+
+
+def load_diagnostics(folder: Path) -> Diagnostics:
+    """Read what a run's training saw beside the model.
+
+    Raises
+    ------
+    WorkspaceError
+        If it is missing or damaged.
+    """
+    with _damaged(folder):
+        return from_json((folder / _RUN).read_bytes(), _RunRecord).diagnostics
 
 
 @contextmanager

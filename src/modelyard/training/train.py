@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,16 @@ from modelyard.selection.plan import Plan
 from modelyard.training.attempts import Attempts
 from modelyard.training.calibration import Calibration, calibrate
 from modelyard.training.clock import Clock
+from modelyard.training.course import follow
+from modelyard.training.data_size import data_size, kept_seconds
 from modelyard.training.elapsed import try_elapsed
 from modelyard.training.environment import commit, environment
 from modelyard.training.finish import finish
+from modelyard.training.frontier import frontier
+from modelyard.training.leaderboard import leaderboard
 from modelyard.training.loss import Loss, link_of
 from modelyard.training.recipe import check_recipe, recipe_members, recipe_plan
-from modelyard.training.run import Entry, Run
+from modelyard.training.run import NOTHING_SEEN, Diagnostics, Entry, Run
 from modelyard.training.search import search
 from modelyard.training.steps import Steps
 from modelyard.training.tracker import Nowhere, Tracker
@@ -103,13 +106,8 @@ def train(
             Loss.of(plan.schema.task, metric, blind.development).favouring_later(blind.split),
             steps, tracker, progress or Silent(), clock, len(plan.candidates),
         )  # fmt: skip
-        if replay is None:
-            members, weights = _explore(attempts)
-            calibration = None
-        else:
-            members, weights = _replay(attempts, replay)
-            calibration = Calibration(float(replay["scale"]), tuple(float(b) for b in replay["offset"]))
-        run = _run(name, attempts, members, weights, calibration, git, surroundings)
+        made = _explore(attempts) if replay is None else _replay(attempts, replay)
+        run = _run(name, attempts, made, git, surroundings)
         tracker.metrics({f"validation_{metric.name}": run.score, "training_seconds": run.seconds})
         run = replace(run, tracking=dict(place))  # a tracker may learn its run's id as late as this
     except BaseException as error:
@@ -144,12 +142,24 @@ def _new_id(taken: Collection[str]) -> str:
     raise TrainingError("No free run id was found.", do="Move old runs out of the workspace.")
 
 
-def _explore(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:
-    """Fit the portfolio, search, choose the members and fit them on every row."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Made:
+    """Members with their shares, largest first, and what was seen on the way."""
+
+    members: tuple[tuple[Fitted, float], ...]
+    leaderboard: tuple[Entry, ...]
+    diagnostics: Diagnostics = NOTHING_SEEN
+    calibration: Calibration | None = None
+
+
+def _explore(attempts: Attempts) -> _Made:
+    """Fit the portfolio, search, choose the members and fit them on every row; look back on what was seen."""
+    attempts.kept = kept_seconds(attempts.clock.budget)
     for candidate in attempts.plan.candidates:
         first = not attempts.fitted
         if first or attempts.affordable(candidate, attempts.seconds(candidate)):
             attempts.fit(candidate, to_the_end=first)
+            follow(attempts)
         else:
             attempts.skip(candidate)
     if not attempts.fitted:
@@ -159,17 +169,22 @@ def _explore(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:
             do="Correct what the first one says, or name another model in the brief.",
         )
     try_elapsed(attempts)
+    follow(attempts)
     search(attempts)
-    return finish(attempts)
+    left = attempts.clock.left
+    members = _largest_first(*finish(attempts))
+    seen = Diagnostics(frontier(attempts, members, left=left), tuple(attempts.course), data_size(attempts))
+    return _Made(members, leaderboard(attempts, members, left=left), seen)
 
 
-def _replay(attempts: Attempts, recipe: Mapping[str, Any]) -> tuple[Sequence[Fitted], Floats]:
+def _replay(attempts: Attempts, recipe: Mapping[str, Any]) -> _Made:
     """Refit the members of a recipe, in its order."""
-    members = recipe_members(recipe)
-    attempts.planned = len(members)
+    given = recipe_members(recipe)
+    attempts.planned = len(given)
     fitted = []
-    for member in members:
+    for member in given:
         step = attempts.fit(member.candidate, rounds=member.rounds, to_the_end=True)
+        follow(attempts)
         if step is None or step.fitted is None:
             raise TrainingError(
                 f"The recipe's member '{member.candidate.name}' could not be fitted.",
@@ -184,24 +199,22 @@ def _replay(attempts: Attempts, recipe: Mapping[str, Any]) -> tuple[Sequence[Fit
                 do="Install the package versions of its requirements.lock.",
             )
         fitted.append(whole)
-    return fitted, np.array([member.weight for member in members])
+    members = _largest_first(fitted, np.array([member.weight for member in given]))
+    calibration = Calibration(float(recipe["scale"]), tuple(float(b) for b in recipe["offset"]))
+    return _Made(members, leaderboard(attempts, members), calibration=calibration)
 
 
-def _run(
-    name: str,
-    attempts: Attempts,
-    fitted: Sequence[Fitted],
-    weights: Floats,
-    calibration: Calibration | None,
-    git: str | None,
-    surroundings: Mapping[str, str],
-) -> Run:
-    members = tuple((one, float(w)) for one, w in zip(fitted, weights, strict=True) if w > 0)
-    members = tuple(sorted(members, key=lambda member: -member[1]))
+def _largest_first(fitted: Sequence[Fitted], weights: Floats) -> tuple[tuple[Fitted, float], ...]:
+    members = ((one, float(w)) for one, w in zip(fitted, weights, strict=True) if w > 0)
+    return tuple(sorted(members, key=lambda member: -member[1]))
+
+
+def _run(name: str, attempts: Attempts, made: _Made, git: str | None, surroundings: Mapping[str, str]) -> Run:
+    members = made.members
     raw = sum((w * one.scores for one, w in members), np.zeros_like(members[0][0].scores))
     link = link_of(attempts.plan.schema.task, attempts.loss.name)
     own, crossed = calibrate(raw, attempts.loss, link, attempts.parts.split.folds)
-    own = calibration or own
+    own = made.calibration or own
     blend = Blend(members, link, own.scale, own.offset)
     # Already calibrated, fold by fold: only the link is left to apply.
     answers = Blend(members, link, 1.0, (0.0,) * raw.shape[1]).answer(crossed)
@@ -213,21 +226,14 @@ def _run(
         development=attempts.parts.development,
         blend=blend,
         answers=answers,
-        leaderboard=_leaderboard(attempts, {one.candidate.name: w for one, w in members}),
+        leaderboard=made.leaderboard,
         score=attempts.score_answers(answers[rows], rows),
         seconds=attempts.clock.spent,
         environment=surroundings,
         commit=git,
         tracking={},
+        diagnostics=made.diagnostics,
     )
-
-
-def _leaderboard(attempts: Attempts, shares: Mapping[str, float]) -> tuple[Entry, ...]:
-    entries = [
-        Entry(e.name, e.title, e.parameters, e.score, shares.get(e.name, 0.0), e.seconds, e.note)
-        for e in attempts.entries
-    ]
-    return tuple(sorted(entries, key=lambda e: math.inf if math.isnan(e.score) else attempts.metric.loss(e.score)))
 
 
 def _parameters(plan: Plan, parts: Parts) -> dict[str, Any]:

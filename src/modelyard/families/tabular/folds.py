@@ -286,7 +286,7 @@ def _fit_linear(learning: Learning, blank: Model, job: Job) -> tuple[Model, int,
     step, curves = job.rounds, []
     if step is None:
         step, seen, judged = linear.fit_path(rows(job.learn), rows(job.stop), learning.sizes, goal)
-        curves = [_curve(job.number, labels, seen, judged)]
+        curves = [_curve(job.number, labels, seen, judged, "step from a strong penalty to a weak one")]
     train = np.sort(np.concatenate([job.learn, job.stop]))
     fitted = linear.fit_linear(rows(train), learning.sizes, goal, step)
     return blank.with_linear(fitted), step, curves
@@ -328,7 +328,7 @@ def _fit_booster(learning: Learning, blank: Model, job: Job, encoded: Encoded) -
     )
     boosted = library(learning.algorithm).train(request)
     if held is not None:
-        curves = [_curve(job.number, labels, boosted.train, boosted.validation)]
+        curves = [_curve(job.number, labels, boosted.train, boosted.validation, "round of boosting")]
     return blank.with_booster(boosted.text, encoded.tables, encoded.derived), boosted.rounds, curves
 
 
@@ -370,7 +370,7 @@ def _fit_network(learning: Learning, blank: Model, job: Job) -> tuple[Model, int
         learning.halted,
     )
     trained = fit_network(request, learning.sizes)
-    curves = [] if held is None else [_curve(job.number, labels, trained.train, trained.validation)]
+    curves = [] if held is None else [_curve(job.number, labels, trained.train, trained.validation, "epoch")]
     return blank.with_network(trained.network), trained.rounds, curves
 
 
@@ -378,7 +378,7 @@ def _sample(x: NDArray[np.float32], y: Floats, weight: Floats, start: Floats) ->
     return Sample(np.ascontiguousarray(x), y, weight / weight.mean(), np.tile(start, (len(y), 1)))
 
 
-def _curve(fold: int, labels: Labels, train: tuple[float, ...], validation: tuple[float, ...]) -> Curve:
+def _curve(fold: int, labels: Labels, train: tuple[float, ...], validation: tuple[float, ...], unit: str) -> Curve:
     """Thin a curve, and give a number's error in the label's unit."""
     scale = labels.scale if labels.loss in STANDARDISED else 1.0
     kept = np.unique(np.linspace(0, max(len(validation) - 1, 0), min(POINTS, len(validation))).round().astype(int))
@@ -387,4 +387,5 @@ def _curve(fold: int, labels: Labels, train: tuple[float, ...], validation: tupl
         tuple(int(i) + 1 for i in kept),
         tuple(train[i] * scale for i in kept),
         tuple(validation[i] * scale for i in kept),
+        unit,
     )

@@ -204,6 +204,8 @@ def fit_path(
         if len(validation) > 2 and validation[-1] > (1 - WORTH) * min(validation[:-2]):
             break
     best = int(np.argmin(validation)) + 1
+    if goal.loss == "squared":  # shown as all others show it: the root of the mean square
+        train, validation = ([float(np.sqrt(2 * v)) for v in losses] for losses in (train, validation))
     return best, tuple(train), tuple(validation)
 
 
