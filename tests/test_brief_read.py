@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modelyard.brief.brief import Brief, Budget, DataBrief, ForecastBrief, Latency, Target, Validation
+from modelyard.brief.presets import PRESETS, settled, under
 from modelyard.brief.read import read_brief
+from modelyard.brief.size import parse_size, size_text
 from modelyard.core.errors import BriefError
 
 
@@ -136,6 +138,24 @@ def test_the_error_of_the_first_ten_minutes(write):
         ("validation: {strategy: stratifed}", 1, "'validation.strategy' must be one of", "Did you mean 'stratified'?"),
         ("data:\n  types:\n    zip: numeric", 3, "'data.types.zip' must be one of", None),
         ("data:\n  types: zip", 2, "'data.types' must be columns with types.", "Such as"),
+        (
+            "data:\n  monotone:\n    age: increasng",
+            3,
+            "'data.monotone.age' must be one of",
+            "Did you mean 'increasing'?",
+        ),
+        ("data:\n  monotone: age", 2, "'data.monotone' must be columns with directions.", "{age: increasing}"),
+        ("data:\n  drop: a\n  monotone: {a: decreasing}", 3, "'a' is both in data.drop and in data.monotone.", None),
+        ("data:\n  label: a\n  monotone: {a: decreasing}", 3, "'a' is data.label, which no model reads", None),
+        ("data:\n  time: a\n  monotone: {a: decreasing}", 3, "'a' is data.time, which no model reads", None),
+        ("data:\n  group: a\n  keep: a", 3, "'a' is data.group, which no model reads", None),
+        ("data:\n  forbidden: a", 2, "There is no key 'forbidden' in data.", "Did you mean 'data.drop'?"),
+        ("required: a", 1, "There is no key 'required'.", "Did you mean 'data.keep'?"),
+        ("preset: fast", 1, "There is no key 'preset'.", "Did you mean 'presets'?"),
+        ("presets: bets", 1, "'presets' must be one of fast, balanced, best.", "Did you mean 'best'?"),
+        ("size: small", 1, "'small' is not a size.", "A number over 0 and a unit"),
+        ("size: 0 MB", 1, "'0 MB' is not a size.", None),
+        ("size: '> 3 MB'", 1, "'> 3 MB' asks for a large model.", None),
         ("target:\n  - auc > .8\n  - rmse >= 3", 3, "The sign of 'rmse >= 3' is turned", None),
         ("target: {auc: 1}", 1, "'target' must be a text. Got keys with values instead.", None),
         ("latency: quick", 1, "'quick' is not a latency.", "A percentile, a number and a unit"),
@@ -235,3 +255,63 @@ def test_any_mapping_is_a_brief_or_an_error(value):
         read_brief(value if isinstance(value, dict) else {"data": value})
     except BriefError:
         return
+
+
+@pytest.mark.parametrize(
+    ("given", "over", "seconds", "folds"),
+    [
+        ({}, None, 120, 5),
+        ({"presets": "balanced"}, None, 120, 5),
+        ({"presets": "fast"}, None, 45, 3),
+        ({"presets": "best"}, None, 1800, 8),
+        ({"presets": "fast"}, "best", 1800, 8),
+        ({"presets": "fast", "budget": {"seconds": 120}}, None, 120, 3),
+        ({"validation": {"folds": 5}}, "fast", 45, 5),
+    ],
+)
+def test_a_preset_settles_what_the_brief_leaves_open(given, over, seconds, folds):
+    brief = read_brief(given, presets=over)
+    assert brief.presets == (over or given.get("presets", "balanced"))
+    assert (brief.budget, brief.validation.folds) == (Budget(seconds), folds)
+    words = settled(brief)
+    assert (f"{PRESETS[brief.presets].folds} folds" in words) is (folds == PRESETS[brief.presets].folds)
+    assert ("no networks" in words) is (brief.presets == "fast")
+
+
+def test_presets_go_over_a_sentence_too_and_are_named_right():
+    said = read_brief("Develop model for x preset fast", presets="best")
+    assert (said.presets, said.budget.seconds, said.use_case) == ("best", 1800, "x")
+    with pytest.raises(BriefError, match="Did you mean 'best'"):
+        read_brief({}, presets="bets")
+
+
+def test_a_balanced_brief_is_a_brief_without_the_word():
+    assert under(Brief(), "balanced") == Brief()
+
+
+@pytest.mark.parametrize(
+    ("text", "megabytes"),
+    [
+        ("20 MB", 20),
+        ("< 20MB", 20),
+        ("under 500 kB", 0.5),
+        ("a model of 1.5 GB", 1500),
+        ("size at most 2 MiB", 2.097152),
+        ("1,000 bytes", 0.001),
+        ("bundle under 3 megabytes", 3),
+    ],
+)
+def test_sizes(text, megabytes):
+    found = parse_size(text)
+    assert found.megabytes == pytest.approx(megabytes)
+    assert found.bytes == pytest.approx(megabytes * 1e6)
+    assert parse_size(size_text(found)) == found
+
+
+@given(st.text(max_size=30) | st.sampled_from(["20 Mb s", "MB 20", "9 9 MB", "size", "1e400 MB", "-1 MB"]))
+def test_any_text_is_a_size_or_an_error(text):
+    try:
+        found = parse_size(text)
+    except BriefError:
+        return
+    assert parse_size(size_text(found)) == found

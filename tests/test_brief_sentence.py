@@ -8,8 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from modelyard.brief.brief import Brief, Latency, Target
+from modelyard.brief.brief import Brief, Budget, Latency, Size, Target, Validation
 from modelyard.brief.model_type import model_name, parse_model_type
+from modelyard.brief.presets import under
 from modelyard.brief.read import read_brief
 from modelyard.brief.sentence import parse_sentence, sentence_text
 from modelyard.core.errors import BriefError
@@ -95,6 +96,35 @@ FULL = Brief(
             "Develop model for defects reaching 99% recall on defects and <50ms latency, and using x",
             Brief(use_case="defects", target=(RECALL,), latency=Latency(99, 50), framework="x"),
         ),
+        (
+            "Develop a classifier for churn with AUC > 0.8, under 20 MB and < 5 ms on aws, preset best",
+            under(
+                Brief(
+                    use_case="churn",
+                    target=(AUC,),
+                    size=Size(20),
+                    latency=Latency(99, 5),
+                    infrastructure="aws",
+                ),
+                "best",
+            ),
+        ),
+        (
+            "Develop model for churn preset fast with a model of 500 kB on my box using x",
+            Brief(
+                use_case="churn",
+                size=Size(0.5),
+                infrastructure="my box",
+                framework="x",
+                presets="fast",
+                budget=Budget(45),
+                validation=Validation(folds=3),
+            ),
+        ),
+        ("Develop model for x with the best preset on aws", under(Brief(use_case="x", infrastructure="aws"), "best")),
+        ("Develop model for x with fast presets", under(Brief(use_case="x"), "fast")),
+        ("Develop model for radio preset lists with preset best", under(Brief(use_case="radio preset lists"), "best")),
+        ("Train model for x with size under 1 GiB", Brief(use_case="x", size=Size(2**30 / 1e6))),
         ("develop logistic regression for churn", Brief(use_case="churn", model="linear")),
         (
             "Develop model for x with 90% accuracy on y",
@@ -123,6 +153,11 @@ def test_sentences(text, brief):
         ("Develop model for x with low latency", 26, "'low latency' is not a latency."),
         ("Develop model for x with <100 latency", 26, "'<100 latency' is not a latency."),
         ("Develop model for x with 5 ms and 6 ms", 26, "A second latency is stated."),
+        ("Develop model for x with 5 MB and 6 MB", 26, "A second size is stated."),
+        ("Develop model for x with over 5 MB", 26, "'over 5 MB' asks for a large model."),
+        ("Develop model for x with size 5", 26, "'size 5' is not a size."),
+        ("Develop model for x using y preset bset", 36, "'preset' must be one of fast, balanced, best."),
+        ("Develop model for x preset fast preset best", 33, "'preset' opens a second clause of its kind."),
         ("Develop model for x using a using b", 29, "'using' opens a second clause of its kind."),
         ('Develop model for "x', 19, "A double quote is never closed."),
         ("Develop model for x serving 0 requests per day", 29, "'0 requests per day' is not a load."),
@@ -163,7 +198,19 @@ def test_model_names_of_a_file():
 
 
 PHRASES = st.text(min_size=1, max_size=20).filter(lambda s: bool(s.strip())) | st.sampled_from(
-    ["on aws", "x using y", "with 3 ms", 'a "b" \\', "for to", "achieving", "kubernetes", "AUC > 1."]
+    [
+        "on aws",
+        "x using y",
+        "preset fast",
+        "my presets",
+        "under 3 MB",
+        "with 3 ms",
+        'a "b" \\',
+        "for to",
+        "achieving",
+        "kubernetes",
+        "AUC > 1.",
+    ]
 )
 LOWER = PHRASES.map(str.lower).filter(lambda s: s == s.lower() and bool(s.strip()))
 
@@ -171,21 +218,25 @@ LOWER = PHRASES.map(str.lower).filter(lambda s: s == s.lower() and bool(s.strip(
 @st.composite
 def briefs(draw):
     """Any brief that a sentence can say."""
-    return Brief(
+    plain = Brief(
         use_case=draw(PHRASES),
         task=draw(st.sampled_from([None, "binary", "multiclass", "regression", "forecast"])),
         model=draw(st.sampled_from(["auto", "xgboost", "linear", "model", "logistic", "my net", "demand"])),
         target=tuple(draw(st.lists(targets(), max_size=3))),
         latency=draw(st.none() | st.builds(Latency, st.integers(1, 999).map(lambda i: i / 10), st.floats(0.01, 1e5))),
+        size=draw(st.none() | st.builds(Size, st.floats(1e-3, 1e6))),
         requests_per_day=draw(st.none() | st.floats(0.5, 1e12)),
         framework=draw(st.none() | LOWER),
         infrastructure=draw(st.none() | LOWER),
         source="sentence",
     )
+    return under(plain, draw(st.sampled_from(["fast", "balanced", "best"])))
 
 
 @given(briefs())
 @example(replace(FULL, source="sentence"))
+@example(under(Brief(use_case="x", target=(Target("recall", ">=", 0.5, "WITH"),), source="sentence"), "fast"))
+@example(under(Brief(use_case="x", target=(Target("recall", ">=", 0.5, "preset"),), source="sentence"), "best"))
 @settings(max_examples=300, deadline=None)
 def test_a_sentence_reads_back(brief):
     assert parse_sentence(sentence_text(brief)) == brief
@@ -193,7 +244,7 @@ def test_a_sentence_reads_back(brief):
 
 WORDS = st.sampled_from(
     'Develop a model for to churn achieving with using on serving and , . " AUC >0.8 99% recall <50ms p99 latency '
-    "aws 10M deployed running daily requests x".split()
+    "aws 10M deployed running daily requests x 20 MB size preset presets fast best under".split()
 )
 
 

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from modelyard.brief.brief import Brief, Budget, DataBrief, ForecastBrief, Latency, Target, Validation
+from modelyard.brief.brief import Brief, Budget, DataBrief, ForecastBrief, Latency, Size, Target, Validation
 from modelyard.brief.json_schema import brief_json_schema
 from modelyard.brief.keys import KEYS, SECTIONS, keys_of
 from modelyard.brief.read import read_brief
@@ -63,6 +63,7 @@ def briefs(draw):
         weight=maybe(weight),
         positive=draw(st.none() | TEXTS),
         types=draw(st.dictionaries(TEXTS, st.sampled_from(["number", "category", "id"]), max_size=2)),
+        monotone={name: draw(st.sampled_from(["increasing", "decreasing"])) for name in rest[dropped:]},
     )
     return Brief(
         use_case=draw(TEXTS),
@@ -71,12 +72,16 @@ def briefs(draw):
         target=tuple(draw(st.lists(targets(), max_size=3))),
         metric=draw(st.sampled_from([None, "roc_auc", "rmse"])),
         latency=draw(st.none() | st.builds(Latency, st.integers(1, 999).map(lambda i: i / 10), st.floats(0.01, 1e5))),
+        size=draw(st.none() | st.builds(Size, st.floats(1e-3, 1e6))),
+        presets=draw(st.sampled_from(["fast", "balanced", "best"])),
         requests_per_day=draw(st.none() | st.floats(0.5, 1e12)),
         framework=draw(st.none() | LOWER),
         infrastructure=draw(st.none() | LOWER),
         data=data,
         rule=draw(st.none() | RULES),
-        budget=Budget(draw(st.floats(0.1, 1e6)), draw(st.none() | st.integers(0, 1000))),
+        budget=Budget(
+            draw(st.sampled_from([45.0, 120.0]) | st.floats(0.1, 1e6)), draw(st.none() | st.integers(0, 1000))
+        ),
         validation=Validation(
             draw(st.sampled_from(["auto", "group"])),
             draw(st.integers(2, 20)),

@@ -118,7 +118,7 @@ def test_register_keeps_the_evidence_of_a_bundle(tmp_path, packed, report):
     assert shown.calls == [(1, 1)]
     (event,) = registry.history(release.name)
     assert event.by == "anna"
-    names = ["target met", "beats baseline", "latency", "parity", "no open leak"]
+    names = ["target met", "beats baseline", "latency", "size", "parity", "no open leak"]
     assert [gate.name for gate in event.gates] == names
 
 

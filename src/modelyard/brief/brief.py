@@ -8,6 +8,8 @@ from typing import Literal
 Task = Literal["binary", "multiclass", "regression", "forecast"]
 Comparison = Literal[">=", "<=", ">", "<"]
 ColumnKind = Literal["number", "category", "boolean", "date", "text", "id"]
+Direction = Literal["increasing", "decreasing"]
+Presets = Literal["fast", "balanced", "best"]
 Strategy = Literal["auto", "random", "stratified", "group", "time", "group_time", "rolling"]
 
 
@@ -59,6 +61,22 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
+class Size:
+    """How large the file that answers may be (``model.onnx``), in megabytes of a million bytes."""
+
+    megabytes: float
+
+    def __str__(self) -> str:
+        """Return the limit as a brief writes it."""
+        return f"< {self.megabytes:g} MB"
+
+    @property
+    def bytes(self) -> float:
+        """The limit in bytes."""
+        return self.megabytes * 1e6
+
+
+@dataclass(frozen=True, slots=True)
 class DataBrief:
     """Which table, and what its columns mean.
 
@@ -73,13 +91,15 @@ class DataBrief:
     time : str or None
         When the row was known.
     sensitive, drop, keep : tuple of str
-        Columns for fairness slices; columns left out; columns kept although a finding doubts them.
+        Columns for fairness slices; columns no model may read; columns every model gets, whatever findings say.
     weight : str or None
         Column of sample weights.
     positive : str or None
         The positive class of a binary label, as text.
     types : mapping of str to kind
         Overrides of the inferred column types.
+    monotone : mapping of str to {"increasing", "decreasing"}
+        Numbers with which the answer may only rise, or only fall, all else equal.
     """
 
     path: str | None = None
@@ -92,6 +112,7 @@ class DataBrief:
     weight: str | None = None
     positive: str | None = None
     types: dict[str, ColumnKind] = field(default_factory=dict)
+    monotone: dict[str, Direction] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +168,15 @@ class Brief:
         What to optimise; None takes the first target's metric, or the task's default.
     latency : Latency or None
         The limit on one answer.
+    size : Size or None
+        The limit on the model's file.
     requests_per_day : float or None
         The load to serve.
     framework, infrastructure : str or None
         As written, in lower case ("kubernetes").
+    presets : {"fast", "balanced", "best"}
+        What settles budget, folds and networks where the brief leaves them open (see `modelyard.brief.presets`):
+        reading a brief has filled them in already.
     data, budget, validation, forecast
         See their own types.
     rule : str or None
@@ -167,11 +193,13 @@ class Brief:
     target: tuple[Target, ...] = ()
     metric: str | None = None
     latency: Latency | None = None
+    size: Size | None = None
     requests_per_day: float | None = None
     framework: str | None = None
     infrastructure: str | None = None
     data: DataBrief = field(default_factory=DataBrief)
     rule: str | None = None
+    presets: Presets = "balanced"
     budget: Budget = field(default_factory=Budget)
     validation: Validation = field(default_factory=Validation)
     forecast: ForecastBrief = field(default_factory=ForecastBrief)

@@ -21,6 +21,7 @@ _TEXT = {"type": ["string", "null"]}
 _LOOSER: dict[str, dict[str, Any]] = {
     "target": {"anyOf": [_TEXT, {"type": "array", "items": {"type": "string"}}]},
     "latency": _TEXT,
+    "size": _TEXT,
     "requests_per_day": {"anyOf": [{"type": ["number", "null"], "exclusiveMinimum": 0}, {"type": "string"}]},
     "budget.seconds": {"type": ["number", "null"], "exclusiveMinimum": 0},
     "budget.trials": {"type": ["integer", "null"], "minimum": 0},

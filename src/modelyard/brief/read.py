@@ -7,23 +7,38 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar, get_args
 
-from modelyard.brief.brief import Brief, Budget, ColumnKind, DataBrief, ForecastBrief, Strategy, Task, Validation
+from modelyard.brief.brief import (
+    Brief,
+    Budget,
+    ColumnKind,
+    DataBrief,
+    Direction,
+    ForecastBrief,
+    Presets,
+    Strategy,
+    Task,
+    Validation,
+)
 from modelyard.brief.entry import Entry, from_python, from_text
 from modelyard.brief.keys import KEYS, SECTIONS, keys_of
 from modelyard.brief.model_type import model_name
+from modelyard.brief.presets import PRESETS, under
 from modelyard.brief.rule import Rule
 from modelyard.brief.sentence import parse_sentence
+from modelyard.brief.size import parse_size
 from modelyard.brief.target import parse_latency, parse_targets
 from modelyard.brief.words import load
 from modelyard.core.errors import BriefError
 from modelyard.metrics.find import metric as find_metric
 
 T = TypeVar("T")
+Word = TypeVar("Word", bound=str)
 _FILES = {".yaml", ".yml", ".json"}
+_ALSO_CALLED = {"required": "data.keep", "forbidden": "data.drop"}
 _LARGEST = 1_000_000  # bytes of a brief's file
 
 
-def read_brief(source: str | Path | Mapping[str, object]) -> Brief:
+def read_brief(source: str | Path | Mapping[str, object], *, presets: str | None = None) -> Brief:
     """Read and check a brief.
 
     Parameters
@@ -32,14 +47,18 @@ def read_brief(source: str | Path | Mapping[str, object]) -> Brief:
         A file (it exists, or its name ends in .yaml, .yml or .json), the same as a mapping, or one sentence in the
         form `modelyard.brief.sentence` writes down. A relative data path is taken from the file's folder, otherwise
         from the present one.
+    presets : {"fast", "balanced", "best"}, optional
+        Laid over the brief's own; what the brief says itself still wins over what a preset settles.
 
     Raises
     ------
     BriefError
         With file and line: an unknown key or metric, a turned sign, a value of the wrong type or out of range, ...
     """
+    known: tuple[Presets, ...] = get_args(Presets)
+    over = None if presets is None else from_python(presets, "presets").choice(known)
     if isinstance(source, Mapping):
-        return _brief(from_python(source), Path.cwd(), "python")
+        return _brief(from_python(source), Path.cwd(), "python", over)
     if isinstance(source, str) and not (source.strip() and _is_file(source)):
         if not any(c.isspace() for c in source.strip()):
             raise BriefError(
@@ -47,9 +66,10 @@ def read_brief(source: str | Path | Mapping[str, object]) -> Brief:
                 allowed="A .yaml, .yml or .json file, or a sentence in double quotes.",
                 do="Write one with: modelyard init DATA --label COLUMN",
             )
-        return parse_sentence(source)
+        said = parse_sentence(source)
+        return said if over is None else under(said, over)
     path = Path(source)
-    return _brief(from_text(_content(path), str(path)), path.absolute().parent, str(path))
+    return _brief(from_text(_content(path), str(path)), path.absolute().parent, str(path), over)
 
 
 def _is_file(source: str) -> bool:
@@ -77,11 +97,11 @@ def _content(path: Path) -> str:
     return text.replace("\t", " ") if path.suffix.lower() == ".json" else text
 
 
-def _brief(root: Entry, folder: Path, source: str) -> Brief:
-    elsewhere = {k.partition(".")[2]: k for k in KEYS if "." in k}
+def _brief(root: Entry, folder: Path, source: str, over: Presets | None) -> Brief:
+    elsewhere = {k.partition(".")[2]: k for k in KEYS if "." in k} | _ALSO_CALLED
     top = root.section(keys_of(), elsewhere)
     sections = {
-        name: top[name].section(keys_of(name))
+        name: top[name].section(keys_of(name), _ALSO_CALLED)
         for name in SECTIONS
         if name in top and not isinstance(top[name].value, str)
     }
@@ -91,7 +111,10 @@ def _brief(root: Entry, folder: Path, source: str) -> Brief:
             top[name].section(keys_of(name))  # a word where a section belongs: says so
     strategies: tuple[Strategy, ...] = get_args(Strategy)
     tasks: tuple[Task, ...] = get_args(Task)
+    known: tuple[Presets, ...] = get_args(Presets)
     zero, one = Brief(), "A whole number, 1 or more."
+    named = _take(top, "presets", lambda e: e.choice(known), zero.presets)
+    preset = PRESETS[over or named]
     brief = Brief(
         use_case=_take(top, "use_case", Entry.text, zero.use_case),
         task=_take(top, "task", lambda e: e.choice(tasks, "Left out, the label decides."), None),
@@ -99,19 +122,21 @@ def _brief(root: Entry, folder: Path, source: str) -> Brief:
         target=_take(top, "target", lambda e: tuple(t for i in e.items() for t in _at(i, parse_targets)), ()),
         metric=_take(top, "metric", lambda e: _at(e, find_metric).name, None),
         latency=_take(top, "latency", lambda e: _at(e, parse_latency), None),
+        size=_take(top, "size", lambda e: _at(e, parse_size), None),
         requests_per_day=_take(top, "requests_per_day", lambda e: _at(e, load), None),
         framework=_take(top, "framework", lambda e: e.text().lower(), None),
         infrastructure=_take(top, "infrastructure", lambda e: e.text().lower(), None),
         data=_data(top["data"], sections.get("data", {}), folder) if "data" in top else zero.data,
         rule=_take(top, "rule", lambda e: _at(e, Rule.parse).text, None),
+        presets=over or named,
         budget=Budget(
-            seconds=_take(budget, "seconds", lambda e: e.number("More than 0.", 0, open_low=True), zero.budget.seconds),
+            seconds=_take(budget, "seconds", lambda e: e.number("More than 0.", 0, open_low=True), preset.seconds),
             trials=_take(budget, "trials", lambda e: e.whole("A whole number, 0 or more.", 0), None),
             memory=_take(budget, "memory", lambda e: e.number("More than 0.", 0, open_low=True), None),
         ),
         validation=Validation(
             strategy=_take(validation, "strategy", lambda e: e.choice(strategies), zero.validation.strategy),
-            folds=_take(validation, "folds", lambda e: e.whole("A whole number, 2 or more.", 2), zero.validation.folds),
+            folds=_take(validation, "folds", lambda e: e.whole("A whole number, 2 or more.", 2), preset.folds),
             test_fraction=_take(
                 validation, "test_fraction", lambda e: e.number("0 for none, or a share up to 0.9.", 0, 0.9), None
             ),
@@ -132,11 +157,7 @@ def _data(entry: Entry, keys: dict[str, Entry], folder: Path) -> DataBrief:
     if isinstance(entry.value, str):
         return DataBrief(path=_path(entry, folder))
     kinds: tuple[ColumnKind, ...] = get_args(ColumnKind)
-    types = keys["types"].value if "types" in keys else {}
-    if not isinstance(types, dict):
-        raise keys["types"].error(
-            "'data.types' must be columns with types.", allowed=f"Such as {{zip: category}}; types: {', '.join(kinds)}"
-        )
+    directions: tuple[Direction, ...] = get_args(Direction)
     return DataBrief(
         path=_take(keys, "path", lambda e: _path(e, folder), None),
         label=_take(keys, "label", Entry.text, None),
@@ -147,8 +168,21 @@ def _data(entry: Entry, keys: dict[str, Entry], folder: Path) -> DataBrief:
         keep=_take(keys, "keep", Entry.words, ()),
         weight=_take(keys, "weight", Entry.text, None),
         positive=_take(keys, "positive", Entry.text, None),
-        types={name: e.choice(kinds) for name, e in types.items()},
+        types=_by_column(keys, "types", "types", kinds, "{zip: category}"),
+        monotone=_by_column(keys, "monotone", "directions", directions, "{age: increasing}"),
     )
+
+
+def _by_column(keys: dict[str, Entry], key: str, words: str, known: tuple[Word, ...], example: str) -> dict[str, Word]:
+    """Return one of a few words for each column that a key names."""
+    if key not in keys:
+        return {}
+    entry = keys[key]
+    if not isinstance(entry.value, dict):
+        raise entry.error(
+            f"'data.{key}' must be columns with {words}.", allowed=f"Such as {example}; {words}: {', '.join(known)}"
+        )
+    return {name: e.choice(known) for name, e in entry.value.items()}
 
 
 def _path(entry: Entry, folder: Path) -> str:
@@ -165,6 +199,18 @@ def _check_columns(data: DataBrief, keys: dict[str, Entry]) -> None:
         if name in data.drop:
             raise keys["drop"].error(f"'{name}' is data.{role} and cannot be dropped.", do="Take it out of data.drop.")
         taken[name] = role
+    for key, columns in (("keep", data.keep), ("monotone", data.monotone)):
+        for name in columns:
+            if name in taken and not (key == "keep" and taken[name] == "time"):
+                raise keys[key].error(
+                    f"'{name}' is data.{taken[name]}, which no model reads as a column.",
+                    do=f"Take it out of data.{key}.",
+                )
+    turned = [name for name in data.drop if name in data.monotone]
+    if turned:
+        raise keys["monotone"].error(
+            f"'{turned[0]}' is both in data.drop and in data.monotone.", do="Keep it in one of them."
+        )
     both = [name for name in data.drop if name in data.keep]
     if both:
         raise keys["keep"].error(f"'{both[0]}' is both in data.drop and in data.keep.", do="Keep it in one of them.")

@@ -7,19 +7,21 @@
     model-type = [name] kind, as in "XGBoost classifier", "demand forecast", "model"
     use-case   = phrase
     clause     = ("achieving" | "reaching" | "with") limit {("and" | ",") limit}
+               | ["with"] "preset" ("fast" | "balanced" | "best") | "with" ["the"] ("fast" | ...) "preset"
                | "using" framework
                | ["running" | "deployed" | "hosted"] "on" infrastructure
                | "serving" load
-    limit      = target | latency, as `modelyard.brief.target` writes them down
+    limit      = target | latency, as `modelyard.brief.target` writes them down, | size, as `modelyard.brief.size` does
     framework, infrastructure = phrase
     load       = number ["K" | "M" | "million" | ...] ("daily requests" | "requests per day" | "per second" | ...)
     phrase     = words up to the next clause | a text in double quotes
 
 Clauses come in any order, each at most once ("achieving" and "with" may both state limits). Some words open a clause
-only where they can: "with" before a limit, or after one; "serving" before a number; "on" after a framework, a load or a
-latency, or before the name of a platform (aws, kubernetes, ...), and otherwise it belongs to the phrase, as in "99%
-recall on defects". "deployed on" always opens one, and double quotes always close a phrase off. What stands before the
-kind of a model is its name when it is known, capitalised or in double quotes; in "demand forecast" it is the use case.
+only where they can: "with" before a limit, or after one; "serving" before a number; "preset" before one of its words,
+or after any other clause; "on" after a framework, a load, a latency, a size or a preset, or before the name of a
+platform (aws, kubernetes, ...), and otherwise it belongs to the phrase, as in "99% recall on defects". "deployed on"
+always opens one, and double quotes always close a phrase off. What stands before the kind of a model is its name when
+it is known, capitalised or in double quotes; in "demand forecast" it is the use case.
 """
 
 from __future__ import annotations
@@ -29,8 +31,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from modelyard.brief.brief import Brief
+from modelyard.brief.brief import Brief, Presets
+from modelyard.brief.entry import from_python
 from modelyard.brief.model_type import model_type_text, parse_model_type
+from modelyard.brief.presets import PRESETS, under
+from modelyard.brief.size import BEGINS_SIZE, is_size, parse_size, size_text
 from modelyard.brief.target import conjuncts, is_latency, latency_text, parse_latency, parse_target, target_text
 from modelyard.brief.words import COMPARISON, NUMBER, QUOTED, load, quote, shortest, unquote
 from modelyard.core.errors import BriefError
@@ -49,11 +54,26 @@ _PLATFORMS = frozenset(
 )
 _WORD = re.compile(rf"({QUOTED})|\"|(?:[^\s\",]|,(?=\d))+", re.DOTALL)
 _BEGINS_LIMIT = re.compile(
-    rf"(?:an?\s+)?(?:{COMPARISON}|{NUMBER}|p\s?\d|median\b|latency\b|response time\b|[a-z]+-?\w*\s+latency\b)",
+    rf"(?:an?\s+)?(?:{COMPARISON}|{NUMBER}|p\s?\d|median\b|latency\b|response time\b|[a-z]+-?\w*\s+latency\b|"
+    rf"{BEGINS_SIZE})",
     re.IGNORECASE,
 )
 _LONGEST = 2000  # characters
-_RESERVED = {"for", "to", "achieving", "reaching", "with", "using", "on", "serving", "running", "deployed", "hosted"}
+_PRESET = {"preset", "presets"}
+_NAMES_PRESET = re.compile(rf"(?:the\s+|an?\s+)?({'|'.join(PRESETS)})\s+presets?\b", re.IGNORECASE)
+_RESERVED = _PRESET | {
+    "for",
+    "to",
+    "achieving",
+    "reaching",
+    "with",
+    "using",
+    "on",
+    "serving",
+    "running",
+    "deployed",
+    "hosted",
+}
 
 
 def parse_sentence(text: str) -> Brief:
@@ -74,14 +94,18 @@ def sentence_text(brief: Brief) -> str:
     parts = [f"Develop {model_type_text(brief.model, brief.task)} for {_phrase(brief.use_case)}"]
     if brief.target:
         parts.append("achieving " + " and ".join(map(target_text, brief.target)))
-    if brief.latency is not None:
-        parts.append(f"with {latency_text(brief.latency)} latency")
+    limits = [] if brief.latency is None else [f"{latency_text(brief.latency)} latency"]
+    limits += [] if brief.size is None else [f"{size_text(brief.size)} size"]
+    if limits:
+        parts.append(f"with {' and '.join(limits)}")
     if brief.requests_per_day is not None:
         parts.append(f"serving {shortest(brief.requests_per_day)} daily requests")
     if brief.framework is not None:
         parts.append(f"using {_phrase(brief.framework)}")
     if brief.infrastructure is not None:
         parts.append(f"{'on' if brief.framework is not None else 'deployed on'} {_phrase(brief.infrastructure)}")
+    if brief.presets != Brief().presets:
+        parts.append(f"preset {brief.presets}")
     return " ".join(parts)
 
 
@@ -150,6 +174,8 @@ class _Reader:
         self._said.add(clause)
         if clause in {"achieving", "with"}:
             self._limits(at, end, opener)
+        elif clause == "preset":
+            self._brief = under(self._brief, self._parse(at, end, _preset, opener))
         elif clause == "using":
             self._brief = replace(self._brief, framework=self._phrase(at, end, opener).lower())
         elif clause == "on":
@@ -165,6 +191,10 @@ class _Reader:
                 if self._brief.latency is not None:
                     raise self._error("A second latency is stated.", self._words[at].begin, self._end(end))
                 self._brief = replace(self._brief, latency=self._parse(at, end, parse_latency, part=part))
+            elif is_size(part):
+                if self._brief.size is not None:
+                    raise self._error("A second size is stated.", self._words[at].begin, self._end(end))
+                self._brief = replace(self._brief, size=self._parse(at, end, parse_size, part=part))
             else:
                 target = self._parse(at, end, parse_target, part=part)
                 self._brief = replace(self._brief, target=(*self._brief.target, target))
@@ -190,6 +220,12 @@ class _Reader:
             return "using", 1
         if word in {"running", "deployed", "hosted"} and follows == "on":
             return "on", 2
+        if word in _PRESET and (follows in PRESETS or clause not in {"model", "for", "preset"}):
+            return "preset", 1
+        if word == "with" and follows in _PRESET:
+            return "preset", 2
+        if word == "with" and _NAMES_PRESET.match(rest):
+            return "preset", 1
         if word == "serving" and (not clause or follows[:1].isdigit()):
             return "serving", 1
         if word == "with" and (clause in {"", "achieving"} or _BEGINS_LIMIT.match(rest) or self._is_metric(i + 1)):
@@ -198,7 +234,8 @@ class _Reader:
             so_far = conjuncts(self._text[self._words[began].begin : self._words[i].begin])[-1] if i > began else ""
             if (
                 clause in {"", "using", "serving"}
-                or (clause in {"achieving", "with"} and is_latency(so_far))
+                or (clause in {"achieving", "with"} and (is_latency(so_far) or is_size(so_far)))
+                or clause == "preset"
                 or (clause != "on" and re.split(r"\W", follows + " ")[0] in _PLATFORMS | {""} and follows)
             ):
                 return "on", 1
@@ -238,3 +275,8 @@ class _Reader:
 
     def _error(self, what: str, begin: int, end: int) -> BriefError:
         return BriefError(what, where=f"sentence, column {begin + 1}: {self._text[begin:end][:120]}", allowed=FORM)
+
+
+def _preset(text: str) -> Presets:
+    named = _NAMES_PRESET.fullmatch(text)
+    return from_python(named[1] if named else text, "preset").choice(tuple(PRESETS))

@@ -41,6 +41,7 @@ _FORMS = tuple(
         rf"(?:{_SIGN}\s*)?(?:an?\s+)?{_VALUE}\s*(?P<metric>[^\W\d].*?){_LABEL}",
     )
 )
+_QUOTED = {"and", "with", "preset", "presets"}  # classes of these names would open something else in a sentence
 _LONGEST = 500  # characters
 _UNITS = {"us": 1e-3, "µs": 1e-3, "μs": 1e-3, "ms": 1.0, "s": 1e3, "sec": 1e3, "min": 6e4} | {
     f"{word}{plural}": size
@@ -148,7 +149,7 @@ def target_text(target: Target) -> str:
     text = f"{target.metric} {target.comparison} {shortest(target.value)}"
     if target.label is None:
         return text
-    plain = re.fullmatch(r"[^\W\d_][\w-]*", target.label) and target.label.lower() != "and"
+    plain = re.fullmatch(r"[^\W\d_][\w-]*", target.label) and target.label.lower() not in _QUOTED
     return f"{text} on {target.label if plain else quote(target.label)}"
 
 

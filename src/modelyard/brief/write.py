@@ -10,6 +10,8 @@ import yaml
 
 from modelyard.brief.brief import Brief
 from modelyard.brief.keys import KEYS
+from modelyard.brief.presets import under
+from modelyard.brief.size import size_text
 from modelyard.brief.target import latency_text, target_text
 from modelyard.brief.words import shortest
 
@@ -32,8 +34,10 @@ def brief_text(brief: Brief, comments: Mapping[str, str]) -> str:
     str
         The first line names the JSON Schema, so that editors complete the rest.
     """
-    values, defaults = _values(brief), _values(Brief())
+    values, defaults = _values(brief), _values(under(Brief(), brief.presets))
     written = {key for key in KEYS if values[key] != defaults[key]} | {"use_case"}
+    if brief.presets != Brief().presets:
+        written.add("presets")
     lines = [f"# yaml-language-server: $schema={SCHEMA.as_posix()}"]
     section = ""
     for key, meaning in KEYS.items():
@@ -60,10 +64,12 @@ def _values(brief: Brief) -> dict[str, str]:
         "target": _list([target_text(t) for t in brief.target]),
         "metric": _scalar(brief.metric),
         "latency": "" if brief.latency is None else latency_text(brief.latency),
+        "size": "" if brief.size is None else size_text(brief.size),
         "requests_per_day": _number(brief.requests_per_day),
         "framework": _scalar(brief.framework),
         "infrastructure": _scalar(brief.infrastructure),
         "rule": _scalar(rule),
+        "presets": brief.presets,
         "budget.seconds": _number(brief.budget.seconds),
         "budget.trials": _number(brief.budget.trials),
         "budget.memory": _number(brief.budget.memory),
@@ -75,6 +81,7 @@ def _values(brief: Brief) -> dict[str, str]:
         "forecast.season": _number(brief.forecast.season),
         "seed": _number(brief.seed),
         "data.types": _flow({str(k): str(v) for k, v in data.types.items()}) if data.types else "",
+        "data.monotone": _flow({str(k): str(v) for k, v in data.monotone.items()}) if data.monotone else "",
     }
     values |= {f"data.{k}": _scalar(getattr(data, k)) for k in ("path", "label", "group", "time", "weight", "positive")}
     return values | {f"data.{k}": _list(getattr(data, k)) for k in ("sensitive", "drop", "keep")}
@@ -84,11 +91,12 @@ def _example(key: str) -> str:
     """Return a value that shows the form of a key that has no default."""
     examples = {
         "task": "binary", "target": "roc_auc >= 0.80", "metric": "roc_auc", "latency": "p99 < 100 ms",
-        "requests_per_day": "10000", "framework": "scikit-learn", "infrastructure": "kubernetes",
+        "size": "20 MB", "requests_per_day": "10000", "framework": "scikit-learn", "infrastructure": "kubernetes",
         "data.path": "table.csv", "data.label": "label_column",
         "data.group": "entity_column", "data.time": "time_column",
         "data.sensitive": "[sex, age]", "data.drop": "[known_only_later]", "data.keep": "[known_in_time]",
         "data.weight": "weight_column", "data.positive": "'yes'", "data.types": "{zip: category}",
+        "data.monotone": "{age: increasing}",
         "rule": "prior_visits > 2", "budget.trials": "20", "budget.memory": "4", "validation.test_fraction": "0.2",
         "forecast.horizon": "12", "forecast.season": "12",
     }  # fmt: skip

@@ -15,6 +15,7 @@ import polars as pl
 from modelyard.brief.brief import Brief
 from modelyard.bundle.adversarial import Thresholds
 from modelyard.bundle.bundle import Bundle
+from modelyard.bundle.directions import check_directions
 from modelyard.bundle.examples import plain_rows, spread, synthetic
 from modelyard.bundle.load import load_bundle
 from modelyard.bundle.manifest import FORMAT, Lineage, Manifest
@@ -77,7 +78,8 @@ def pack(
     Raises
     ------
     GateFailed
-        If the packed model does not answer as the trained one did; nothing is written.
+        If the packed model does not answer as the trained one did, or goes against a direction the brief asks for;
+        nothing is written.
     WorkspaceError
         If the folder cannot be written.
     """
@@ -88,14 +90,16 @@ def pack(
     encoding = Encoding.of(schema)
     export = family.export(blend, learnt)
     runtime = _runtime(export, schema, encoding)
+    checked, thresholds = parts.development if parts.test is None else parts.test, _thresholds(export, encoding)
     parity = check_parity(
         runtime,
         partial(answers, replace(run, blend=blend)),
-        parts.development if parts.test is None else parts.test,
+        checked,
         _deviation(parts.development),
-        _thresholds(export, encoding),
+        thresholds,
         run.plan.brief.seed,
     )
+    directions = check_directions(runtime, checked, thresholds, run.plan.brief.seed)
     draft = Manifest(
         format=FORMAT,
         name=slug(run.plan.brief.use_case),
@@ -104,7 +108,12 @@ def pack(
         encoding=encoding,
         runtime=export.runtime,
         threshold=_threshold(report, schema),
-        facts={**export.facts, "parity": parity},
+        facts={
+            **export.facts,
+            "parity": parity,
+            "bytes": len(export.files[arrays.FILE if export.runtime == "arrays" else onnx.FILE]),
+            **({"directions": directions} if directions else {}),
+        },
         estimate=_estimate(report),
         files={},
         lineage=Lineage(

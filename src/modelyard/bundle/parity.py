@@ -83,7 +83,7 @@ def check_parity(
             names = [c.name for c in rows.schema.features]
             one_by_one = part.frame.select(names).head(_ONE_BY_ONE).to_dicts()
             found = np.concatenate([*(runtime.rows([row]) for row in one_by_one), found[len(one_by_one) :]])
-        allowed = np.maximum(LIMIT * deviation, _coarseness(expected))
+        allowed = np.maximum(LIMIT * deviation, coarseness(expected))
         apart = np.abs(found.astype(np.float64) - expected).max(axis=1, initial=0.0)
         over = np.where(np.isnan(apart), np.inf, apart / allowed)
         worst = int(np.argmax(over)) if len(apart) else 0
@@ -97,7 +97,7 @@ def check_parity(
     return {**facts, "largest": min(float(f"{largest:.0e}"), limit), "limit": limit}
 
 
-def _coarseness(answers: Floats) -> Floats:
+def coarseness(answers: Floats) -> Floats:
     """Return a few steps of float32 at each row's largest answer: a graph's 1,000,000 cannot be nearer than that."""
     largest = np.abs(answers).max(axis=1, initial=0.0).astype(np.float32)
     return np.asarray(4.0 * np.spacing(largest), dtype=np.float64)

@@ -18,6 +18,7 @@ from modelyard.core.errors import FindingsOpen
 @click.option("--data", type=click.Path(path_type=Path), help="The table, when the brief names none.")
 @click.option("--label", help="The column to predict, when the brief names none.")
 @options.workspace
+@options.presets
 @click.option("--seconds", type=float, help="Budget of training, in seconds; overrides the brief.")
 @click.option("--seed", type=int, help="Overrides the brief's seed.")
 @click.option("--replay", metavar="RUN|RECIPE", help="Refit exactly the members of a run, as its recipe says.")
@@ -28,6 +29,7 @@ def command(
     data: Path | None,
     label: str | None,
     workspace: Path,
+    presets: str | None,
     seconds: float | None,
     seed: int | None,
     replay: str | None,
@@ -44,6 +46,7 @@ def command(
     Examples:
       modelyard develop patients.yaml
       modelyard develop patients.yaml --seconds 300 --workspace /srv/yard
+      modelyard develop patients.yaml --presets fast
       modelyard develop patients.yaml --replay k7
       modelyard develop "Develop XGBoost classifier for readmission achieving AUC > 0.80
           with < 100 ms p99 latency using XGBoost on Kubernetes" --data patients.csv --label readmitted
@@ -55,7 +58,7 @@ def command(
     from modelyard.flow.recipes import find_recipe
     from modelyard.flow.workspace import Workspace
 
-    question = asked(brief, data=data, label=label, seconds=seconds, seed=seed)
+    question = asked(brief, data=data, label=label, presets=presets, seconds=seconds, seed=seed)
     recipe = None if replay is None else find_recipe(replay, Workspace.open(workspace))
     typed = " ".join(["modelyard", *(_quoted(word) for word in sys.argv[1:])])
     with Drawn(quiet or as_json) as progress, _stopped(as_json):

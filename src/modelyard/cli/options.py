@@ -19,6 +19,11 @@ workspace: Callable[[F], F] = click.option(
     help="Folder of runs, registry and tracking.",
 )
 as_json: Callable[[F], F] = click.option("--json", "as_json", is_flag=True, help="Print one last line of JSON.")
+presets: Callable[[F], F] = click.option(
+    "--presets",
+    type=click.Choice(["fast", "balanced", "best"]),
+    help="Budget, folds and networks, where the brief leaves them open; overrides its own word.",
+)
 quiet: Callable[[F], F] = click.option("-q", "--quiet", is_flag=True, help="Print the result alone.")
 
 

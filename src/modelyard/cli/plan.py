@@ -13,14 +13,18 @@ from modelyard.cli import options
 @click.argument("brief")
 @click.option("--data", type=click.Path(path_type=Path), help="The table, when the brief names none.")
 @click.option("--label", help="The column to predict, when the brief names none.")
+@options.presets
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the architecture document.")
 @options.as_json
-def command(brief: str, data: Path | None, label: str | None, out: Path | None, as_json: bool) -> None:
+def command(
+    brief: str, data: Path | None, label: str | None, presets: str | None, out: Path | None, as_json: bool
+) -> None:
     """Show what would be tried, why, and what it would cost. Trains nothing.
 
     \b
     Examples:
       modelyard plan patients.yaml
+      modelyard plan patients.yaml --presets best
       modelyard plan patients.yaml -o plan/
     """
     from modelyard.core.canonical import to_plain
@@ -30,7 +34,7 @@ def command(brief: str, data: Path | None, label: str | None, out: Path | None, 
     from modelyard.selection.select import select
     from modelyard.selection.show import plan_lines
 
-    question = asked(brief, data=data, label=label)
+    question = asked(brief, data=data, label=label, presets=presets)
     table, parts, findings = prepare(question)
     plan = select(question, table, parts=parts)
     if as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from modelyard.brief.brief import ColumnKind
+from modelyard.brief.brief import ColumnKind, Direction
 
 Role = Literal["feature", "label", "group", "time", "weight", "ignored"]
 Physical = Literal["integer", "float", "string", "boolean", "date", "datetime"]
@@ -37,6 +37,8 @@ class Column:
         Levels of a category or boolean, most frequent first, at most 1,000.
     sensitive : bool
         Named by the brief for fairness slices.
+    monotone : {"increasing", "decreasing"} or None
+        How the answer may move with it, all else equal; None both ways.
     """
 
     name: str
@@ -49,3 +51,4 @@ class Column:
     high: float | None = None
     levels: tuple[str, ...] = ()
     sensitive: bool = False
+    monotone: Direction | None = None

@@ -34,7 +34,7 @@ def not_in_table(names: Sequence[str], brief: Brief) -> list[Finding]:
     single = {"label": data.label, "group": data.group, "time": data.time, "weight": data.weight}
     asked = [(f"data.{key}", name) for key, name in single.items() if name is not None]
     asked += [("data.drop", n) for n in data.drop] + [("data.keep", n) for n in data.keep]
-    asked += [("data.types", n) for n in data.types]
+    asked += [("data.types", n) for n in data.types] + [("data.monotone", n) for n in data.monotone]
     for key, name in asked:
         if name not in names:
             raise _absent(key, name, names, brief.source)

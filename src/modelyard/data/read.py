@@ -11,6 +11,7 @@ import polars as pl
 from modelyard.brief.brief import Brief, ColumnKind, ForecastBrief, Task
 from modelyard.core.errors import BriefError, DataError, listed
 from modelyard.core.machine import free_memory
+from modelyard.data.asked import check_asked
 from modelyard.data.classes import constant_label, order_classes, task_of
 from modelyard.data.column import Column, Role
 from modelyard.data.dataset import Dataset
@@ -46,6 +47,8 @@ def read_data(source: Table = None, brief: Brief | None = None) -> Dataset:
 
     Raises
     ------
+    BriefError
+        If the brief keeps a column no model can read, or asks for a direction of what has none.
     DataError
         If the table cannot be read or used as the brief asks; a column of lists or the like that the brief names
         no role or type for is left out with a note.
@@ -68,6 +71,7 @@ def read_data(source: Table = None, brief: Brief | None = None) -> Dataset:
     frame, read = natural(raw, loaded.text)
     absent = not_in_table(raw.columns, asked)
     needed = [asked.data.label, asked.data.group, asked.data.time, asked.data.weight, *asked.data.types]
+    needed += asked.data.keep
     plain = set(frame.columns)
     for unread in [c for c in raw.columns if c not in plain]:
         if unread in needed or not plain:
@@ -112,7 +116,14 @@ def _settled(frame: pl.DataFrame, brief: Brief, name: str, notes: list[Finding])
         kind, physical = _kind(plain, data.types.get(plain.name), roles[plain.name]), physical_of(plain)
         if kind == "date" and plain.dtype == pl.String:
             physical = date_physical(plain)
-        column = Column(plain.name, kind, roles[plain.name], physical, sensitive=plain.name in data.sensitive)
+        column = Column(
+            plain.name,
+            kind,
+            roles[plain.name],
+            physical,
+            sensitive=plain.name in data.sensitive,
+            monotone=data.monotone.get(plain.name),
+        )
         columns.append(column)
         series.append(plain if column.role == "label" else _converted(plain, column))
     table = pl.DataFrame(series)
@@ -149,6 +160,7 @@ def _settled(frame: pl.DataFrame, brief: Brief, name: str, notes: list[Finding])
     schema = Schema(tuple(settled), task, classes)
     if data.label is not None:
         _apart(schema)
+        check_asked(schema, brief, notes)
     return Dataset(table, schema, name, {}, tuple(notes))
 
 

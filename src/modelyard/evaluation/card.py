@@ -78,6 +78,9 @@ def _use(plan: Plan) -> list[Block]:
         "the same way, known when the prediction is made.",
         "Out of scope: other populations or periods than the data cover, and rows whose columns mean something else.",
     ]
+    directed = [f"{c.monotone} with `{c.name}`" for c in plan.schema.features if c.monotone is not None]
+    if directed:
+        items.append(f"Its answers are {', '.join(directed)}, all else equal: a bundle that is not so is never packed.")
     if plan.brief.rule is not None:
         items.append(f"Where it cannot answer, the present rule stands: `{plan.brief.rule.replace('`', '')}`.")
     return [Listing(items)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modelyard.brief.brief import Brief
+from modelyard.brief.presets import PRESETS
 
 NETWORK = "mlp"
 """Name of the candidate."""
@@ -22,7 +23,8 @@ def names_network(model: str) -> bool:
 def wants_network(brief: Brief, rows: int) -> bool:
     """Say whether a brief and so many rows call for a network."""
     enough = brief.budget.seconds >= DEEP_SECONDS or rows >= DEEP_ROWS
-    return names_network(brief.model) or (brief.model == "auto" and enough)
+    allowed = PRESETS[brief.presets].networks and not brief.data.monotone
+    return names_network(brief.model) or (brief.model == "auto" and enough and allowed)
 
 
 def _plain(text: str) -> str:

@@ -110,6 +110,8 @@ class Fitted:
         What these fits are reckoned to take.
     microseconds : float
         What a member of this kind is reckoned to add to one answer.
+    own_bytes, shared_bytes : float
+        What it is reckoned to add to the model's file, and what all members share of that.
     """
 
     candidate: Candidate
@@ -123,6 +125,8 @@ class Fitted:
     whole: tuple[int, ...] = ()
     whole_seconds: float = 0.0
     microseconds: float = 0.0
+    own_bytes: float = 0.0
+    shared_bytes: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -42,5 +42,7 @@ def fit_whole(family: Family, fitted: Fitted, parts: Parts, seed: int) -> Fitted
         curves=fitted.curves,
         whole=fitted.whole,
         microseconds=fitted.microseconds,
+        own_bytes=made.own_bytes or fitted.own_bytes,
+        shared_bytes=fitted.shared_bytes,
         seconds=fitted.seconds + made.seconds,
     )

@@ -15,6 +15,7 @@ def asked(
     *,
     data: Path | None = None,
     label: str | None = None,
+    presets: str | None = None,
     seconds: float | None = None,
     seed: int | None = None,
 ) -> Brief:
@@ -23,9 +24,10 @@ def asked(
     Raises
     ------
     BriefError
-        If the brief cannot be read, or names neither data nor label and nobody else does.
+        If the brief cannot be read, no preset is called so, or the brief names neither data nor label and nobody else
+        does.
     """
-    brief = read_brief(source)
+    brief = read_brief(source, presets=presets)
     path = brief.data.path if data is None else str(data.absolute())
     table = replace(brief.data, path=path, label=label or brief.data.label)
     if table.path is None or table.label is None:

@@ -132,7 +132,8 @@ def _splitting(brief: Brief) -> object:
 def _plain(brief: Brief) -> dict[str, Any]:
     """Return a brief as plain JSON, without the file it came from and with targets as people write them."""
     plain: dict[str, Any] = to_plain(replace(brief, source=""))
-    return {**plain, "target": [target_text(t) for t in brief.target], "latency": str(brief.latency or "")}
+    limits = {"latency": str(brief.latency or ""), "size": str(brief.size or "")}
+    return {**plain, "target": [target_text(t) for t in brief.target], **limits}
 
 
 def _differences(one: Any, other: Any, path: str = "") -> dict[str, tuple[Any, Any]]:

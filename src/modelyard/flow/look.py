@@ -30,7 +30,7 @@ def answer_lines(done: Development) -> list[str]:
         kinds = len(done.run.blend.members)
         lines.append(
             f"{'Model':<10} {facts['trees']:,} trees, {kinds} kind{'s' if kinds > 1 else ''}, "
-            f"in one ONNX graph of {size:.1f} MB"
+            f"in one ONNX graph of {size:.1f} MB{_asked_size(done)}"
         )
     lines += board_lines(done.run.leaderboard, done.run.plan.metric)
     names = " ".join(path.stem for path in done.deliverables.values())
@@ -39,6 +39,14 @@ def answer_lines(done: Development) -> list[str]:
     run = done.run.id
     lines.append(f"{'Next':<10} modelyard register {run} · modelyard serve {run} · modelyard show {run} --open")
     return lines
+
+
+def _asked_size(done: Development) -> str:
+    """Say whether the file keeps to the size the brief asks for."""
+    asked, held = done.run.plan.brief.size, done.bundle.manifest.facts.get("bytes")
+    if asked is None or held is None:
+        return ""
+    return f", {'within' if held < asked.bytes else 'over'} the {asked.megabytes:g} MB asked"
 
 
 def report_lines(report: Report) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from modelyard.brief.brief import Latency
+from modelyard.brief.brief import Latency, Size
 from modelyard.data.finding import Finding
 from modelyard.registry.release import Gate, Release
 
@@ -82,6 +82,24 @@ def latency(asked: Latency | None, p99: float | None) -> Gate:
         # A slower p99 says nothing about a percentile below it.
         return Gate("latency", "fail" if asked.percentile >= 99 else "inconclusive", measured)
     return Gate("latency", "pass" if asked.percentile <= 99 else "inconclusive", measured)
+
+
+def size(asked: Size | None, held: int | None) -> Gate:
+    """Ask whether the packed model's file is within the brief's limit.
+
+    Parameters
+    ----------
+    asked : Size or None
+        The brief's limit; None lets the release pass.
+    held : int or None
+        Bytes of the file that answers; None where the bundle does not say.
+    """
+    if asked is None:
+        return Gate("size", "pass", "the brief sets no limit")
+    if held is None:
+        return Gate("size", "inconclusive", f"{asked} was asked, and the bundle does not say")
+    said = f"{held / 1e6:.3g} MB is the file that answers; asked {asked}"
+    return Gate("size", "pass" if held < asked.bytes else "fail", said)
 
 
 def parity(worst: float | None, tolerance: float, rows: int = 0) -> Gate:

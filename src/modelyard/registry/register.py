@@ -79,12 +79,13 @@ def register(
 def evidence(
     bundle: Bundle, report: Report, *, latency: Timing | None = None, findings: Sequence[Finding] = ()
 ) -> tuple[Gate, ...]:
-    """Ask every gate that needs no other release: target, baseline, latency, parity, leaks."""
+    """Ask every gate that needs no other release: target, baseline, latency, size, parity, leaks."""
     parity = bundle.manifest.facts.get("parity", {})
     return (
         gates.target_met(report),
         gates.beats_baseline(report),
         gates.latency(bundle.manifest.brief.latency, None if latency is None else latency.p99),
+        gates.size(bundle.manifest.brief.size, bundle.manifest.facts.get("bytes")),
         gates.parity(parity.get("largest"), parity.get("limit", 0.0), parity.get("rows", 0)),
         gates.no_open_leak(findings),
     )

@@ -21,6 +21,7 @@ from modelyard.core.markup import (
 from modelyard.families.fitted import Candidate, Fitted
 from modelyard.metrics.find import metric as find_metric
 from modelyard.metrics.objective import objective
+from modelyard.selection.constraints import constraint_blocks, preset_text
 from modelyard.selection.frontier import frontier_blocks
 from modelyard.selection.plan import Plan
 from modelyard.selection.prices import VARIABLE
@@ -78,6 +79,7 @@ def architecture_document(
         *frontier_blocks(run, measured),
         *_candidates(plan, run),
         *_left_out(plan),
+        *constraint_blocks(plan, facts or {}),
         *_validation(plan, run, split),
         *(() if run is None else _hyperparameters(run)),
         *_cost(plan, run, facts or {}),
@@ -266,10 +268,12 @@ def _cost(plan: Plan, run: Run | None, facts: Mapping[str, Any]) -> list[Block]:
     if run is not None:
         rows[0] = (rows[0][0], f"{rows[0][1]}, took {duration(run.seconds)} with starting and saving")
     rows.append(("Budget", duration(plan.brief.budget.seconds)))
+    rows.append(("Preset", preset_text(plan.brief)))
     rows.append(("Peak memory", f"planned {memory(plan.cost)}"))
     if facts.get("trees"):
         nodes = f", {facts['nodes']:,} nodes" if facts.get("nodes") else ""
-        rows.append(("Size", f"{facts['trees']:,} trees{nodes}"))
+        held = f", {facts['bytes'] / 1e6:.3g} MB" if facts.get("bytes") else ""
+        rows.append(("Size", f"{facts['trees']:,} trees{nodes}{held}"))
     blocks: list[Block] = [Heading("Size and cost"), Facts(rows)]
     if plan.prices:
         table = [

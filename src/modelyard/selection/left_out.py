@@ -9,10 +9,14 @@ import numpy as np
 import polars as pl
 
 from modelyard.brief.brief import Brief
+from modelyard.brief.presets import PRESETS
 from modelyard.core.optional import has
 from modelyard.data.dataset import Dataset
 from modelyard.families.deep import DEEP_SECONDS, NETWORK, wants_network
 from modelyard.families.fitted import Candidate
+from modelyard.families.monotone import LOOSE
+from modelyard.metrics.find import metric as find_metric
+from modelyard.metrics.objective import objective
 from modelyard.selection.plan import LeftOut
 
 TEXT_WORDS = 20
@@ -42,14 +46,27 @@ def left_out(brief: Brief, data: Dataset, candidates: Sequence[Candidate]) -> tu
     found = []
     if "catboost" not in names and not has("catboost"):
         found.append(LeftOut("CatBoost", 'it is not installed (pip install "modelyard[catboost]")'))
-    if names <= {"linear"} and brief.latency is not None:
-        found.append(LeftOut("boosted trees", f"even the fewest worth growing would take too much of {brief.latency}"))
+    limits = " and ".join(str(limit) for limit in (brief.latency, brief.size) if limit is not None)
+    if names <= {"linear"} and limits:
+        found.append(LeftOut("boosted trees", f"even the fewest worth growing would take too much of {limits}"))
+    loose = [title for name, title in LOOSE.items() if name not in names]
+    if (
+        loose
+        and brief.data.monotone
+        and objective(find_metric(str(brief.metric))).name in ("absolute_error", "pinball")
+    ):
+        why = f"where {brief.metric} is fitted, their leaves do not keep to rising or falling with a column"
+        found.append(LeftOut(" and ".join(loose), why))
     if NETWORK not in names:
         found.append(LeftOut("deep tabular", _deep(brief, data)))
     return (*found, _language(data), *_neighbours(brief, data))
 
 
 def _deep(brief: Brief, data: Dataset) -> str:
+    if brief.data.monotone:
+        return f"nothing holds a network to rising or falling with {', '.join(brief.data.monotone)}"
+    if not PRESETS[brief.presets].networks:
+        return f"the preset {brief.presets} tries none"
     if not wants_network(brief, len(data)):
         return (
             f"{len(data):,} rows, under 10M, and a budget of {brief.budget.seconds:,.0f} s, under {DEEP_SECONDS:,.0f}"
@@ -57,6 +74,7 @@ def _deep(brief: Brief, data: Dataset) -> str:
     if not has("torch"):
         return 'torch is not installed (pip install "modelyard[nets]")'
     limit = "" if brief.latency is None else f", or one answer too much of {brief.latency}"
+    limit += "" if brief.size is None else f", or its weights too much of {brief.size}"
     return f"even a short training would take too much of {brief.budget.seconds:,.0f} s{limit}"
 
 

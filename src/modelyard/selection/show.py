@@ -6,13 +6,14 @@ import textwrap
 from collections.abc import Sequence
 
 from modelyard.families.fitted import Candidate, Cost
+from modelyard.selection.constraints import constraint_lines, preset_text
 from modelyard.selection.plan import Plan, Price
 
 _WIDTH = 11
 
 
 def plan_lines(plan: Plan, split: str) -> list[str]:
-    """Return a plan as a terminal shows it: question, split, candidates, cost, doubts.
+    """Return a plan as a terminal shows it: question, limits, preset, split, candidates, cost, doubts.
 
     Parameters
     ----------
@@ -26,8 +27,11 @@ def plan_lines(plan: Plan, split: str) -> list[str]:
     if plan.left_out:
         tried.append("left out: " + ", ".join(f"{one.title} ({one.reason})" for one in plan.left_out))
     doubts = [f"{doubt.what} {doubt.do}" for doubt in plan.doubts] or ["none"]
+    limits = constraint_lines(plan)
     return [
         *_block("Question", [question(plan)]),
+        *(_block("Limits", limits) if limits else ()),
+        *_block("Preset", [preset_text(plan.brief)]),
         *_block("Split", [split]),
         *_block("Plan", tried, indent=titles + 3),
         *_block("Cost", [cost_line(plan)]),
@@ -46,6 +50,8 @@ def question(plan: Plan) -> str:
     asked.append(f"target {targets}" if targets else f"no target, {plan.metric} is optimised")
     if brief.latency is not None:
         asked.append(str(brief.latency))
+    if brief.size is not None:
+        asked.append(f"{brief.size} of file")
     if brief.infrastructure:
         asked.append(f"on {brief.infrastructure}")
     return ", ".join(asked)

@@ -20,6 +20,7 @@ from modelyard.metrics.metric import Metric
 from modelyard.metrics.reading import reading
 from modelyard.selection.plan import Plan
 from modelyard.training.clock import Clock
+from modelyard.training.limits import held_to
 from modelyard.training.loss import Loss, link_of
 from modelyard.training.run import Entry, Moment
 from modelyard.training.steps import Step, Steps
@@ -148,6 +149,8 @@ class Attempts:
             if step is None:
                 return None
             self.steps.keep(step, rounds)
+        if step.fitted is not None:
+            step = replace(step, fitted=held_to(self.plan.brief, step.fitted))
         self._record(step)
         return step
 
@@ -170,6 +173,9 @@ class Attempts:
         self.tell(f"{candidate.name} on every row")
         try:
             made = fit_whole(self.family, fitted, self.parts, self._seed(candidate))
+            fewer = held_to(self.plan.brief, made).whole
+            if len(fewer) < len(made.whole):  # larger than was reckoned
+                made = fit_whole(self.family, replace(fitted, whole=fewer), self.parts, self._seed(candidate))
         except Exception as error:
             self._note(candidate, time.monotonic() - began, f"on every row: {_told(error)}")
             return None

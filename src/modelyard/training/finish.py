@@ -11,17 +11,15 @@ from modelyard.data.dataset import Floats
 from modelyard.families.fitted import Fitted
 from modelyard.training.attempts import Attempts, scored_rows
 from modelyard.training.ensemble import CELLS, greedy_weights
-
-USUAL_MICROSECONDS = 300.0
-"""What a blend's answer may take where the brief names no limit: beyond it, members hardly repay their time."""
+from modelyard.training.limits import room
 
 
 def finish(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:
     """Choose the members by their out-of-fold scores, fit each on every row, and weigh those that got there.
 
-    Members are chosen so that these fits end within the budget, and so that their answers together stay within the
-    model's share of the brief's latency limit, `USUAL_MICROSECONDS` where it names none. The largest share is fitted
-    first, whatever the clock says; a further one only where there is time.
+    Members are chosen so that these fits end within the budget, and so that all together stay within the brief's limits
+    (see `modelyard.training.limits`): the model's share of the latency, and the size of its file. The largest share is
+    fitted first, whatever the clock says; a further one only where there is time.
 
     Returns
     -------
@@ -67,8 +65,7 @@ def _fit_members(tried: Sequence[Fitted], attempts: Attempts) -> tuple[list[Fitt
 
 def quick_enough(attempts: Attempts) -> float:
     """Return the microseconds a blend's answer may take."""
-    latency = attempts.plan.brief.latency
-    return USUAL_MICROSECONDS if latency is None else latency.model_microseconds
+    return room(attempts.plan.brief)[0]
 
 
 def weigh(
@@ -80,23 +77,22 @@ def weigh(
     left: float | None = None,
     cells: int = CELLS,
 ) -> Floats:
-    """Return the weights of the best blend whose answers are quick enough and whose further `seconds` there are.
+    """Return the weights of the best blend that is quick and small enough and whose further `seconds` there are.
 
     `quick` microseconds, by default those of `quick_enough`; `left` seconds, by default those of the clock.
     """
     rows = scored_rows(fitted)
     if not len(rows):  # candidates that score different rows cannot be weighed against each other
         return np.asarray(np.eye(1, len(fitted))[0], dtype=np.float64)
-    costs = [[one.microseconds, s] for one, s in zip(fitted, seconds or [0.0] * len(fitted), strict=True)]
-    limits = [
-        quick_enough(attempts) if quick is None else quick,
-        attempts.clock.left if left is None else left,
+    usual, small = room(attempts.plan.brief, max(one.shared_bytes for one in fitted))
+    costs = [
+        [one.microseconds, one.own_bytes, s] for one, s in zip(fitted, seconds or [0.0] * len(fitted), strict=True)
     ]
     return greedy_weights(
         [one.scores[rows] for one in fitted],
         attempts.loss.take(rows),
         costs=np.array(costs),
-        limits=np.array(limits),
+        limits=np.array([usual if quick is None else quick, small, attempts.clock.left if left is None else left]),
         seed=attempts.plan.brief.seed,
         cells=cells,
     )

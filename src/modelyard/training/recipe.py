@@ -21,7 +21,7 @@ from modelyard.training.environment import lock
 from modelyard.training.run import Run
 
 FORMAT = 1
-_ASKED = ("task", "model", "metric", "seed", "validation", "forecast")
+_ASKED = ("task", "model", "metric", "latency", "size", "seed", "validation", "forecast")
 _SCRIPT = '''"""Refit the model of run {name}: the same members, rounds, weights and calibration.
 
 Run it in an environment with the versions of requirements.lock:
@@ -170,8 +170,9 @@ def check_recipe(recipe: Mapping[str, Any], plan: Plan) -> None:
             do="Name the table it was made from, or leave --replay out to train anew.",
         )
     theirs, ours = recipe["brief"], msgspec.json.decode(canonical_json(plan.brief))
-    differ = [key for key in _ASKED if theirs[key] != ours[key]]
-    differ += [f"data.{key}" for key in ours["data"] if key != "path" and theirs["data"][key] != ours["data"][key]]
+    known = msgspec.json.decode(canonical_json(msgspec.convert(theirs, Brief)))  # with keys that came later
+    differ = [key for key in _ASKED if known[key] != ours[key]]
+    differ += [f"data.{key}" for key in ours["data"] if key != "path" and known["data"][key] != ours["data"][key]]
     if differ:
         raise TrainingError(
             f"The recipe was made with another brief: {', '.join(differ)} differ.",

@@ -44,6 +44,8 @@ class _FittedRecord:
     whole: tuple[int, ...] = ()
     whole_seconds: float = 0.0
     microseconds: float = 0.0
+    own_bytes: float = 0.0
+    shared_bytes: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,8 @@ def save_fitted(fitted: Fitted, folder: Path) -> Path:
         fitted.whole,
         fitted.whole_seconds,
         fitted.microseconds,
+        fitted.own_bytes,
+        fitted.shared_bytes,
     )
     write_atomic(folder / "arrays.npz", _npz(fitted.arrays))
     write_atomic(folder / "scores.npy", _npy(fitted.scores))
@@ -174,6 +178,8 @@ def load_fitted(folder: Path) -> Fitted:
             whole=record.whole,
             whole_seconds=record.whole_seconds,
             microseconds=record.microseconds,
+            own_bytes=record.own_bytes,
+            shared_bytes=record.shared_bytes,
         )
 
 

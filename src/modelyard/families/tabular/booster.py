@@ -59,6 +59,9 @@ class Request:
         ``time.monotonic()`` after which no round begins: a guard, and the rounds it leaves are replayed exactly.
     halted : threading.Event
         Set when nobody wants the booster any more.
+    signs : tuple of int
+        For the first columns of the features, 1 where scores may only rise with it, -1 where only fall; 0, and no
+        entry, for either.
     """
 
     parameters: Mapping[str, Any]
@@ -71,6 +74,7 @@ class Request:
     seed: int
     until: float
     halted: Event = field(default_factory=Event)
+    signs: tuple[int, ...] = ()
 
     @property
     def most(self) -> int:
@@ -86,6 +90,12 @@ class Request:
     def stops(self) -> bool:
         """Whether the boosting may end early."""
         return self.rounds is None and self.stop is not None
+
+    @property
+    def directions(self) -> list[int]:
+        """The signs of all features; empty where all are free."""
+        free = self.learn.x.shape[1] - len(self.signs)
+        return [*self.signs, *([0] * free)] if any(self.signs) else []
 
     def late(self) -> bool:
         """Whether to begin no further round."""
@@ -116,6 +126,9 @@ class Library(Protocol):
 
     def raw(self, text: str, x: Singles) -> Floats:
         """Return scores [n, outputs] of a native text."""
+
+    def leaves(self, text: str) -> list[int]:
+        """Return how many leaves each tree of a native text has in the graph."""
 
     def forest(self, text: str) -> Forest:
         """Return a native text as a forest that answers as the library does."""

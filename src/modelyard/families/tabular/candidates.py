@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard.brief.brief import MODEL_SHARE, Brief, Latency
+from modelyard.brief.brief import MODEL_SHARE, Brief
+from modelyard.core.errors import BriefError, listed
 from modelyard.core.optional import has, need
 from modelyard.data.dataset import Dataset
 from modelyard.data.profile import Profile
 from modelyard.families.deep import NETWORK, names_network
 from modelyard.families.fitted import Candidate, Cost
+from modelyard.families.monotone import LOOSE, holds
+from modelyard.families.tabular.file_bytes import forest_bytes
 from modelyard.families.tabular.linear import MOST_HOT
 from modelyard.families.tabular.networks import propose_network
 from modelyard.families.tabular.portfolio import (
@@ -70,11 +73,18 @@ class Offer:
 def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, ...]:
     """Return the portfolio for a table; see `modelyard.families.family.Family.candidates`."""
     table = read_table(brief, profile, data)
+    _check_size(brief, table, data)
     asked = NETWORK if names_network(brief.model) else "".join(c for c in brief.model.lower() if c.isalpha())
     named = {LINEAR, NETWORK, *(kind.algorithm for kind in BOOSTED)} & {asked}  # other words narrow nothing here
     kinds = [kind for kind in BOOSTED if kind.suits(table) and has(kind.algorithm)]
     kinds = [kind for kind in kinds if not named or kind.algorithm in named]
     for algorithm in named - {LINEAR, NETWORK}:
+        if table.directed and not holds(algorithm, table.loss.get("loss", "")):
+            raise BriefError(
+                f"{LOOSE[algorithm]} does not keep to a direction where it fits {brief.metric}.",
+                where=f"{brief.source}: model, data.monotone",
+                do="Ask for rmse, for catboost or linear, or leave model out.",
+            )
         need(algorithm, "catboost" if algorithm == "catboost" else "train", f"model: {brief.model}")
     probe = Probe(data, brief.seed, table.loss)
     found = []
@@ -110,20 +120,39 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
 
 
 def _quick_enough(brief: Brief, table: Table, kinds: Sequence[Kind]) -> Sequence[Kind]:
-    """Return the kinds the latency limit leaves trees enough for; at least one where the brief names a kind."""
-    if brief.latency is None:
+    """Return the kinds the brief's limits leave trees enough for; at least one where the brief names a kind."""
+    if brief.latency is None and brief.size is None:
         return kinds
     fewest = FEWEST_ROUNDS * table.models * table.outputs
-    most = [_most_trees(brief.latency, leaves(kind.parameters(table))) for kind in kinds]
+    most = [min(_most_trees(brief, table, leaves(kind.parameters(table))).values()) for kind in kinds]
     for among in range(len(kinds), 0, -1):
         if min(most[:among]) / among >= fewest:
             return kinds[:among]
     return kinds[: 0 if brief.model == "auto" else 1]
 
 
-def _most_trees(latency: Latency, leaves: float) -> float:
-    """Return how many trees answer within the model's share of the latency limit."""
-    return latency.model_microseconds / tree_microseconds(leaves)
+def _most_trees(brief: Brief, table: Table, leaves: float) -> dict[str, float]:
+    """Return how many trees each of the brief's limits leaves room for, by what it asks."""
+    most = {}
+    if brief.latency is not None:
+        within = f"the forest stays within {MODEL_SHARE:.0%} of {brief.latency}"
+        most[within] = brief.latency.model_microseconds / tree_microseconds(leaves)
+    if brief.size is not None:
+        most[f"the model's file stays {brief.size}"] = (brief.size.bytes - table.shared) / forest_bytes(leaves, 1)
+    return most
+
+
+def _check_size(brief: Brief, table: Table, data: Dataset) -> None:
+    """Refuse a size that the levels of categories alone take: no choice of models could keep to it."""
+    if brief.size is None or table.shared < brief.size.bytes:
+        return
+    many = sorted((c for c in data.schema.features if c.kind == "category"), key=lambda c: -c.distinct)
+    raise BriefError(
+        f"What every model keeps of the categories takes about {table.shared / 1e6:.2g} MB.",
+        where=f"{brief.source}: size: {brief.size}",
+        do="Raise the size, or drop columns of many levels"
+        + (f": {listed([c.name for c in many], 3)}." if many else "."),
+    )
 
 
 def _within(
@@ -152,9 +181,8 @@ def _offer(
 ) -> Offer:
     parameters = kind.parameters(table)
     caps = {"": round(ROUNDS_TIMES_RATE / rate)}
-    if brief.latency is not None:
-        within = f"the forest stays within {MODEL_SHARE:.0%} of {brief.latency}"
-        caps[within] = int(_most_trees(brief.latency, leaves(parameters)) / among / table.models / table.outputs)
+    for limit_said, trees in _most_trees(brief, table, leaves(parameters)).items():
+        caps[limit_said] = int(trees / among / table.models / table.outputs)
     if limit is not None:
         one = max(pace.seconds(table.learnt, 1) * table.waves * LIKELY, 1e-9)
         caps["all the budget pays for"] = int(limit / one)

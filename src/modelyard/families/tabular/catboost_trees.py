@@ -47,7 +47,7 @@ class CatBoost:
     def train(self, request: Request) -> Boosted:
         """Train a booster of symmetric trees."""
         cb = _package()
-        given = request.parameters
+        given, directions = request.parameters, request.directions
         model = cb.CatBoost(
             {
                 "loss_function": OBJECTIVE[request.loss].format(at=request.at),
@@ -62,6 +62,8 @@ class CatBoost:
                 "border_count": 128,
                 "boosting_type": "Plain",
                 **_leaves(request),
+                # Shrinking the model, CatBoost's way under a constraint, does not go with what rows start from.
+                **({"monotone_constraints": directions, "model_shrink_rate": 0} if directions else {}),
                 "boost_from_average": False,
                 "random_seed": request.seed,
                 "thread_count": THREADS,
@@ -87,6 +89,12 @@ class CatBoost:
         """Return scores [n, outputs]."""
         scores = _model(text).predict(x, prediction_type="RawFormulaVal", thread_count=THREADS)
         return np.asarray(scores, dtype=np.float64).reshape(len(x), -1)
+
+    def leaves(self, text: str) -> list[int]:
+        """Return the leaves of each tree, equal ones beside each other joined as `forest` joins them."""
+        model = json.loads(text)
+        outputs = len(model["scale_and_bias"][1])
+        return [_leaf_count(np.array(t["leaf_values"]).reshape(-1, outputs)) for t in model["oblivious_trees"]]
 
     def forest(self, text: str) -> Forest:
         """Return the JSON model as a forest: a symmetric tree becomes a full binary one, equal leaves joined."""
@@ -178,6 +186,17 @@ def _tree(tree: Mapping[str, Any], columns: Mapping[int, tuple[int, bool]], outp
         value=np.array(tree["leaf_values"], dtype=np.float64).reshape(-1, outputs),
     )
     return _joined(whole)
+
+
+def _leaf_count(value: Floats) -> int:
+    """Return how many leaves are left of a full tree's, [2^depth, outputs], once equal neighbours are joined."""
+    leaf = np.ones(len(value), dtype=np.bool_)
+    count = len(value)
+    while len(value) > 1:
+        same = leaf[::2] & leaf[1::2] & (value[::2] == value[1::2]).all(axis=1)
+        count -= int(same.sum())
+        leaf, value = same, value[::2]
+    return count
 
 
 def _joined(tree: Tree) -> Tree:

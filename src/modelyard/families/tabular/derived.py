@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -97,6 +97,8 @@ class Question:
         Raw scores a row gets.
     learn, stop : Sample
         Rows the short boosters learn from, and rows that say whether it was worth it.
+    signs : tuple of int
+        As in `Request`: numbers with a direction are combined with none, since a product or a ratio may turn it.
     """
 
     loss: Loss
@@ -104,6 +106,7 @@ class Question:
     outputs: int
     learn: Sample
     stop: Sample
+    signs: tuple[int, ...] = ()
 
 
 _KNOWN: dict[str, Derived] = {}
@@ -116,7 +119,7 @@ def choose(question: Question) -> Derived:
     q = _sampled(question)
     if q.learn.x.shape[1] < 2 or not len(q.stop.y) or len(q.learn.y) < FEWEST:
         return Derived.none()
-    key = hashlib.sha256(f"{q.loss} {q.at}".encode())
+    key = hashlib.sha256(f"{q.loss} {q.at} {q.signs}".encode())
     for part in (q.learn.x, q.learn.y, q.learn.weight, q.stop.x, q.stop.y):
         key.update(np.ascontiguousarray(part).data)
     digest = key.hexdigest()
@@ -130,6 +133,7 @@ def choose(question: Question) -> Derived:
 def _choose(q: Question) -> Derived:
     plain = _short(q, q.learn, q.stop)
     gain = gains(plain.text, q.learn.x.shape[1])
+    gain[np.flatnonzero(q.signs)] = 0.0
     top = np.sort(np.argsort(-gain, kind="stable")[:TOP])
     top = top[gain[top] > 0]
     tried = Derived(_pairs(top))
@@ -170,7 +174,7 @@ def _last(boosted: Boosted) -> float:
 
 def _sampled(q: Question) -> Question:
     """Return the question over fewer rows, where there are many."""
-    return Question(q.loss, q.at, q.outputs, _some(q.learn, ROWS), _some(q.stop, ROWS // 3))
+    return replace(q, learn=_some(q.learn, ROWS), stop=_some(q.stop, ROWS // 3))
 
 
 def _some(sample: Sample, most: int) -> Sample:

@@ -21,23 +21,27 @@ from modelyard.data.inner import inner
 from modelyard.encoding.encoding import Encoding
 from modelyard.families.family import Watch
 from modelyard.families.fitted import Candidate, Curve, Fitted
+from modelyard.families.monotone import signs
 from modelyard.families.tabular import linear
+from modelyard.families.tabular.answering import microseconds, own_bytes, trees_a_round
 from modelyard.families.tabular.booster import Request, Sample, patience
 from modelyard.families.tabular.cores import one_thread
 from modelyard.families.tabular.derived import Derived, Question, choose
+from modelyard.families.tabular.file_bytes import shared_bytes
 from modelyard.families.tabular.inputs import Inputs, Singles, find_levels, read_inputs
 from modelyard.families.tabular.labels import STANDARDISED, Labels, balance, loss_of, mean_loss, read_labels
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.models import Model, dump_model
-from modelyard.families.tabular.network import answer_microseconds
 from modelyard.families.tabular.network_training import fit_network, matrix
-from modelyard.families.tabular.portfolio import MODELS, TREES, leaves, tree_microseconds
+from modelyard.families.tabular.portfolio import MODELS, TREES
 from modelyard.families.tabular.tables import blocks, cross_fit, fit_tables, look_up, targets
 
 POINTS = 60
 """Points kept of a learning curve."""
 GROWTH = 1.15
 """Rounds on every row over those of the folds: more rows bear more rounds."""
+INNER = (0.15, 0.12)
+"""Share of a fold's rows that say when to stop: of fewer than 5,000, and of more."""
 T = TypeVar("T")
 
 
@@ -55,6 +59,7 @@ class Learning:
     classes: int
     forward: bool
     seed: int
+    signs: tuple[int, ...]
     halted: Event = field(default_factory=Event)
 
     @property
@@ -90,6 +95,7 @@ def fit_folds(
         len(data.schema.classes),
         parts.split.forward,
         seed,
+        signs(data.schema),
     )
     outputs = learning.classes if learning.classes > 2 else 1
     scores = np.full((len(data), outputs), np.nan)
@@ -121,13 +127,15 @@ def fit_folds(
     seconds = time.monotonic() - begun
     fitted = Fitted(candidate, facts, arrays, texts, scores, tuple(counts), seconds, tuple(curves))
     if not folds:
-        return fitted
+        return replace(fitted, own_bytes=own_bytes(candidate.parameters, models, counts, counts))
     whole = _whole_rounds(learning, counts)
     return replace(
         fitted,
         whole=whole,
         whole_seconds=_whole_seconds(learning, folds, counts, whole, seconds),
-        microseconds=_microseconds(learning, models[0], whole),
+        microseconds=microseconds(candidate.parameters, models[0], whole, learning.classes),
+        own_bytes=own_bytes(candidate.parameters, models, counts, whole, _times_more_rows(learning, folds)),
+        shared_bytes=shared_bytes(levels, learning.classes),
     )
 
 
@@ -157,21 +165,13 @@ def _whole_rounds(learning: Learning, counts: Sequence[int]) -> tuple[int, ...]:
     if not learning.boosted:
         return (count,) * (1 if learning.algorithm == "linear" else MODELS[0])
     count = round(GROWTH * count)
-    return (count,) * int(np.clip(round(TREES / max(count * _trees_a_round(learning), 1)), *MODELS))
+    trees = max(count * trees_a_round(learning.candidate.parameters, learning.classes), 1)
+    return (count,) * int(np.clip(round(TREES / trees), *MODELS))
 
 
-def _microseconds(learning: Learning, model: Model, whole: tuple[int, ...]) -> float:
-    """Reckon what models on every row add to one answer; `model` is one of a fold."""
-    if model.network is not None:
-        return answer_microseconds(len(whole) * model.network.products)
-    if not learning.boosted:
-        return 0.0
-    return tree_microseconds(leaves(learning.candidate.parameters)) * sum(whole) * _trees_a_round(learning)
-
-
-def _trees_a_round(learning: Learning) -> int:
-    """Return how many trees a round grows: one for each class of several, but for CatBoost, whose leaves hold them."""
-    return learning.classes if learning.classes > 2 and learning.algorithm != "catboost" else 1
+def _times_more_rows(learning: Learning, folds: Sequence[Fold]) -> float:
+    """Return how many times the rows of a fold's model one on every row learns from."""
+    return len(learning.data) / ((1 - INNER[1]) * float(np.mean([len(f.train) for f in folds])))
 
 
 def _whole_seconds(
@@ -237,7 +237,7 @@ class Encoded:
 
 def _fit_one(learning: Learning, train: Ints, number: int, rounds: int | None) -> tuple[Model, int, list[Curve]]:
     """Fit on the rows `train` but for an inner part, which says when to stop unless the rounds are known."""
-    share = 0.15 if len(train) < 5_000 else 0.12
+    share = INNER[len(train) >= 5_000]
     seed = derive_seed(learning.seed, "inner", number)
     learn, stop = inner(learning.data, train, share, seed)
     return _fit(learning, _job(learning, learn, stop, number, rounds), None)
@@ -282,7 +282,7 @@ def _fit_linear(learning: Learning, blank: Model, job: Job) -> tuple[Model, int,
         which = which[known[kept]]
         return linear.Rows(learning.inputs.take(which), y[kept], job.weights[which])
 
-    goal = linear.Goal(labels.loss, labels.at, labels.start)
+    goal = linear.Goal(labels.loss, labels.at, labels.start, learning.signs)
     step, curves = job.rounds, []
     if step is None:
         step, seen, judged = linear.fit_path(rows(job.learn), rows(job.stop), learning.sizes, goal)
@@ -324,6 +324,7 @@ def _fit_booster(learning: Learning, blank: Model, job: Job, encoded: Encoded) -
         derive_seed(learning.seed, learning.candidate.name, job.number),
         math.inf if learning.candidate.guard is None else time.monotonic() + learning.candidate.guard,
         learning.halted,
+        learning.signs,
     )
     boosted = library(learning.algorithm).train(request)
     if held is not None:
@@ -344,7 +345,7 @@ def _derive(learning: Learning, train: Ints) -> Derived:
         rows = rows[known]
         return _sample(learning.inputs.numbers[rows], y, learning.weights[rows], labels.start)
 
-    return choose(Question(labels.loss, labels.at, len(labels.present), sample(learn), sample(stop)))
+    return choose(Question(labels.loss, labels.at, len(labels.present), sample(learn), sample(stop), learning.signs))
 
 
 def _fit_network(learning: Learning, blank: Model, job: Job) -> tuple[Model, int, list[Curve]]:

@@ -7,6 +7,7 @@ Ke, G. et al. (2017). LightGBM: a highly efficient gradient boosting decision tr
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -40,7 +41,7 @@ class LightGBM:
     def train(self, request: Request) -> Boosted:
         """Train a booster; the text leaves out LightGBM's own copy of the parameters, which name the machine."""
         lgb = _package()
-        given = request.parameters
+        given, directions = request.parameters, request.directions
         parameters = {
             "objective": OBJECTIVE[request.loss],
             **({"num_class": request.outputs} if request.loss == "softmax" else {}),
@@ -57,6 +58,8 @@ class LightGBM:
             "bagging_freq": 1 if given["subsample"] < 1 else 0,
             "feature_fraction": given["columns"],
             "extra_trees": given.get("extra", False),
+            # "advanced" lets answers fall where columns or rows are sampled, as of LightGBM 4.7.
+            **({"monotone_constraints": directions, "monotone_constraints_method": "basic"} if directions else {}),
             "boost_from_average": False,
             "feature_pre_filter": False,
             "deterministic": True,
@@ -91,6 +94,10 @@ class LightGBM:
         """Return scores [n, outputs]."""
         scores = np.asarray(_booster(text).predict(x, raw_score=True, num_threads=THREADS), dtype=np.float64)
         return scores.reshape(len(x), -1)
+
+    def leaves(self, text: str) -> list[int]:
+        """Return the leaves of each tree."""
+        return [int(count) for count in re.findall(r"^num_leaves=(\d+)$", text, re.MULTILINE)]
 
     def forest(self, text: str) -> Forest:
         """Return the model text as a forest: NaN takes the side of 0 where a column had none in training."""

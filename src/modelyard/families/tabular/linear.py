@@ -169,11 +169,17 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Goal:
-    """What is minimised: the loss, its level or power, and what every row starts from, [k]; see `Labels`."""
+    """What is minimised: the loss, its level or power, and what every row starts from, [k]; see `Labels`.
+
+    ``signs`` holds 1 for numbers whose weight may not be negative, -1 for those whose may not be positive; 0, or no
+    entry, for either. The centred, clipped number never falls where the number rises, so its weight's sign is the
+    direction.
+    """
 
     loss: Loss
     at: float
     start: Floats
+    signs: tuple[int, ...] = ()
 
 
 def fit_path(
@@ -277,5 +283,15 @@ def _solve(
     minimise = need("scipy.optimize", "train", "A linear candidate").minimize
     first = np.zeros(shape) if warm is None else warm
     options = {"maxiter": steps, "gtol": 1e-5, "ftol": 1e-7}
-    found = minimise(objective, first.ravel(), jac=True, method="L-BFGS-B", options=options)
+    bounds = _bounds(shape, goal.signs) if any(goal.signs) else None
+    found = minimise(objective, first.ravel(), jac=True, method="L-BFGS-B", options=options, bounds=bounds)
     return np.asarray(found.x, dtype=np.float64).reshape(shape)
+
+
+def _bounds(shape: tuple[int, int], signs: tuple[int, ...]) -> list[tuple[float | None, float | None]]:
+    """Return the range of each weight, as scipy asks for them: the intercept first, then numbers."""
+    low, high = np.full(shape, -np.inf), np.full(shape, np.inf)
+    sign = np.array(signs)
+    low[1 : len(signs) + 1][sign > 0] = 0.0
+    high[1 : len(signs) + 1][sign < 0] = 0.0
+    return list(zip(low.ravel().tolist(), high.ravel().tolist(), strict=True))

@@ -45,14 +45,21 @@ def propose_network(brief: Brief, table: Table, probe: Probe) -> tuple[Candidate
                 do="Ask for rmse, or leave model out.",
             )
         return ()
+    if named and table.directed:
+        raise BriefError(
+            f"Nothing holds a network to rising or falling with {', '.join(brief.data.monotone)}.",
+            where=f"{brief.source}: model, data.monotone",
+            do="Leave model out, or data.monotone.",
+        )
     if not wants_network(brief, table.rows) or probe.idle or not (has("torch") or named):
         return ()
     need("torch", "nets", f"model: {brief.model}")
     given = parameters(table)
     slow = brief.latency is not None and microseconds(table, given) > brief.latency.model_microseconds
+    large = brief.size is not None and table.shared + 4 * table.models * _weights(table, given) > brief.size.bytes
     epoch = max(probe.epoch_seconds(given, min(table.learnt, EPOCH_ROWS)), 1e-6)
     paid = int((ALONE if named else SHARE) * brief.budget.seconds / (epoch * table.waves))
-    if not named and (slow or paid < FEWEST_EPOCHS):
+    if not named and (slow or large or paid < FEWEST_EPOCHS):
         return ()
     epochs = min(MOST_EPOCHS, max(FEWEST_EPOCHS, paid))
     once = epochs * epoch
@@ -105,10 +112,14 @@ def space(given: dict[str, Any], table: Table) -> dict[str, Range]:
 
 def microseconds(table: Table, given: dict[str, Any]) -> float:
     """Return the time the networks of all folds add to one answer: their nodes, and multiplications at a usual pace."""
+    return answer_microseconds(table.models * _weights(table, given))
+
+
+def _weights(table: Table, given: dict[str, Any]) -> int:
+    """Return the weights of one network's layers, each multiplied once an answer."""
     k, h = int(given["heads"]), int(given["width"])
     features = OF_A_NUMBER * table.numbers + OF_A_CATEGORY * table.categories
-    each = k * h * (features + (int(given["depth"]) - 1) * h + table.outputs)
-    return answer_microseconds(table.models * each)
+    return k * h * (features + (int(given["depth"]) - 1) * h + table.outputs)
 
 
 def _megabytes(table: Table) -> float:

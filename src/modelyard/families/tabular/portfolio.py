@@ -15,6 +15,9 @@ from modelyard.data.dataset import Dataset
 from modelyard.data.profile import Profile
 from modelyard.encoding.encoding import Encoding
 from modelyard.families.fitted import Range
+from modelyard.families.monotone import holds
+from modelyard.families.tabular.file_bytes import shared_bytes
+from modelyard.families.tabular.inputs import find_levels
 from modelyard.families.tabular.labels import loss_parameters
 from modelyard.metrics.find import metric as find_metric
 
@@ -56,6 +59,10 @@ class Table:
         Parameters that name the loss of numbers; none for squared error and for classes.
     timed : bool
         Whether there is a time column: then the moment itself may be a feature, where forward windows say so.
+    directed : bool
+        Whether answers may only rise, or only fall, with some number.
+    shared : float
+        Bytes all members share of the model's file, reckoned where the brief limits its size.
     """
 
     task: str
@@ -70,6 +77,8 @@ class Table:
     rarest: float
     loss: Mapping[str, Any] = field(default_factory=dict)
     timed: bool = False
+    directed: bool = False
+    shared: float = 0.0
 
     @property
     def leaves(self) -> int:
@@ -94,7 +103,9 @@ class Kind:
     wide: bool = False
 
     def suits(self, table: Table) -> bool:
-        """Say whether the rows are enough for large trees, or so few that random thresholds are worth a try."""
+        """Say whether it keeps what is asked, the rows are enough for large trees, or few for random thresholds."""
+        if table.directed and not holds(self.algorithm, table.loss.get("loss", "")):
+            return False
         return not (self.wide and table.rows < MANY) and not (self.extra and table.rows >= MANY)
 
     def parameters(self, table: Table) -> dict[str, Any]:
@@ -175,6 +186,8 @@ def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:
         rarest,
         {} if classes or brief.metric is None else loss_parameters(find_metric(brief.metric)),
         bool(encoding.elapsed),
+        bool(brief.data.monotone),
+        0.0 if brief.size is None else shared_bytes(find_levels(data), classes),
     )
 
 

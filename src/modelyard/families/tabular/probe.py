@@ -11,6 +11,7 @@ import numpy as np
 
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Dataset
+from modelyard.families.monotone import signs
 from modelyard.families.tabular.booster import Loss, Request, Sample
 from modelyard.families.tabular.cores import one_thread
 from modelyard.families.tabular.inputs import find_levels, read_inputs
@@ -70,6 +71,7 @@ class Probe:
         x = look_up(inputs, tables)
         self._prepared, self._drawn = time.perf_counter() - began, max(1, len(drawn))
         self.columns = x.shape[1]
+        self._signs = signs(data.schema)
         self.loss: Loss = labels.loss
         self._at = labels.at
         self.outputs = classes if self.loss == "softmax" else len(labels.present)
@@ -140,6 +142,17 @@ class Probe:
         aside = Sample(cut.x[:part], cut.y[:part], cut.weight[:part], cut.start[:part])
         began = time.perf_counter()
         library(parameters["algorithm"]).train(
-            Request(parameters, self.loss, self._at, outputs, cut, aside, rounds, 0, time.monotonic() + 60)
+            Request(
+                parameters,
+                self.loss,
+                self._at,
+                outputs,
+                cut,
+                aside,
+                rounds,
+                0,
+                time.monotonic() + 60,
+                signs=self._signs,
+            )
         )
         return (time.perf_counter() - began) * self.outputs / outputs

@@ -8,6 +8,7 @@ Chen, T. and Guestrin, C. (2016). XGBoost: a scalable tree boosting system. KDD 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -39,7 +40,7 @@ class XGBoost:
     def train(self, request: Request) -> Boosted:
         """Train a booster."""
         xgb = _package()
-        given = request.parameters
+        given, directions = request.parameters, request.directions
         parameters = {
             "objective": OBJECTIVE[request.loss],
             **({"num_class": request.outputs} if request.loss == "softmax" else {}),
@@ -53,6 +54,7 @@ class XGBoost:
             "lambda": given["l2"],
             "subsample": given["subsample"],
             "colsample_bytree": given["columns"],
+            **({"monotone_constraints": tuple(directions)} if directions else {}),
             "seed": request.seed,
             "nthread": THREADS,
             "verbosity": 0,
@@ -82,6 +84,10 @@ class XGBoost:
         """Return scores [n, outputs]."""
         data = _package().DMatrix(x, nthread=THREADS)
         return np.asarray(_booster(text).predict(data, output_margin=True), dtype=np.float64).reshape(len(x), -1)
+
+    def leaves(self, text: str) -> list[int]:
+        """Return the leaves of each tree."""
+        return [(int(count) + 1) // 2 for count in re.findall(r'"num_nodes":"(\d+)"', text)]
 
     def forest(self, text: str) -> Forest:
         """Return the JSON model as a forest: ``x < t`` becomes ``x <=`` the float32 before t."""

@@ -1,0 +1,62 @@
+"""Answering: the time models add to one answer of the graph, and the bytes they add to its file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from modelyard.families.tabular.file_bytes import forest_bytes
+from modelyard.families.tabular.libraries import library
+from modelyard.families.tabular.models import Model
+from modelyard.families.tabular.network import answer_microseconds
+from modelyard.families.tabular.portfolio import leaves, tree_microseconds
+
+
+def trees_a_round(parameters: Mapping[str, Any], classes: int) -> int:
+    """Return how many trees a round grows: one for each class of several, but for CatBoost, whose leaves hold them."""
+    return classes if classes > 2 and parameters["algorithm"] != "catboost" else 1
+
+
+def microseconds(parameters: Mapping[str, Any], model: Model, whole: Sequence[int], classes: int) -> float:
+    """Reckon what models on every row add to one answer; `model` is one of a fold, `whole` their rounds."""
+    if model.network is not None:
+        return answer_microseconds(len(whole) * model.network.products)
+    if not model.text:
+        return 0.0
+    return tree_microseconds(leaves(parameters)) * sum(whole) * trees_a_round(parameters, classes)
+
+
+def own_bytes(
+    parameters: Mapping[str, Any],
+    models: Sequence[Model],
+    counts: Sequence[int],
+    whole: Sequence[int],
+    rows: float = 1.0,
+) -> float:
+    """Reckon what models on every row add to the file.
+
+    Parameters
+    ----------
+    parameters : mapping
+        The candidate's: they cap the leaves of a tree.
+    models, counts
+        Models that were fitted, those of the folds or of every row, and their rounds.
+    whole : sequence of int
+        Rounds of the models on every row.
+    rows : float
+        How many times the rows of `models` those have: more rows grow more leaves, about as their root.
+    """
+    first = models[0]
+    if first.network is not None:
+        return 4.0 * len(whole) * sum(array.size for array in first.network.arrays().values())
+    if first.linear is not None:
+        return 4.0 * len(whole) * sum(array.size for array in first.linear.arrays().values())
+    grown = sum(_forest_bytes(parameters, model, math.sqrt(rows)) for model in models if model.text)
+    return grown * sum(whole) / max(sum(counts), 1)
+
+
+def _forest_bytes(parameters: Mapping[str, Any], model: Model, growth: float) -> float:
+    sizes = library(model.algorithm).leaves(model.text)
+    values = len(model.present) if model.algorithm == "catboost" else 1
+    return forest_bytes(sum(max(size, min(size * growth, leaves(parameters))) for size in sizes), len(sizes), values)

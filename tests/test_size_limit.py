@@ -1,0 +1,157 @@
+"""A limit on the model's file: reckoned before it is packed, kept by the plan, by the blend and by the file itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+import tabular_cases as cases
+from modelyard.brief.brief import Brief, Budget, DataBrief, Latency, Size, Validation
+from modelyard.core.errors import BriefError
+from modelyard.data.profile import profile
+from modelyard.data.read import read_data
+from modelyard.data.splitting import split
+from modelyard.families.tabular.answering import own_bytes
+from modelyard.families.tabular.libraries import library
+from modelyard.families.tabular.models import load_models
+from modelyard.families.tabular.tabular import Tabular
+from modelyard.registry import gates
+from modelyard.selection.select import select
+from modelyard.training.limits import held_to, room
+from modelyard.training.train import train
+from test_training_finish import BOTH, Whole
+from test_training_tabular import table
+from toy_family import dataset, parts_of, plan_of
+
+
+@pytest.mark.parametrize("task", cases.TASKS)
+@pytest.mark.parametrize("algorithm", ["lightgbm", "xgboost", "catboost"])
+def test_leaves_are_counted_as_the_graph_has_them(algorithm, task):
+    depth = {} if algorithm == "lightgbm" else {"depth": 6}  # so deep that some leaves stay empty
+    fitted = Tabular().fit(cases.candidate(algorithm, **depth), cases.parts(task), 0)
+    for text in fitted.texts.values():
+        forest = library(algorithm).forest(text)
+        ends = np.append(forest.roots[1:], len(forest.feature))
+        nodes = ends - forest.roots
+        assert library(algorithm).leaves(text) == ((nodes + 1) // 2).tolist()
+
+
+@pytest.mark.parametrize("task", cases.TASKS)
+@pytest.mark.parametrize("algorithm", cases.LIBRARIES)
+def test_the_reckoned_size_is_that_of_the_file(algorithm, task):
+    made = cases.parts(task)
+    folds = Tabular().fit(cases.candidate(algorithm), made, 0)
+    fitted = cases.whole(cases.candidate(algorithm), made)
+    held = len(Tabular().export(cases.blend(task, [fitted]), made.development).files["model.onnx"])
+    models = load_models(fitted)
+    known = own_bytes(fitted.candidate.parameters, models, fitted.whole, fitted.whole) + fitted.shared_bytes
+    assert known == fitted.own_bytes + fitted.shared_bytes
+    assert 1.0 <= known / held <= 1.35 or 0 <= known - held <= 4_000
+    reckoned = folds.own_bytes + folds.shared_bytes  # before the models on every row are there
+    assert 0.9 <= reckoned / held <= 1.6 or abs(reckoned - held) <= 4_000
+
+
+def test_levels_of_categories_count():
+    random = np.random.default_rng(0)
+    names = [f"a rather long name of a level, number {i}" for i in range(3_000)]
+    frame = pl.DataFrame({c: random.choice(names, 6_000) for c in "abc"} | {"label": random.normal(size=6_000)})
+    brief = Brief(data=DataBrief(label="label", types=dict.fromkeys("abc", "category")), validation=Validation(folds=2))
+    made = split(read_data(frame, brief), brief)
+    fitted = cases.whole(cases.candidate("lightgbm", rounds=3), made)
+    held = len(Tabular().export(cases.blend("regression", [fitted]), made.development).files["model.onnx"])
+    assert held > 200_000
+    assert 0.95 <= (fitted.own_bytes + fitted.shared_bytes) / held <= 1.3
+    data = made.development
+    with pytest.raises(BriefError, match="What every model keeps of the categories takes about") as caught:
+        Tabular().candidates(replace(brief, metric="rmse", size=Size(0.2)), profile(data), data)
+    assert "drop columns of many levels: a" in str(caught.value) or "levels: " in str(caught.value)
+
+
+class Large(Whole):
+    """A toy whose members take so many bytes of the file, the shared ones apart."""
+
+    def __init__(self, own, shared=0.0):
+        super().__init__()
+        self.own, self.shared = own, shared
+
+    def fit(self, candidate, parts, seed, watch=None, rounds=None):
+        fitted = super().fit(candidate, parts, seed, watch, rounds)
+        return replace(fitted, own_bytes=self.own, shared_bytes=self.shared)
+
+
+@pytest.mark.parametrize(
+    ("own", "shared", "members"), [(4e5, 0, 2), (6e5, 0, 1), (4e5, 3e5, 1), (4e5, 1e5, 2), (9e6, 0, 1)]
+)
+def test_a_size_keeps_the_blend_small(own, shared, members):
+    data = dataset()
+    plan = plan_of(data, BOTH, size=Size(1.0))
+    assert len(train(plan, parts_of(data), family=Large(own, shared)).blend.members) == members
+    assert len(train(plan_of(data, BOTH), parts_of(data), family=Large(own, shared)).blend.members) == 2
+
+
+class Grown(Whole):
+    """A toy of three models on every row, each larger than its folds let reckon."""
+
+    def fit(self, candidate, parts, seed, watch=None, rounds=None):
+        fitted = super().fit(candidate, parts, seed, watch, rounds)
+        if not parts.split.folds:
+            return replace(fitted, own_bytes=4e5 * len(rounds))
+        return replace(fitted, whole=fitted.whole * 3, own_bytes=3e5)
+
+
+def test_what_turns_out_larger_than_reckoned_is_fitted_fewer_times_and_weighed_anew():
+    data, family = dataset(), Grown()
+    run = train(plan_of(data, BOTH, size=Size(1.0)), parts_of(data), family=family)
+    assert [len(rounds) for _, rounds in family.asked] == [3, 2, 3, 2]
+    assert [(len(one.whole), one.own_bytes) for one, _ in run.blend.members] == [(2, 8e5)]  # two would be too large
+
+
+def test_a_tight_limit_asks_for_fewer_models_on_every_row():
+    fitted = cases.whole(cases.candidate("lightgbm"), cases.parts("binary"))
+    assert len(fitted.whole) == 6
+    alone = Brief()
+    assert held_to(alone, fitted) is fitted
+    half = held_to(replace(alone, size=Size((fitted.own_bytes / 2 + fitted.shared_bytes) / 1e6)), fitted)
+    assert half.whole == fitted.whole[:3]
+    assert half.own_bytes == pytest.approx(fitted.own_bytes / 2)
+    quick = held_to(replace(alone, latency=Latency(99, fitted.microseconds / 300 / 3)), fitted)
+    assert len(quick.whole) == 2
+    assert len(held_to(replace(alone, size=Size(1e-6)), fitted).whole) == 1
+    assert room(replace(alone, size=Size(1.0)), fitted)[1] == 1e6 - fitted.shared_bytes
+
+
+def test_the_plan_and_the_file_keep_to_a_size():
+    frame, sizes = table("binary", 900), []
+    brief = Brief(data=DataBrief(label="y"), budget=Budget(4.0, 2), validation=Validation(folds=2), seed=3)
+    for megabytes in (None, 0.4, 0.15):
+        asked = replace(brief, size=None if megabytes is None else Size(megabytes))
+        data = read_data(frame, asked)
+        parts = split(data, asked)
+        plan = select(asked, data, parts=parts)
+        run = train(plan, parts)
+        sizes.append(len(Tabular().export(run.blend, parts.development).files["model.onnx"]))
+        grown = [c for c in plan.candidates if c.name != "linear"]
+        assert grown
+        assert all((f"the model's file stays < {megabytes} MB" in c.size) is (megabytes is not None) for c in grown)
+    assert sizes[2] < 150_000 < 400_000 < sizes[0]
+    assert sizes[1] < 400_000
+
+
+def test_a_size_no_forest_keeps_leaves_a_line():
+    data = read_data(table("binary", 900), Brief(data=DataBrief(label="y")))
+    plan = select(Brief(data=DataBrief(label="y"), size=Size(0.01)), data)
+    assert [c.name for c in plan.candidates] == ["linear"]
+    said = {one.title: one.reason for one in plan.left_out}
+    assert said["boosted trees"] == "even the fewest worth growing would take too much of < 0.01 MB"
+
+
+def test_the_gate_reads_the_packed_file():
+    asked = Size(1.0)
+    assert gates.size(None, 5).answer == "pass"
+    assert gates.size(asked, None).answer == "inconclusive"
+    assert gates.size(asked, 999_999).answer == "pass"
+    assert gates.size(asked, 1_000_000).answer == "fail"
+    assert gates.size(asked, 2_340_000).why == "2.34 MB is the file that answers; asked < 1 MB"
