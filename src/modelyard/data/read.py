@@ -126,7 +126,7 @@ def _settled(frame: pl.DataFrame, brief: Brief, name: str, notes: list[Finding])
         asked = data.types.get(column.name)
         why = ignored_because(column, table.height, asked) if column.role == "feature" else None
         column = column if why is None else replace(column, role="ignored")
-        if asked is None and (why is None or why.kind in ("id", "text_left_out")):
+        if asked is None and (why is None or why.kind == "id"):
             why = date_unclear(table[column.name], column) or why
         if why is not None:
             notes.append(why)
