@@ -81,7 +81,7 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
     found = []
     straight = 0.0
     fixed = probe.preparing_seconds(table.learnt) * (table.waves + 1)  # once more for the whole table
-    texts = probe.text_seconds(table.learnt) * (table.waves + 1)
+    texts = probe.text_seconds(table.learnt, table.waves + 1)
     if not named or LINEAR in named:
         straight = probe.linear_seconds(table.learnt) * table.waves + fixed
         found.append(_linear(table, data, straight, probe.columns))

@@ -72,7 +72,7 @@ def export(blend: Blend, data: Dataset) -> Export:
                 if not len(forest.roots):
                     continue  # no round found a split: the base is all it answers
                 trees += len(forest.roots)
-                places = layout.place(own, model.tables, model.derived, model.texts, forest.used())
+                places = layout.place(own, model.tables, model.derived, forest.used(), model.texts)
                 boosters.append((forest, places, model, factor * model.scale))
                 files[name] = model.text.encode()
                 explained.append({"file": name, "library": model.algorithm})

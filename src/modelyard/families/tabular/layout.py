@@ -92,8 +92,8 @@ class Layout:
         own: Levels,
         tables: Sequence[Singles],
         derived: Derived,
-        texts: Sequence[TextTable],
         used: Ints,
+        texts: Sequence[TextTable] = (),
     ) -> list[tuple[int, int]]:
         """Return (category column, `PLAIN`, `DERIVED` or text; position) for each feature of a model; -1 if unused."""
         wanted = set(used.tolist())

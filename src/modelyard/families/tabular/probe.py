@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from modelyard.core.optional import need
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Dataset
 from modelyard.families.tabular.booster import Loss, Request, Sample
@@ -70,13 +71,15 @@ class Probe:
         tables = fit_tables(inputs.codes, [len(known) for known in levels], target, weights)
         x = look_up(inputs, tables)
         self._prepared, self._drawn = time.perf_counter() - began, max(1, len(drawn))
-        self._texts = 0.0
-        began = time.perf_counter()
+        self._read = self._fitted = 0.0
         if words := find_vocabularies(drawn):
+            need("scipy.sparse", "train", "A text column")  # a process loads it once
+            began = time.perf_counter()
             read = read_inputs(drawn, levels, words)
+            self._read = time.perf_counter() - began
             block = blocks(len(drawn), 0, None)
             x = look_up(fit_texts(read, truth, classes, weights, block)[1], tables)
-            self._texts = time.perf_counter() - began
+            self._fitted = time.perf_counter() - began - self._read
         self.columns = x.shape[1]
         self.loss: Loss = labels.loss
         self._at = labels.at
@@ -106,9 +109,9 @@ class Probe:
         """Return the seconds a fold takes beside its rounds: inputs are read, and category means fitted, anew."""
         return self._prepared * max(1.0, rows / self._drawn)
 
-    def text_seconds(self, rows: float) -> float:
-        """Return the seconds the texts of a fold take once, for all candidates."""
-        return self._texts * max(1.0, rows / self._drawn)
+    def text_seconds(self, rows: float, fits: int) -> float:
+        """Return the seconds that texts take, once for all candidates: they are read twice over, and fitted by fold."""
+        return (2 * self._read + fits * self._fitted) * max(1.0, rows / self._drawn)
 
     def epoch_seconds(self, parameters: Mapping[str, Any], rows: int) -> float:
         """Return the seconds of one epoch of a network over so many rows: the quicker of two tries, scaled up."""
