@@ -82,9 +82,7 @@ def texts_of(learning: Learning, job: Job) -> tuple[tuple[TextTable, ...], Input
         return (), inputs, train
     groups = None if learning.groups is None else learning.groups[train]
     block = blocks(len(train), derive_seed(0, "texts", job.number), groups)
-    texts, inputs = fit_texts(
-        inputs, learning.truth[train], learning.classes, learning.weights[train], block
-    )
+    texts, inputs = fit_texts(inputs, learning.truth[train], learning.classes, learning.weights[train], block)
     return texts, inputs, train
 
 
