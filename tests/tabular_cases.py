@@ -67,6 +67,20 @@ def frame(task: str, rows: int = 320, *, seed: int = 0, numbers: bool = True, st
     return pl.DataFrame({**columns, "label": label})
 
 
+def with_texts(table: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
+    """Return a table with two text columns, one of which says something of the label and is missing now and then."""
+    rng = np.random.default_rng(seed)
+    words = "the dress fits Perfectly and I love its colour but fabric feels thin after washing été 東京 GREAT".split()
+    values = table["label"].cast(pl.String).rank("dense").to_numpy() / table["label"].n_unique()
+    notes: list[str | None] = []
+    for value in values:
+        said = list(rng.choice(words, rng.integers(4, 30)))
+        if rng.random() < 0.8:
+            said.insert(int(rng.integers(len(said))), "not bad" if value > 0.5 else "bad, not good")
+        notes.append(None if rng.random() < 0.1 else " ".join(said))
+    return table.with_columns(note=pl.Series(notes), title=pl.Series([" ".join(rng.choice(words, 3)) for _ in values]))
+
+
 def brief(task: str, **data: object) -> Brief:
     return Brief(
         task=task,
@@ -109,8 +123,10 @@ def session(export: Export) -> ort.InferenceSession:
 
 def run_graph(running: ort.InferenceSession, data: Dataset) -> np.ndarray:
     """Answer rows by the graph, shaped as `Blend.answer` shapes them."""
-    numbers, strings = Encoding.of(data.schema).frame(data.frame)
-    given = {i.name: {"numbers": numbers, "strings": strings}[i.name] for i in running.get_inputs()}
+    encoding = Encoding.of(data.schema)
+    numbers, strings = encoding.frame(data.frame)
+    rows = {"numbers": numbers, "strings": strings, "texts": encoding.texts_of_frame(data.frame)}
+    given = {i.name: rows[i.name] for i in running.get_inputs()}
     answer = running.run(["answer"], given)[0].astype(np.float64)
     if data.schema.task == "binary":
         np.testing.assert_allclose(answer.sum(axis=1), 1.0, atol=1e-6)

@@ -257,10 +257,18 @@ def test_columns_that_tell_nothing_are_set_aside_and_said() -> None:
     kinds = {f.column: f.kind for f in read.notes}
     assert kinds == {
         "nothing": "empty", "same": "constant", "row": "id", "customer_id": "id", "code": "id",
-        "remark": "text_left_out", "shape": "not_read",
+        "remark": "constant", "shape": "not_read",
     }  # fmt: skip
     assert {c.name for c in read.schema.columns if c.role == "ignored"} == set(kinds) - {"shape"}
     assert all(f.what and f.means and f.do for f in read.notes)
+
+
+def test_a_text_is_a_feature_and_said_to_be_one() -> None:
+    frame = table(60).with_columns(remark=pl.format("seen by nurse number {} and sent home", pl.int_range(60)))
+    read = read_data(frame, asked())
+    assert (read.schema.column("remark").kind, read.schema.column("remark").role) == ("text", "feature")
+    assert [(f.kind, f.column) for f in read.notes] == [("text", "remark")]
+    assert read_data(frame, asked(types={"remark": "id"})).schema.column("remark").role == "ignored"
 
 
 def test_sensitive_columns_that_are_dropped_stay_for_slices_and_absent_ones_are_said() -> None:

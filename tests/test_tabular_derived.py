@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from modelyard.bundle.contributions import contributions
 from modelyard.encoding.encoding import Encoding
-from modelyard.families.tabular import folds
+from modelyard.families.tabular import folds, learning
 from modelyard.families.tabular.derived import DIFFERENCE, PRODUCT, RATIO, Derived
 from modelyard.families.tabular.tabular import Tabular
 from tabular_cases import TASKS, blend, candidate, parts, raw, run_graph, session, whole, write
@@ -47,7 +47,7 @@ def test_a_ratio_is_found_and_lowers_the_loss(task, monkeypatch):
     found = Tabular().fit(candidate("lightgbm"), split, 0)
     chosen = {tuple(pair) for pair in found.arrays["fold0.derived"].tolist()}
     assert chosen & {(RATIO, 0, 1), (RATIO, 1, 0)}
-    monkeypatch.setattr(folds, "choose", lambda question: Derived.none())
+    monkeypatch.setattr(learning, "choose", lambda question: Derived.none())
     without = Tabular().fit(candidate("lightgbm"), split, 0)
     assert not len(without.arrays["fold0.derived"])
 

@@ -38,7 +38,11 @@ NETWORKS = "from_networks"
 
 
 def contributions(
-    folder: Path, facts: Mapping[str, Any], numbers: NDArray[np.float32], strings: NDArray[np.object_]
+    folder: Path,
+    facts: Mapping[str, Any],
+    numbers: NDArray[np.float32],
+    strings: NDArray[np.object_],
+    texts: NDArray[np.object_] | None = None,
 ) -> tuple[Floats, Floats]:
     """Return what each column adds to the calibrated raw scores of rows.
 
@@ -50,6 +54,8 @@ def contributions(
         The manifest's facts of the export.
     numbers, strings : arrays of shape [n, p] and [n, q]
         Rows as the Encoding lays them out.
+    texts : array of shape [n, t], optional
+        Their texts, where the model reads any.
 
     Returns
     -------
@@ -71,7 +77,7 @@ def contributions(
     known = json.loads(recipe.read_bytes())
     columns = len(facts["columns"])
     offset = np.array(known["offset"], dtype=np.float64)
-    graph = _Graph(folder / "model.onnx", numbers, strings)
+    graph = _Graph(folder / "model.onnx", {"numbers": numbers, "strings": strings, "texts": texts})
     total = np.zeros((len(numbers), len(offset), columns))
     base = np.tile(offset, (len(numbers), 1))
     owners = _owners(known, columns)
@@ -110,11 +116,11 @@ def _owners(known: Mapping[str, Any], columns: int) -> Floats:
 class _Graph:
     """The bundle's graph, opened up: the values between its nodes, for some rows."""
 
-    def __init__(self, path: Path, numbers: NDArray[np.float32], strings: NDArray[np.object_]) -> None:
+    def __init__(self, path: Path, rows: Mapping[str, Any]) -> None:
         onnx = need("onnx", "train", PURPOSE)
         self._model = onnx.load(str(path))
         self._array = onnx.numpy_helper.to_array
-        self._inputs = {i.name: {"numbers": numbers, "strings": strings}[i.name] for i in self._model.graph.input}
+        self._inputs = {i.name: rows[i.name] for i in self._model.graph.input}
         self._names = {name for node in self._model.graph.node for name in node.output}
         wanted = [n for n in ("features", "centred", "gaps", "by_level") if n in self._names]
         self._values = dict(zip(wanted, self._session(wanted).run(wanted, self._inputs), strict=True)) if wanted else {}
@@ -159,9 +165,15 @@ class _Graph:
     ) -> tuple[Floats, Floats]:
         """Return what the networks say of a typical row, [k], and what each column adds to that, [n, k, columns]."""
         session = self._session([NETWORKS])
-        owners = {"numbers": np.array(numbers, dtype=np.int64), "strings": np.array(strings, dtype=np.int64)}
-        types = {"numbers": np.float32, "strings": object}
-        usual = {name: np.array([typical[name]], dtype=types[name]) for name in self._inputs}
+        widths = {name: rows.shape[1] for name, rows in self._inputs.items()}
+        owned = {"numbers": numbers[: widths.get("numbers", 0)], "strings": strings}
+        # Networks read no texts: those stay empty, and move nothing.
+        owners = {name: np.array(owned.get(name, [-1] * width), dtype=np.int64) for name, width in widths.items()}
+        types = {"numbers": np.float32}
+        usual = {
+            name: np.array([typical.get(name, [""] * width)], dtype=types.get(name, object))
+            for name, width in widths.items()
+        }
 
         def ask(rows: Mapping[str, NDArray[Any]]) -> Floats:
             return np.asarray(session.run([NETWORKS], dict(rows))[0], dtype=np.float64)

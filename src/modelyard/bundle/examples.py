@@ -15,6 +15,7 @@ COUNT = 5
 """Example rows a bundle ships."""
 _QUANTILES = (0.25, 0.5, 0.75)
 _LEVELS = 3
+_WORDS = 8
 _DRAWN = 50
 
 
@@ -38,8 +39,9 @@ def synthetic(frame: pl.DataFrame, schema: Schema, seed: int, count: int = COUNT
     """Return made-up rows that a caller could send: a bundle is passed on, and no person's row goes with it.
 
     Every feature is drawn on its own from values that are usual in its column: the quartiles of a number, the three
-    most frequent levels of a category, the median day of a date. Of the rows drawn, those that happen to be a row of
-    the table are left out, unless so few columns have so few values that there are no others.
+    most frequent levels of a category, the median day of a date, the most frequent words of a text. Of the rows drawn,
+    those that happen to be a row of the table are left out, unless so few columns have so few values that there are no
+    others.
 
     Parameters
     ----------
@@ -84,6 +86,12 @@ def _usual(values: pl.Series, column: Column) -> pl.Series:
     if column.kind == "number":
         quantiles = [values.quantile(q, "nearest") for q in _QUANTILES]
         return pl.Series(values.name, quantiles, dtype=pl.Float64).cast(values.dtype)
+    if column.kind == "text":
+        counted = values.str.to_lowercase().str.extract_all(r"\w+").explode().drop_nulls().value_counts(name="rows")
+        often = (
+            counted.sort("rows", values.name, descending=[True, False])[values.name].head(_LEVELS * _WORDS).to_list()
+        )
+        return pl.Series(values.name, [" ".join(often[i::_LEVELS]) for i in range(_LEVELS)], dtype=pl.String)
     table = values.value_counts(name="rows").sort("rows", values.name, descending=[True, False])
     return table[values.name].head(_LEVELS)
 

@@ -170,7 +170,7 @@ def _with_gaps(sample: Dataset, random: np.random.Generator) -> pl.DataFrame:
             continue
         dice = pl.Series(random.random(len(sample)))
         value = pl.when(dice < 1 / 3).then(None).otherwise(pl.col(column.name))
-        if column.kind == "category":
+        if column.kind in ("category", "text"):
             value = pl.when(dice > 2 / 3).then(pl.lit(UNSEEN)).otherwise(value)
         changed.append(value.alias(column.name))
     return sample.frame.with_columns(changed)

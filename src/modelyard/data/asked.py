@@ -64,5 +64,5 @@ def check_asked(schema: Schema, brief: Brief, notes: Sequence[Finding]) -> None:
 def _why(name: str, schema: Schema, notes: Sequence[Finding]) -> str:
     if schema.task == "forecast":
         return "A forecast reads the series and the time alone."
-    told = [f.what for f in notes if f.column == name and f.kind in ("empty", "text_left_out", "id", "constant")]
+    told = [f.what for f in notes if f.column == name and f.kind in ("empty", "id", "constant")]
     return told[0] if told else f"It is the {schema.column(name).role}, which no model reads."

@@ -13,7 +13,7 @@ class Finding:
     Attributes
     ----------
     kind : str
-        leak, entity, duplicates, constant, id, label_missing, drift, text_left_out, ...
+        leak, entity, duplicates, constant, id, label_missing, drift, text, ...
     severity : {"stop", "warn", "note"}
         ``stop`` ends the run with exit code 2 until the brief says drop or keep.
     column : str or None

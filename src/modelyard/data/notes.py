@@ -138,15 +138,6 @@ def ignored_because(column: Column, rows: int, asked: ColumnKind | None) -> Find
             "It is left out.",
             "Fill it, or remove it from the table.",
         )
-    if column.kind == "text":
-        return Finding(
-            "text_left_out",
-            "note",
-            name,
-            f"'{name}' holds text.",
-            "It is left out: text columns are not read yet.",
-            f"If it is a category, write data.types: {{{name}: category}}.",
-        )
     if column.kind == "id":
         return Finding(
             "id",
@@ -172,6 +163,17 @@ def note_kinds(columns: Sequence[Column]) -> list[Finding]:
     """Return notes on guesses a user may want to correct."""
     notes = []
     for column in columns:
+        if column.role == "feature" and column.kind == "text":
+            notes.append(
+                Finding(
+                    "text",
+                    "note",
+                    column.name,
+                    f"'{column.name}' holds text.",
+                    "Its words and pairs of words are read.",
+                    f"If it is a category, write data.types: {{{column.name}: category}}.",
+                )
+            )
         if column.role == "feature" and column.kind == "category" and column.distinct > _MANY_LEVELS:
             notes.append(
                 Finding(

@@ -26,8 +26,8 @@ class ColumnProfile:
     name, kind : str
         As in the schema.
     edges : tuple of float
-        Inner bin edges of a number or date, increasing; ``len(edges) + 1`` bins, bin i holding
-        edges[i-1] < x <= edges[i].
+        Inner bin edges of a number, of a date, or of the words a text has, increasing; ``len(edges) + 1`` bins, bin i
+        holding edges[i-1] < x <= edges[i].
     levels : tuple of str
         Levels of a category or boolean; one more count stands for every other level.
     counts : tuple of int
@@ -35,7 +35,7 @@ class ColumnProfile:
     missing : int
         Rows without a value.
     mean, deviation, low, high : float or None
-        Of a number.
+        Of a number, or of a text's words: no text is kept.
     """
 
     name: str
@@ -140,6 +140,9 @@ def _column(series: pl.Series, name: str, kind: str, like: ColumnProfile | None)
         spots = series.dt.epoch("us").cast(pl.Float64) / 1e6 if series.dtype.is_temporal() else series
         values = spots.cast(pl.Float64).fill_nan(None).drop_nulls().to_numpy()
         return _of_values(name, kind, values, len(series) - values.size, like)
+    if kind == "text":
+        words = series.str.count_matches(r"\S+").cast(pl.Float64)
+        return _of_values(name, kind, words.drop_nulls().to_numpy(), series.null_count(), like)
     texts = series.cast(pl.String) if series.dtype != pl.Boolean else _truths(series)
     counted = texts.drop_nulls().rename("level").value_counts(name="rows")
     counts = dict(zip(counted["level"].to_list(), counted["rows"].to_list(), strict=True))

@@ -143,9 +143,12 @@ def _settled(frame: pl.DataFrame, brief: Brief, name: str, notes: list[Finding])
     for column in measured:
         asked = data.types.get(column.name)
         why = ignored_because(column, table.height, asked) if column.role == "feature" else None
-        column = column if why is None else replace(column, role="ignored")
-        if asked is None and (why is None or why.kind in ("id", "text_left_out")):
-            why = date_unclear(table[column.name], column) or why
+        aside = replace(column, role="ignored")
+        column = column if why is None else aside
+        if asked is None and (why is None or why.kind == "id"):
+            kept = aside if column.kind == "text" else column  # dates that are not read hold words, and no text
+            unclear = date_unclear(table[column.name], kept)
+            why, column = (why, column) if unclear is None else (unclear, kept)
         if why is not None:
             notes.append(why)
         settled.append(column)

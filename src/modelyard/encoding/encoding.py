@@ -1,4 +1,4 @@
-"""Encoding: typed rows to the two matrices every graph eats, the same in training and behind the server."""
+"""Encoding: typed rows to the matrices every graph eats, the same in training and behind the server."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from modelyard.data.schema import Schema
 Part = Literal["value", "days", "year", "month", "day", "weekday", "hour"]
 MISSING = ""
 """How a missing category is written in the matrix of strings; no level is ever empty."""
+
+MOST_CHARACTERS = 5_000
+"""Characters of a text that are read: the longest of a batch says how much memory all its texts take."""
 
 _DATE_PARTS: tuple[Part, ...] = ("days", "year", "month", "day", "weekday", "hour")
 _TIME_PARTS: tuple[Part, ...] = ("days", "month", "day", "weekday", "hour")
@@ -44,7 +47,7 @@ class NumberInput:
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """The layout of the two matrices.
+    """The layout of the two matrices, and of a third where the table has texts.
 
     Attributes
     ----------
@@ -55,23 +58,29 @@ class Encoding:
     elapsed : tuple of int
         Places among `numbers` of the moment itself, as the time column has it: every row to come lies beyond those
         that were learnt from.
+    texts : tuple of str
+        Text columns of the matrix of texts, of which the first `MOST_CHARACTERS` are read; missing is `MISSING`.
     """
 
     numbers: tuple[NumberInput, ...]
     strings: tuple[str, ...]
     elapsed: tuple[int, ...] = ()
+    texts: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, schema: Schema) -> Encoding:
-        """Lay out the features of a schema by name: texts and ids stay out.
+        """Lay out the features of a schema by name: ids stay out.
 
         The order of a table's columns says nothing, and the models must not depend on it.
         """
         numbers: list[NumberInput] = []
         strings: list[str] = []
+        texts: list[str] = []
         for column in sorted(schema.features, key=lambda c: c.name):
             if column.kind == "category":
                 strings.append(column.name)
+            elif column.kind == "text":
+                texts.append(column.name)
             elif column.kind in ("number", "boolean"):
                 numbers.append(NumberInput(column.name))
             elif column.kind == "date":
@@ -80,7 +89,7 @@ class Encoding:
                 numbers += [NumberInput(column.name, part) for part in parts if clock or part != "hour"]
         times = {column.name for column in schema.features if column.role == "time"}
         elapsed = (i for i, n in enumerate(numbers) if n.column in times and n.part in ("value", "days"))
-        return cls(tuple(numbers), tuple(strings), tuple(elapsed))
+        return cls(tuple(numbers), tuple(strings), tuple(elapsed), tuple(texts))
 
     def frame(self, frame: pl.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.object_]]:
         """Encode a typed frame.
@@ -132,6 +141,20 @@ class Encoding:
         for i, row in enumerate(rows):
             strings[i] = [row.get(name) or MISSING for name in self.strings]
         return _float32(numbers), strings
+
+    def texts_of_frame(self, frame: pl.DataFrame) -> NDArray[np.object_]:
+        """Return the texts of a typed frame, [n, len(texts)] of str."""
+        texts = np.empty((frame.height, len(self.texts)), dtype=np.object_)
+        for i, name in enumerate(self.texts):
+            texts[:, i] = frame[name].fill_null(MISSING).str.slice(0, MOST_CHARACTERS).to_numpy()
+        return texts
+
+    def texts_of_rows(self, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.object_]:
+        """Return the texts of checked rows, as `texts_of_frame` does."""
+        texts = np.empty((len(rows), len(self.texts)), dtype=np.object_)
+        for i, row in enumerate(rows):
+            texts[i] = [(row.get(name) or MISSING)[:MOST_CHARACTERS] for name in self.texts]
+        return texts
 
 
 def _float32(numbers: NDArray[np.float64]) -> NDArray[np.float32]:

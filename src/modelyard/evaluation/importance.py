@@ -34,7 +34,8 @@ def importance(run: Run, evidence: Evidence, metric: Metric, progress: Progress)
     useful".
     """
     rows = evidence.rows
-    names = [c.name for c in rows.schema.features if c.name in rows.frame.columns and c.kind not in {"text", "id"}]
+    features = [c for c in rows.schema.features if c.name in rows.frame.columns and c.kind != "id"]
+    names, texts = [c.name for c in features], {c.name for c in features if c.kind == "text"}
     if rows.schema.task == "forecast" or not names or len(rows) < 2:
         return ()
     random = np.random.default_rng(derive_seed(run.plan.brief.seed, "importance"))
@@ -42,7 +43,7 @@ def importance(run: Run, evidence: Evidence, metric: Metric, progress: Progress)
     picked = np.sort(random.choice(len(rows), size, replace=False)).astype(np.int64)
     few = rows.take(picked)
     base = answers(run, few)
-    names = sorted(names, key=lambda name: -_screen(few, name, base))[:COLUMNS]
+    names = sorted(names, key=lambda name: -1.0 if name in texts else -_screen(few, name, base))[:COLUMNS]
     truth, weights = few.truth(), few.weights()
     threshold = np.broadcast_to(evidence.threshold, len(rows))[picked]
 

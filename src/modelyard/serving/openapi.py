@@ -9,6 +9,7 @@ from typing import Any
 from modelyard.bundle.bundle import Bundle
 from modelyard.core.markup import Code, Document, Facts, Heading, Table, Text, literal
 from modelyard.data.schema import Column
+from modelyard.encoding.encoding import MOST_CHARACTERS
 from modelyard.serving.rows import example_rows
 
 _JSON_TYPES = {"number": "number", "boolean": "boolean"}
@@ -186,6 +187,8 @@ def _seen(column: Column) -> str:
         return f"{column.low:g} to {column.high:g}{missing}"
     if column.kind == "date":
         return f"ISO 8601{missing}"
+    if column.kind == "text":
+        return f"Text, of which the first {MOST_CHARACTERS:,} characters are read{missing}"
     levels = ", ".join(column.levels[:_SHOWN_LEVELS])
     more = f", and {column.distinct - _SHOWN_LEVELS:,} more" if column.distinct > _SHOWN_LEVELS else ""
     return f"{levels or column.kind}{more}{missing}"

@@ -123,7 +123,7 @@ def faulty(bundle: Bundle, row: dict[str, Any]) -> dict[str, Any]:
     typed = next((c for c in features if c.kind in ("number", "date", "boolean")), features[0])
     spelt = next((c for c in reversed(features) if c.name != typed.name), None)
     wrong = {name: ["no", "value"] if name == typed.name else value for name, value in row.items()}
-    if typed.kind != "category":
+    if typed.kind not in ("category", "text"):
         wrong[typed.name] = "unknown"
     if spelt is None:
         return wrong

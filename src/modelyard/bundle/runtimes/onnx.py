@@ -14,8 +14,9 @@ from modelyard.core.errors import BundleError
 from modelyard.encoding.encoding import Encoding
 
 FILE = "model.onnx"
-CHUNK = 8_192
-"""Rows given to the graph at once: bounds the memory of its intermediate results, kilobytes a row for networks."""
+CHUNK, CHUNK_OF_TEXTS = 8_192, 256
+"""Rows given to the graph at once: bounds the memory of its intermediate results, kilobytes a row for networks, and up
+to some hundred for texts, each of which takes as much as the longest."""
 
 
 class OnnxRuntime:
@@ -57,26 +58,44 @@ class OnnxRuntime:
         self._encoding = encoding
         self._run = self._session.run
         self._takes_numbers, self._takes_strings = bool(encoding.numbers), bool(encoding.strings)
+        self._takes_texts = bool(encoding.texts)
+        self._outputs = outputs
+        self._chunk = CHUNK_OF_TEXTS if encoding.texts else CHUNK
         self._check_interface(outputs)
 
     def rows(self, rows: Sequence[Row]) -> Answers:
         """Answer checked rows."""
-        return self.matrices(*self._encoding.rows(rows))
+        if len(rows) <= self._chunk:
+            return self._rows(rows)
+        starts = range(0, len(rows), self._chunk)
+        return np.concatenate([self._rows(rows[start : start + self._chunk]) for start in starts])
 
     def frame(self, frame: pl.DataFrame) -> Answers:
         """Answer a typed frame, in chunks."""
-        chunks = [self.matrices(*self._encoding.frame(part)) for part in frame.iter_slices(CHUNK)]
+        chunks = [self._frame(part) for part in frame.iter_slices(self._chunk)]
         if not chunks:
-            return self.matrices(*self._encoding.frame(frame))
+            return self._frame(frame)
         return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
 
-    def matrices(self, numbers: Any, strings: Any) -> Answers:
-        """Answer encoded rows: float32 ``[n, p]`` and object ``[n, q]``."""
+    def _rows(self, rows: Sequence[Row]) -> Answers:
+        texts = self._encoding.texts_of_rows(rows) if self._takes_texts else None
+        return self._matrices(*self._encoding.rows(rows), texts)
+
+    def _frame(self, frame: pl.DataFrame) -> Answers:
+        texts = self._encoding.texts_of_frame(frame) if self._takes_texts else None
+        return self._matrices(*self._encoding.frame(frame), texts)
+
+    def _matrices(self, numbers: Any, strings: Any, texts: Any) -> Answers:
+        """Answer encoded rows: float32 ``[n, p]``, object ``[n, q]``, and object ``[n, t]`` or None."""
         feed = {}
         if self._takes_numbers:
             feed["numbers"] = numbers
         if self._takes_strings:
             feed["strings"] = strings
+        if texts is not None:
+            if not len(texts):  # the node that finds words gives no matrix then
+                return np.zeros((0, self._outputs), dtype=np.float32)
+            feed["texts"] = texts
         answer: Answers = self._run(["answer"], feed)[0]
         return answer
 
@@ -84,6 +103,8 @@ class OnnxRuntime:
         expected = {"numbers": ("tensor(float)", len(self._encoding.numbers))} if self._takes_numbers else {}
         if self._takes_strings:
             expected["strings"] = ("tensor(string)", len(self._encoding.strings))
+        if self._takes_texts:
+            expected["texts"] = ("tensor(string)", len(self._encoding.texts))
         found = {i.name: (i.type, _width(i.shape)) for i in self._session.get_inputs()}
         answers = {o.name: (o.type, _width(o.shape)) for o in self._session.get_outputs()}
         fits = found.keys() == expected.keys() and all(

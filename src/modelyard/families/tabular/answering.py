@@ -50,10 +50,11 @@ def own_bytes(
     first = models[0]
     if first.network is not None:
         return 4.0 * len(whole) * sum(array.size for array in first.network.arrays().values())
+    texts = 4.0 * sum(table.weights.size + table.squares.size for table in first.texts)
     if first.linear is not None:
-        return 4.0 * len(whole) * sum(array.size for array in first.linear.arrays().values())
+        return texts + 4.0 * len(whole) * sum(array.size for array in first.linear.arrays().values())
     grown = sum(_forest_bytes(parameters, model, math.sqrt(rows)) for model in models if model.text)
-    return grown * sum(whole) / max(sum(counts), 1)
+    return texts + grown * sum(whole) / max(sum(counts), 1)
 
 
 def _forest_bytes(parameters: Mapping[str, Any], model: Model, growth: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from modelyard.brief.brief import MODEL_SHARE, Brief
@@ -31,6 +31,7 @@ from modelyard.families.tabular.portfolio import (
     tree_microseconds,
 )
 from modelyard.families.tabular.probe import Pace, Probe
+from modelyard.families.tabular.text_tables import DIRECTIONS
 
 RATES = (0.05, 0.08, 0.12, 0.2, 0.3)
 """Learning rates, finest first; the finest whose fits end by early stopping within the budget is taken."""
@@ -90,12 +91,13 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
     found = []
     straight = 0.0
     fixed = probe.preparing_seconds(table.learnt) * (table.waves + 1)  # once more for the whole table
+    texts = probe.text_seconds(table.learnt, table.waves + 1)
     if not named or LINEAR in named:
         straight = probe.linear_seconds(table.learnt) * table.waves + fixed
         found.append(_linear(table, data, straight, probe.columns))
     kinds = list(_quick_enough(brief, table, kinds))
     paces = {kind.name: probe.pace(kind.parameters(table)) for kind in kinds}
-    for offer in _within(brief, table, kinds, paces, straight + fixed * len(kinds)):
+    for offer in _within(brief, table, kinds, paces, straight + fixed * len(kinds) + texts):
         cost = Cost(round(offer.seconds + fixed, 3), _megabytes(table, probe.columns, offer.parameters))
         found.append(
             Candidate(
@@ -112,11 +114,12 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
         )
     found += propose_network(brief, table, probe)
     few = table.rows < 2_000
-    return tuple(
-        found
-        if few or len(found) < 2 or found[0].name != LINEAR or found[1].name == NETWORK
-        else [found[1], found[0], *found[2:]]
-    )
+    if not few and len(found) > 1 and found[0].name == LINEAR and found[1].name != NETWORK:
+        found = [found[1], found[0], *found[2:]]
+    if found and texts:  # the first to be fitted reads the texts for all of them
+        cost = found[0].cost
+        found[0] = replace(found[0], cost=replace(cost, seconds=round(cost.seconds + texts, 3)))
+    return tuple(found)
 
 
 def _quick_enough(brief: Brief, table: Table, kinds: Sequence[Kind]) -> Sequence[Kind]:
@@ -197,7 +200,7 @@ def _offer(
 
 def _linear(table: Table, data: Dataset, seconds: float, columns: int) -> Candidate:
     hot = sum(min(len(column.levels), MOST_HOT) for column in data.schema.features if column.kind == "category")
-    weights = (table.numbers + hot + 1) * table.outputs
+    weights = (table.numbers + hot + table.texts * (2 + DIRECTIONS) + 1) * table.outputs
     parameters = {"algorithm": LINEAR, **table.loss}
     return Candidate(
         LINEAR,

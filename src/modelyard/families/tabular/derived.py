@@ -80,7 +80,7 @@ class Derived:
         """Return rows with their derived numbers after their own."""
         if not len(self.pairs):
             return inputs
-        return Inputs(np.concatenate([inputs.numbers, self.values(inputs.numbers)], axis=1), inputs.codes)
+        return inputs.wider(self.values(inputs.numbers))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

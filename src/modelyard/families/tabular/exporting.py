@@ -16,13 +16,17 @@ from modelyard.families.fitted import Blend, Export
 from modelyard.families.tabular.forest import Forest, Tree, merge, plant
 from modelyard.families.tabular.graph import LinearPart, build
 from modelyard.families.tabular.inputs import Levels
-from modelyard.families.tabular.layout import Layout, stretch, union_levels
+from modelyard.families.tabular.layout import Layout, TextColumn, stretch, union_levels
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.linear import Linear
 from modelyard.families.tabular.models import Model, load_models
 from modelyard.families.tabular.network_graph import OF_NETWORK, network_parts
+from modelyard.families.tabular.text_tables import figure_names
+from modelyard.families.tabular.texts import Vocabulary
 
 ENDING = {"lightgbm": "txt", "xgboost": "json", "catboost": "json", "linear": "json"}
+OF_LINEAR = tuple[Linear, Floats, Levels, list[tuple[int, int]]]
+"""A linear model, where and how much its outputs add [m, k], the levels of its tables, the places of its numbers."""
 _ZERO = np.zeros(1, dtype=np.int64)
 NOTHING = Tree(_ZERO - 1, np.zeros(1, np.float32), _ZERO, _ZERO, _ZERO > 0, _ZERO, _ZERO, np.zeros((1, 1)))
 """A tree of one leaf that adds nothing: what a blend of constants is made of."""
@@ -31,14 +35,16 @@ NOTHING = Tree(_ZERO - 1, np.zeros(1, np.float32), _ZERO, _ZERO, _ZERO > 0, _ZER
 def export(blend: Blend, data: Dataset) -> Export:
     """Return the whole blend as ``model.onnx`` and its members; see `Family.export`."""
     encoding = Encoding.of(data.schema)
-    if not encoding.numbers and not encoding.strings:
+    if not encoding.numbers and not encoding.strings and not encoding.texts:
         raise FamilyError(
-            "The table has no column a graph could read.", do="Name at least one number, category or date."
+            "The table has no column a graph could read.", do="Name at least one number, category, date or text."
         )
     levels = union_levels([_levels(fitted.facts["levels"]) for fitted, _ in blend.members])
-    layout = Layout(len(encoding.numbers), levels)
+    # Every member was fitted on the same rows, whose words are found without looking at a label.
+    words = [Vocabulary.of(known) for known in blend.members[0][0].facts.get("texts", ())]
+    layout = Layout(len(encoding.numbers), levels, tuple(TextColumn(known) for known in words))
     offset: Floats = np.array(blend.offset, dtype=np.float64)
-    linears: list[tuple[Linear, Floats, Levels]] = []
+    linears: list[OF_LINEAR] = []
     networks: list[OF_NETWORK] = []
     boosters: list[tuple[Forest, list[tuple[int, int]], Model, float]] = []
     files: dict[str, bytes] = {}
@@ -54,7 +60,7 @@ def export(blend: Blend, data: Dataset) -> Export:
             name = f"members/{fitted.candidate.name}-{number}.{ENDING.get(model.algorithm, '')}"
             if model.linear is not None:
                 spread = factor * model.scale * np.eye(len(offset))[model.present]
-                linears.append((model.linear, spread, own))
+                linears.append((model.linear, spread, own, layout.place_numbers(model.texts)))
                 offset = offset + model.linear.base @ spread
                 files[name] = _readable(model.linear, encoding, own)
             elif model.network is not None:  # its weights lie in the graph alone: no person reads so many
@@ -66,9 +72,8 @@ def export(blend: Blend, data: Dataset) -> Export:
                 if not len(forest.roots):
                     continue  # no round found a split: the base is all it answers
                 trees += len(forest.roots)
-                boosters.append(
-                    (forest, layout.place(own, model.tables, model.derived, forest.used()), model, factor * model.scale)
-                )
+                places = layout.place(own, model.tables, model.derived, forest.used(), model.texts)
+                boosters.append((forest, places, model, factor * model.scale))
                 files[name] = model.text.encode()
                 explained.append({"file": name, "library": model.algorithm})
         title = fitted.candidate.title
@@ -86,7 +91,10 @@ def export(blend: Blend, data: Dataset) -> Export:
     files["members/explain.json"] = canonical_json(
         {
             "columns": columns,
-            "numbers": [columns.index(n.column) for n in encoding.numbers],
+            "numbers": [
+                *(columns.index(n.column) for n in encoding.numbers),
+                *(columns.index(c) for c, t in zip(encoding.texts, layout.texts, strict=True) for _ in range(t.width)),
+            ],
             "strings": [columns.index(name) for name in encoding.strings],
             "derived": [[columns.index(encoding.numbers[i].column) for i in pair[1:]] for pair in layout.derived.pairs],
             "width": layout.width,
@@ -121,15 +129,16 @@ def _levels(listed: Any) -> Levels:
     return tuple(tuple(known) for known in listed)
 
 
-def _linear_part(models: list[tuple[Linear, Floats, Levels]], layout: Layout) -> LinearPart:
+def _linear_part(models: list[OF_LINEAR], layout: Layout) -> LinearPart:
     """Put linear models side by side; those that centre and clip alike become one."""
     outputs = models[0][1].shape[1]
     rows = sum(len(known) + 2 for known in layout.levels)
-    missing, table = np.zeros((layout.numbers, outputs)), np.zeros((rows, outputs))
+    missing, table = np.zeros((layout.plain, outputs)), np.zeros((rows, outputs))
     alike: dict[bytes, tuple[Linear, Floats]] = {}
-    for model, spread, own in models:
+    for narrow, spread, own, places in models:
+        model = narrow.over(layout.positions(places), layout.plain)
         key = b"".join(a.tobytes() for a in (model.mean, model.low, model.high))
-        _, weights = alike.get(key, (model, np.zeros((layout.numbers, outputs))))
+        _, weights = alike.get(key, (model, np.zeros((layout.plain, outputs))))
         alike[key] = (model, weights + model.numbers @ spread)
         missing += model.missing @ spread
         start = 0
@@ -150,15 +159,17 @@ def _linear_part(models: list[tuple[Linear, Floats, Levels]], layout: Layout) ->
 
 def _readable(model: Linear, encoding: Encoding, levels: Levels) -> bytes:
     """Return a linear model as JSON a person can read."""
+    names = [n.name for n in encoding.numbers]
+    names += figure_names(encoding.texts, len(model.mean) - len(names))
     numbers = {
-        n.name: {
+        name: {
             "weight": model.numbers[i].tolist(),
             "missing": model.missing[i].tolist(),
             "mean": float(model.mean[i]),
             "low": float(model.low[i]),
             "high": float(model.high[i]),
         }
-        for i, n in enumerate(encoding.numbers)
+        for i, name in enumerate(names)
     }
     categories = {
         name: {

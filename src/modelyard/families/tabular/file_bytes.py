@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from modelyard.families.tabular.inputs import Levels
 from modelyard.families.tabular.tables import FEW_LEVELS, MOST_CLASSES
+from modelyard.families.tabular.texts import Vocabulary
 
 NODE_BYTES, VALUE_BYTES = 28, 13
 """Bytes of a node of a tree, and of a leaf's value, in the graph's file: measured as 26.5 and 11.4 on forests of 130 to
@@ -17,13 +20,15 @@ def forest_bytes(leaves: float, trees: float, values: int = 1) -> float:
     return NODE_BYTES * (2 * leaves - trees) + VALUE_BYTES * leaves * values
 
 
-def shared_bytes(levels: Levels, classes: int) -> float:
-    """Reckon what all members share of the file: every level's name, its place in each column, and its figures."""
+def shared_bytes(levels: Levels, classes: int, vocabularies: Sequence[Vocabulary] = ()) -> float:
+    """Reckon what all members share of the file: names of levels, their places in each column, figures; words."""
+    forms = (form for known in vocabularies for form in known.forms())
+    frame = FRAME_BYTES + sum(len(form.encode()) + 18 for form in forms) + 16 * sum(len(v.pairs) for v in vocabularies)
     if not levels:
-        return FRAME_BYTES
+        return frame
     words = set().union(*levels)
     names = sum(len(word.encode()) + 10 for word in words)
     places = 8 * (len(words) + 2) * len(levels)
     means = 0 if classes > MOST_CLASSES else classes if classes > 2 else 1
     width = 1 + means + (1 if max(map(len, levels)) > FEW_LEVELS else 0)
-    return FRAME_BYTES + names + places + 4 * width * sum(len(known) + 2 for known in levels)
+    return frame + names + places + 4 * width * sum(len(known) + 2 for known in levels)

@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from threading import Event
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from modelyard.core.machine import usable_cores
 from modelyard.core.seeds import derive_seed
-from modelyard.data.dataset import Dataset, Floats, Fold, Ints, Parts
+from modelyard.data.dataset import Floats, Fold, Ints, Parts
 from modelyard.data.inner import inner
 from modelyard.encoding.encoding import Encoding
 from modelyard.families.family import Watch
@@ -26,15 +25,14 @@ from modelyard.families.tabular import linear
 from modelyard.families.tabular.answering import microseconds, own_bytes, trees_a_round
 from modelyard.families.tabular.booster import Request, Sample, patience
 from modelyard.families.tabular.cores import one_thread
-from modelyard.families.tabular.derived import Derived, Question, choose
 from modelyard.families.tabular.file_bytes import shared_bytes
-from modelyard.families.tabular.inputs import Inputs, Singles, find_levels, read_inputs
+from modelyard.families.tabular.inputs import find_levels, find_vocabularies, read_inputs
 from modelyard.families.tabular.labels import STANDARDISED, Labels, balance, loss_of, mean_loss, read_labels
+from modelyard.families.tabular.learning import Encoded, Job, Learning, encode, sample_of, texts_of
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.models import Model, dump_model
 from modelyard.families.tabular.network_training import fit_network, matrix
 from modelyard.families.tabular.portfolio import MODELS, TREES
-from modelyard.families.tabular.tables import blocks, cross_fit, fit_tables, look_up, targets
 
 POINTS = 60
 """Points kept of a learning curve."""
@@ -45,43 +43,15 @@ INNER = (0.15, 0.12)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Learning:
-    """Everything the fits of one candidate share."""
-
-    candidate: Candidate
-    data: Dataset
-    inputs: Inputs
-    sizes: tuple[int, ...]
-    truth: Ints | Floats
-    weights: Floats
-    groups: Ints | None
-    classes: int
-    forward: bool
-    seed: int
-    signs: tuple[int, ...]
-    halted: Event = field(default_factory=Event)
-
-    @property
-    def algorithm(self) -> str:
-        """Which library, "linear", or "mlp"."""
-        return str(self.candidate.parameters["algorithm"])
-
-    @property
-    def boosted(self) -> bool:
-        """Whether it is a library of boosted trees."""
-        return self.algorithm not in ("linear", "mlp")
-
-
 def fit_folds(
     candidate: Candidate, parts: Parts, seed: int, watch: Watch | None, rounds: tuple[int, ...] | None
 ) -> Fitted:
     """Fit a candidate; see `modelyard.families.family.Family.fit`."""
     begun = time.monotonic()
     data, folds = parts.development, parts.split.folds
-    levels = find_levels(data)
+    levels, vocabularies = find_levels(data), find_vocabularies(data)
     given = data.weights()
-    inputs = read_inputs(data, levels)
+    inputs = read_inputs(data, levels, vocabularies)
     if not candidate.parameters.get("elapsed"):
         inputs = inputs.without(Encoding.of(data.schema).elapsed)
     learning = Learning(
@@ -122,6 +92,7 @@ def fit_folds(
         "algorithm": learning.algorithm,
         "outputs": outputs,
         "levels": [list(known) for known in levels],
+        "texts": [known.plain() for known in vocabularies],
         "models": records,
     }
     seconds = time.monotonic() - begun
@@ -135,7 +106,7 @@ def fit_folds(
         whole_seconds=_whole_seconds(learning, folds, counts, whole, seconds),
         microseconds=microseconds(candidate.parameters, models[0], whole, learning.classes),
         own_bytes=own_bytes(candidate.parameters, models, counts, whole, _times_more_rows(learning, folds)),
-        shared_bytes=shared_bytes(levels, learning.classes),
+        shared_bytes=shared_bytes(levels, learning.classes, vocabularies),
     )
 
 
@@ -147,7 +118,7 @@ def _fit_whole(learning: Learning, rounds: tuple[int, ...] | None) -> tuple[list
         _, count, curves = _fit_one(learning, every, 0, None)
         rounds = (count,)
     job = _job(learning, every, every[:0], 0, rounds[0])
-    encoded = _encode(learning, job) if learning.boosted else None
+    encoded = encode(learning, job) if learning.boosted else None
 
     def one(number: int) -> tuple[Model, int, list[Curve]]:
         return _fit(learning, replace(job, number=number, rounds=rounds[number]), encoded)
@@ -214,27 +185,6 @@ def _in_order(learning: Learning, one: Callable[[int], T], count: int) -> Genera
                 learning.halted.set()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Job:
-    """One fit: rows to learn from, rows that say when to stop, weights [n_development], and the number of its fold."""
-
-    number: int
-    rounds: int | None
-    learn: Ints
-    stop: Ints
-    weights: Floats
-    labels: Labels
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Encoded:
-    """The rows a booster learns from, and what turns other rows into the same features."""
-
-    x: Singles
-    tables: tuple[Singles, ...]
-    derived: Derived
-
-
 def _fit_one(learning: Learning, train: Ints, number: int, rounds: int | None) -> tuple[Model, int, list[Curve]]:
     """Fit on the rows `train` but for an inner part, which says when to stop unless the rounds are known."""
     share = INNER[len(train) >= 5_000]
@@ -257,10 +207,11 @@ def _fit(learning: Learning, job: Job, encoded: Encoded | None) -> tuple[Model, 
     blank = Model(learning.algorithm, job.labels.base, job.labels.scale, job.labels.present)
     rows = np.sort(np.concatenate([job.learn, job.stop]))
     varied = any(_varies(part[rows]) for part in (learning.inputs.numbers, learning.inputs.codes))
+    varied |= bool(learning.inputs.texts) and learning.algorithm != "mlp"
     if job.rounds == 0 or job.labels.constant or not varied:
         return blank, 0, []
     if learning.boosted:
-        return _fit_booster(learning, blank, job, encoded or _encode(learning, job))
+        return _fit_booster(learning, blank, job, encoded or encode(learning, job))
     return _fit_network(learning, blank, job) if learning.algorithm == "mlp" else _fit_linear(learning, blank, job)
 
 
@@ -272,36 +223,24 @@ def _varies(matrix: NDArray[Any]) -> bool:
 
 
 def _fit_linear(learning: Learning, blank: Model, job: Job) -> tuple[Model, int, list[Curve]]:
-    columns = learning.inputs.numbers.shape[1] + learning.inputs.codes.shape[1]
     labels = job.labels
+    texts, inputs, train = texts_of(learning, job)
+    columns = inputs.numbers.shape[1] + inputs.codes.shape[1]
 
     def rows(which: Ints) -> linear.Rows:
         y, known = labels.of(learning.truth[which])
         seed = derive_seed(learning.seed, "sample", job.number)
         kept = linear.sample(len(known), columns, len(labels.present), seed)
         which = which[known[kept]]
-        return linear.Rows(learning.inputs.take(which), y[kept], job.weights[which])
+        return linear.Rows(inputs.take(np.searchsorted(train, which)), y[kept], job.weights[which])
 
     goal = linear.Goal(labels.loss, labels.at, labels.start, learning.signs)
     step, curves = job.rounds, []
     if step is None:
         step, seen, judged = linear.fit_path(rows(job.learn), rows(job.stop), learning.sizes, goal)
         curves = [_curve(job.number, labels, seen, judged, "step from a strong penalty to a weak one")]
-    train = np.sort(np.concatenate([job.learn, job.stop]))
     fitted = linear.fit_linear(rows(train), learning.sizes, goal, step)
-    return blank.with_linear(fitted), step, curves
-
-
-def _encode(learning: Learning, job: Job) -> Encoded:
-    learn, labels = job.learn, job.labels
-    y, _ = labels.of(learning.truth[learn])
-    derived = _derive(learning, np.sort(np.concatenate([learn, job.stop])))
-    inputs, mass = derived.extend(learning.inputs.take(learn)), learning.weights[learn]
-    target = targets(y if learning.classes == 0 else learning.truth[learn], learning.classes)
-    tables = fit_tables(inputs.codes, learning.sizes, target, mass)
-    groups = None if learning.groups is None else learning.groups[learn]
-    block = blocks(len(learn), derive_seed(learning.seed, "blocks", job.number), groups)
-    return Encoded(cross_fit(inputs, tables, target, mass, block), tables, derived)
+    return blank.with_linear(fitted, texts), step, curves
 
 
 def _fit_booster(learning: Learning, blank: Model, job: Job, encoded: Encoded) -> tuple[Model, int, list[Curve]]:
@@ -310,15 +249,13 @@ def _fit_booster(learning: Learning, blank: Model, job: Job, encoded: Encoded) -
     held, curves = None, []
     held_y, known = labels.of(learning.truth[job.stop])
     if len(known):
-        stop = job.stop[known]
-        features = look_up(encoded.derived.extend(learning.inputs.take(stop)), encoded.tables)
-        held = _sample(features, held_y, job.weights[stop], labels.start)
+        held = sample_of(encoded.stop[known], held_y, job.weights[job.stop[known]], labels.start)
     request = Request(
         learning.candidate.parameters,
         labels.loss,
         labels.at,
         len(labels.present),
-        _sample(encoded.x, y, job.weights[learn], labels.start),
+        sample_of(encoded.x, y, job.weights[learn], labels.start),
         held,
         job.rounds,
         derive_seed(learning.seed, learning.candidate.name, job.number),
@@ -329,23 +266,8 @@ def _fit_booster(learning: Learning, blank: Model, job: Job, encoded: Encoded) -
     boosted = library(learning.algorithm).train(request)
     if held is not None:
         curves = [_curve(job.number, labels, boosted.train, boosted.validation, "round of boosting")]
-    return blank.with_booster(boosted.text, encoded.tables, encoded.derived), boosted.rounds, curves
-
-
-def _derive(learning: Learning, train: Ints) -> Derived:
-    """Choose derived numbers on the rows of one fold: the same ones for every candidate."""
-    learn, stop = inner(learning.data, train, 0.2, derive_seed(0, "derived"))
-    loss = loss_of(learning.candidate.parameters)
-    labels = read_labels(learning.truth[learn], learning.weights[learn], learning.classes, *loss)
-    if labels.constant:
-        return Derived.none()
-
-    def sample(rows: Ints) -> Sample:
-        y, known = labels.of(learning.truth[rows])
-        rows = rows[known]
-        return _sample(learning.inputs.numbers[rows], y, learning.weights[rows], labels.start)
-
-    return choose(Question(labels.loss, labels.at, len(labels.present), sample(learn), sample(stop), learning.signs))
+    model = blank.with_booster(boosted.text, encoded.tables, encoded.derived, encoded.texts)
+    return model, boosted.rounds, curves
 
 
 def _fit_network(learning: Learning, blank: Model, job: Job) -> tuple[Model, int, list[Curve]]:
@@ -354,7 +276,7 @@ def _fit_network(learning: Learning, blank: Model, job: Job) -> tuple[Model, int
     def sample(rows: Ints) -> Sample:
         y, known = labels.of(learning.truth[rows])
         kept = rows[known]
-        return _sample(matrix(learning.inputs.take(kept)), y, job.weights[kept], labels.start)
+        return sample_of(matrix(learning.inputs.take(kept)), y, job.weights[kept], labels.start)
 
     held = sample(job.stop) if len(labels.of(learning.truth[job.stop])[1]) else None
     request = Request(
@@ -372,10 +294,6 @@ def _fit_network(learning: Learning, blank: Model, job: Job) -> tuple[Model, int
     trained = fit_network(request, learning.sizes)
     curves = [] if held is None else [_curve(job.number, labels, trained.train, trained.validation, "epoch")]
     return blank.with_network(trained.network), trained.rounds, curves
-
-
-def _sample(x: NDArray[np.float32], y: Floats, weight: Floats, start: Floats) -> Sample:
-    return Sample(np.ascontiguousarray(x), y, weight / weight.mean(), np.tile(start, (len(y), 1)))
 
 
 def _curve(fold: int, labels: Labels, train: tuple[float, ...], validation: tuple[float, ...], unit: str) -> Curve:

@@ -24,6 +24,7 @@ from modelyard.families.tabular.forest import Forest
 from modelyard.families.tabular.inputs import Levels
 from modelyard.families.tabular.layout import Layout, vocabulary
 from modelyard.families.tabular.network_graph import NetworkPart, add_networks
+from modelyard.families.tabular.text_graph import TOKENS, add_texts
 
 OPSET, TREES_OPSET, IR_VERSION = 17, 3, 8
 """Versions ONNX Runtime has read since 1.15."""
@@ -33,7 +34,7 @@ MOST_TREES = 4_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearPart:
-    """The linear members of a blend, one after the other: m models over p numbers and the levels' rows.
+    """The linear members of a blend, one after the other: m models over p numbers (and figures of texts) and levels.
 
     Attributes
     ----------
@@ -85,11 +86,15 @@ def build(
     numbers, strings = layout.numbers, len(layout.levels)
     if strings:
         _rows(draft, layout.levels)
+    plain = ["numbers"] if numbers else []
+    plain += add_texts(draft, layout.texts)
+    if len(plain) > 1:
+        plain = [draft.add("Concat", plain, "numbers_and_texts", axis=1)]
     terms = []
     if linear is not None:
-        terms += _linear(draft, linear, numbers, strings)
+        terms += _linear(draft, linear, plain, strings)
     if forest is not None:
-        terms += _trees(draft, forest, layout, len(offset))
+        terms += _trees(draft, forest, plain, layout, len(offset))
     if networks:
         terms.append(add_networks(draft, networks, numbers, strings))
     if link != "log":
@@ -110,11 +115,13 @@ def build(
     value = onnx.helper.make_tensor_value_info
     inputs = [value("numbers", kinds.FLOAT, ["rows", numbers])] if numbers else []
     inputs += [value("strings", kinds.STRING, ["rows", strings])] if strings else []
+    inputs += [value("texts", kinds.STRING, ["rows", len(layout.texts)])] if layout.texts else []
     width = 2 if link == "logistic" else len(offset)
     graph = onnx.helper.make_graph(
         draft.nodes, "modelyard", inputs, [value("answer", kinds.FLOAT, ["rows", width])], draft.constants
     )
     opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", TREES_OPSET)]
+    opsets += [onnx.helper.make_opsetid(TOKENS, 1)] if layout.texts else []
     model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="modelyard")
     return bytes(model.SerializeToString(deterministic=True))
 
@@ -161,9 +168,8 @@ def _derived(draft: Draft, layout: Layout) -> list[str]:
     return [draft.add("Min", [low, draft.constant("largest", largest)], "derived")]
 
 
-def _trees(draft: Draft, forest: Forest, layout: Layout, outputs: int) -> list[str]:
-    parts = ["numbers"] if layout.numbers else []
-    parts += _derived(draft, layout)
+def _trees(draft: Draft, forest: Forest, plain: list[str], layout: Layout, outputs: int) -> list[str]:
+    parts = [*plain, *_derived(draft, layout)]
     if layout.width:
         draft.add("Gather", [draft.constant("figures", layout.table()), "row"], "figures_by_column")
         flat = draft.constant("flat", np.array([-1, len(layout.levels) * layout.width], dtype=np.int64))
@@ -211,14 +217,14 @@ def _ensemble(forest: Forest, outputs: int) -> dict[str, Any]:
     }
 
 
-def _linear(draft: Draft, part: LinearPart, numbers: int, strings: int) -> list[str]:
+def _linear(draft: Draft, part: LinearPart, plain: list[str], strings: int) -> list[str]:
     terms = []
-    models, _, outputs = part.numbers.shape
+    models, numbers, outputs = part.numbers.shape
     if numbers:
         float32 = np.float32
-        draft.add("IsNaN", ["numbers"], "gone")
+        draft.add("IsNaN", plain, "gone")
         axis = draft.constant("model_axis", np.array([1], dtype=np.int64))
-        draft.add("Unsqueeze", ["numbers", axis], "numbers_by_model")
+        draft.add("Unsqueeze", [*plain, axis], "numbers_by_model")
         draft.add("Unsqueeze", ["gone", axis], "gone_by_model")
         mean = draft.constant("mean", part.mean)
         draft.add("Where", ["gone_by_model", mean, "numbers_by_model"], "filled")

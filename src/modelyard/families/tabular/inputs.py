@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from modelyard.data.dataset import Dataset, Ints
 from modelyard.encoding.encoding import MISSING, Encoding
+from modelyard.families.tabular.texts import TextRows, Vocabulary, find_vocabulary, read_texts
 
 Singles = NDArray[np.float32]
 Codes = NDArray[np.int32]
@@ -30,20 +31,27 @@ class Inputs:
         Missing is NaN; finite otherwise.
     codes : int32 array of shape [n, q]
         Position of the level among the column's L levels; L where it is not among them, L + 1 where missing.
+    texts : tuple of TextRows
+        Words and pairs of each text column.
     """
 
     numbers: Singles
     codes: Codes
+    texts: tuple[TextRows, ...] = ()
 
     def take(self, rows: Ints) -> Inputs:
         """Return the named rows."""
-        return Inputs(self.numbers[rows], self.codes[rows])
+        return Inputs(self.numbers[rows], self.codes[rows], tuple(text.take(rows) for text in self.texts))
+
+    def wider(self, more: Singles) -> Inputs:
+        """Return the rows with more numbers after their own."""
+        return replace(self, numbers=np.concatenate([self.numbers, more], axis=1))
 
     def without(self, places: Sequence[int]) -> Inputs:
         """Return the rows with 0 in some columns of numbers, from which nothing can be learnt."""
         numbers = self.numbers.copy()
         numbers[:, list(places)] = 0.0
-        return Inputs(numbers, self.codes)
+        return replace(self, numbers=numbers)
 
 
 def find_levels(data: Dataset) -> Levels:
@@ -57,8 +65,13 @@ def find_levels(data: Dataset) -> Levels:
     return tuple(found)
 
 
-def read_inputs(data: Dataset, levels: Levels) -> Inputs:
-    """Return a table's features as numbers and codes.
+def find_vocabularies(data: Dataset) -> tuple[Vocabulary, ...]:
+    """Return the words of each text column."""
+    return tuple(find_vocabulary(column) for column in Encoding.of(data.schema).texts_of_frame(data.frame).T)
+
+
+def read_inputs(data: Dataset, levels: Levels, vocabularies: Sequence[Vocabulary] = ()) -> Inputs:
+    """Return a table's features as numbers, codes and counts of words.
 
     Parameters
     ----------
@@ -66,13 +79,18 @@ def read_inputs(data: Dataset, levels: Levels) -> Inputs:
         Rows of the schema the levels were found in.
     levels : tuple of tuple of str
         The levels of each category column.
+    vocabularies : sequence of Vocabulary
+        The words of each text column.
     """
-    numbers, strings = Encoding.of(data.schema).frame(data.frame)
+    encoding = Encoding.of(data.schema)
+    numbers, strings = encoding.frame(data.frame)
+    texts = encoding.texts_of_frame(data.frame).T if vocabularies else ()
     largest = np.finfo(np.float32).max
     codes = [_codes(column, known) for column, known in zip(strings.T, levels, strict=True)]
     return Inputs(
         np.clip(numbers, -largest, largest, dtype=np.float32),
         np.stack(codes, axis=1) if codes else np.zeros((len(data), 0), dtype=np.int32),
+        tuple(read_texts(column, words) for column, words in zip(texts, vocabularies, strict=True)),
     )
 
 

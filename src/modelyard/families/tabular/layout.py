@@ -10,9 +10,11 @@ import numpy as np
 from modelyard.data.dataset import Ints
 from modelyard.families.tabular.derived import Derived
 from modelyard.families.tabular.inputs import Levels, Singles
+from modelyard.families.tabular.text_tables import TextTable
+from modelyard.families.tabular.texts import Vocabulary
 
-PLAIN, DERIVED = -1, -2
-"""Places of numbers, and of derived numbers."""
+PLAIN, DERIVED, TEXT = -1, -2, -3
+"""Places of numbers, of derived numbers, and of the first text column; the others count on downwards."""
 
 
 def union_levels(several: Sequence[Levels]) -> Levels:
@@ -28,14 +30,55 @@ def stretch(own: Sequence[str], whole: Sequence[str]) -> Ints:
 
 
 @dataclass(slots=True)
+class TextColumn:
+    """What the graph works out of one text column: the words of the text, and figures as they are asked for.
+
+    Attributes
+    ----------
+    vocabulary : Vocabulary
+        Its words and pairs.
+    weights, squares : list of float32 arrays of shape [rows of the vocabulary]
+        Different columns of text tables.
+    figures : dict of (int, int) to int
+        By place among `weights` and `squares`, the figure; the text's words are figure 0.
+    """
+
+    vocabulary: Vocabulary
+    weights: list[Singles] = field(default_factory=list)
+    squares: list[Singles] = field(default_factory=list)
+    figures: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    @property
+    def width(self) -> int:
+        """Columns of the feature matrix."""
+        return 1 + len(self.figures)
+
+    def place(self, table: TextTable, number: int) -> int:
+        """Return the figure that is one column of a table."""
+        key = _among(self.weights, table.weights[:, number]), _among(self.squares, table.squares)
+        return self.figures.setdefault(key, 1 + len(self.figures))
+
+
+def _among(held: list[Singles], column: Singles) -> int:
+    """Return where a column stands in a list, put at its end if it is not there."""
+    column = np.ascontiguousarray(column)
+    for place, other in enumerate(held):
+        if np.array_equal(column, other):
+            return place
+    held.append(column)
+    return len(held) - 1
+
+
+@dataclass(slots=True)
 class Layout:
-    """Columns of the feature matrix: `p` numbers, derived numbers, then `width` figures for each category column.
+    """Columns of the feature matrix: `p` numbers, those of texts, derived numbers, `width` figures for each category.
 
     Columns come as they are asked for; asking for equal ones twice gives the same one.
     """
 
     numbers: int
     levels: Levels
+    texts: tuple[TextColumn, ...] = ()
     pairs: dict[tuple[int, int, int], int] = field(default_factory=dict)
     columns: list[list[Singles]] = field(default_factory=list)
     known: list[dict[bytes, int]] = field(default_factory=list)
@@ -44,10 +87,20 @@ class Layout:
         self.columns = [[] for _ in self.levels]
         self.known = [{} for _ in self.levels]
 
-    def place(self, own: Levels, tables: Sequence[Singles], derived: Derived, used: Ints) -> list[tuple[int, int]]:
-        """Return (category column, `PLAIN` or `DERIVED`; position) for each feature of one model; -1 if unused."""
+    def place(
+        self,
+        own: Levels,
+        tables: Sequence[Singles],
+        derived: Derived,
+        used: Ints,
+        texts: Sequence[TextTable] = (),
+    ) -> list[tuple[int, int]]:
+        """Return (category column, `PLAIN`, `DERIVED` or text; position) for each feature of a model; -1 if unused."""
         wanted = set(used.tolist())
         found = [(PLAIN, i if i in wanted else -1) for i in range(self.numbers)]
+        for kind, number in _figures(texts):
+            place = self._figure(kind, number, texts) if len(found) in wanted else (PLAIN, -1)
+            found.append(place)
         for kind, first, second in derived.pairs.tolist():
             if len(found) in wanted:
                 found.append((DERIVED, self.pairs.setdefault((kind, first, second), len(self.pairs))))
@@ -67,6 +120,19 @@ class Layout:
                 found.append((c, self.known[c][key]))
         return found
 
+    def place_numbers(self, texts: Sequence[TextTable]) -> list[tuple[int, int]]:
+        """Return the places of the numbers and figures of texts of one linear model."""
+        plain = [(PLAIN, i) for i in range(self.numbers)]
+        return [*plain, *(self._figure(kind, number, texts) for kind, number in _figures(texts))]
+
+    def _figure(self, column: int, number: int, texts: Sequence[TextTable]) -> tuple[int, int]:
+        return TEXT - column, 0 if number < 0 else self.texts[column].place(texts[column], number)
+
+    @property
+    def plain(self) -> int:
+        """Numbers and figures of texts: what linear models read."""
+        return self.numbers + sum(text.width for text in self.texts)
+
     @property
     def width(self) -> int:
         """Figures each category column has room for: the most any of them needs."""
@@ -84,9 +150,11 @@ class Layout:
         def column(kind: int, index: int) -> int:
             if kind == PLAIN:
                 return index
+            if kind <= TEXT:
+                return self.numbers + sum(text.width for text in self.texts[: TEXT - kind]) + index
             if kind == DERIVED:
-                return self.numbers + rank[index]
-            return self.numbers + len(rank) + kind * self.width + index
+                return self.plain + rank[index]
+            return self.plain + len(rank) + kind * self.width + index
 
         return np.array([column(*place) for place in places], dtype=np.int64)
 
@@ -100,6 +168,11 @@ class Layout:
                 whole[start : start + size, j] = column
             start += size
         return whole
+
+
+def _figures(texts: Sequence[TextTable]) -> list[tuple[int, int]]:
+    """Return text column and column of its table, -1 for the text's words, in a model's order."""
+    return [(c, j) for c, table in enumerate(texts) for j in range(-1, table.weights.shape[1])]
 
 
 def vocabulary(levels: Levels) -> tuple[list[str], Ints]:

@@ -14,7 +14,7 @@ Byrd, R. H. et al. (1995). A limited memory algorithm for bound constrained opti
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,17 @@ class Linear:
         for table, codes in zip(self.tables, inputs.codes.T, strict=True):
             scores = scores + table[codes]
         return np.asarray(scores, dtype=np.float64)
+
+    def over(self, places: NDArray[np.int64], width: int) -> Linear:
+        """Return the model over `width` numbers of which its own stand at `places`; the others move nothing."""
+
+        def wide(own: NDArray[Any]) -> NDArray[Any]:
+            found = np.zeros((width, *own.shape[1:]), dtype=own.dtype)
+            found[places] = own
+            return found
+
+        low, high, mean = wide(self.low), wide(self.high), wide(self.mean)
+        return replace(self, low=low, high=high, mean=mean, numbers=wide(self.numbers), missing=wide(self.missing))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays by name."""

@@ -17,6 +17,7 @@ from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.linear import Linear
 from modelyard.families.tabular.network import Network
 from modelyard.families.tabular.tables import look_up
+from modelyard.families.tabular.text_tables import TextTable, with_figures
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +40,8 @@ class Model:
         The linear model.
     network : Network or None
         The network.
+    texts : tuple of TextTable
+        What the booster or the linear model reads of each text column; a network reads none.
     """
 
     algorithm: str
@@ -50,14 +53,17 @@ class Model:
     derived: Derived = field(default_factory=Derived.none)
     linear: Linear | None = None
     network: Network | None = None
+    texts: tuple[TextTable, ...] = ()
 
-    def with_booster(self, text: str, tables: tuple[Singles, ...], derived: Derived) -> Model:
+    def with_booster(
+        self, text: str, tables: tuple[Singles, ...], derived: Derived, texts: tuple[TextTable, ...] = ()
+    ) -> Model:
         """Return the model with its booster, and the tables and derived numbers the booster reads."""
-        return replace(self, text=text, tables=tables, derived=derived)
+        return replace(self, text=text, tables=tables, derived=derived, texts=texts)
 
-    def with_linear(self, fitted: Linear) -> Model:
-        """Return the model with its linear part."""
-        return replace(self, linear=fitted)
+    def with_linear(self, fitted: Linear, texts: tuple[TextTable, ...] = ()) -> Model:
+        """Return the model with its linear part, and the text tables it reads."""
+        return replace(self, linear=fitted, texts=texts)
 
     def with_network(self, fitted: Network) -> Model:
         """Return the model with its network."""
@@ -67,11 +73,11 @@ class Model:
         """Return raw scores [n, k]."""
         scores = np.tile(self.base, (len(inputs.codes), 1))
         if self.linear is not None:
-            scores[:, self.present] += self.scale * self.linear.raw(inputs)
+            scores[:, self.present] += self.scale * self.linear.raw(with_figures(inputs, self.texts))
         elif self.network is not None:
             scores[:, self.present] += self.scale * self.network.raw(inputs)
         elif self.text and len(scores):
-            x = np.ascontiguousarray(look_up(self.derived.extend(inputs), self.tables))
+            x = np.ascontiguousarray(look_up(self.derived.extend(with_figures(inputs, self.texts)), self.tables))
             scores[:, self.present] += self.scale * library(self.algorithm).raw(self.text, x)
         return scores
 
@@ -82,6 +88,8 @@ def dump_model(
     """Put a model's arrays and text under its name, and return the facts that go with them."""
     kind = "booster" if model.text else "constant"
     arrays[f"{name}.base"] = model.base
+    for i, table in enumerate(model.texts):
+        arrays.update({f"{name}.text{i}.weights": table.weights, f"{name}.text{i}.squares": table.squares})
     if model.linear is not None:
         kind = "linear"
         arrays.update({f"{name}.linear.{part}": array for part, array in model.linear.arrays().items()})
@@ -100,20 +108,24 @@ def load_models(fitted: Fitted) -> tuple[Model, ...]:
     loaded = []
     for record in fitted.facts["models"]:
         name = record["name"]
+        texts = _under(fitted.arrays, f"{name}.text")
         model = Model(
             str(fitted.facts["algorithm"]),
             fitted.arrays[f"{name}.base"],
             float(record["scale"]),
             np.array(record["present"], dtype=np.int64),
+            texts=tuple(TextTable(texts[f"{i}.weights"], texts[f"{i}.squares"]) for i in range(len(texts) // 2)),
         )
         if record["kind"] == "linear":
             own = _under(fitted.arrays, f"{name}.linear.")
-            model = model.with_linear(Linear.of(own))
+            model = model.with_linear(Linear.of(own), model.texts)
         elif record["kind"] == "network":
             model = model.with_network(Network.of(_under(fitted.arrays, f"{name}.network.")))
         elif record["kind"] == "booster":
             tables = tuple(fitted.arrays[f"{name}.table{i}"] for i in range(len(fitted.facts["levels"])))
-            model = model.with_booster(fitted.texts[name], tables, Derived(fitted.arrays[f"{name}.derived"]))
+            model = model.with_booster(
+                fitted.texts[name], tables, Derived(fitted.arrays[f"{name}.derived"]), model.texts
+            )
         loaded.append(model)
     return tuple(loaded)
 

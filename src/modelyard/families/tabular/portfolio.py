@@ -17,7 +17,7 @@ from modelyard.encoding.encoding import Encoding
 from modelyard.families.fitted import Range
 from modelyard.families.monotone import holds
 from modelyard.families.tabular.file_bytes import shared_bytes
-from modelyard.families.tabular.inputs import find_levels
+from modelyard.families.tabular.inputs import find_levels, find_vocabularies
 from modelyard.families.tabular.labels import loss_parameters
 from modelyard.metrics.find import metric as find_metric
 
@@ -47,7 +47,7 @@ class Table:
         Rows of the development part; rows one fold's booster learns from.
     models, waves : int
         Models of one candidate that answer together, at least, and how often the cores go round to fit its folds.
-    numbers, categories : int
+    numbers, categories, texts : int
         Columns of each matrix of the encoding.
     missing : float
         Share of cells without a value.
@@ -79,6 +79,12 @@ class Table:
     timed: bool = False
     directed: bool = False
     shared: float = 0.0
+    texts: int = 0
+
+    @property
+    def columns(self) -> int:
+        """Columns of the encoding."""
+        return self.numbers + self.categories + self.texts
 
     @property
     def leaves(self) -> int:
@@ -117,13 +123,13 @@ class Kind:
             "min_child_weight": 1.0,
             "l2": 3.0 if self.algorithm == "catboost" else 1.0,
             "subsample": 0.8,
-            "columns": 0.8 if table.numbers + table.categories > 4 else 1.0,
+            "columns": 0.8 if table.columns > 4 or table.texts else 1.0,
             **({"balanced": False} if weighing(table) else {}),
             **({"elapsed": False} if table.timed else {}),
             **table.loss,
         }
         if self.wide:
-            shared["columns"] = 0.5 if table.numbers + table.categories > 4 else 1.0
+            shared["columns"] = 0.5 if table.columns > 4 or table.texts else 1.0
         if self.algorithm == "lightgbm":
             return {**shared, "leaves": WIDE if self.wide else table.leaves, **({"extra": True} if self.extra else {})}
         return {**shared, "depth": table.depth}
@@ -187,7 +193,8 @@ def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:
         {} if classes or brief.metric is None else loss_parameters(find_metric(brief.metric)),
         bool(encoding.elapsed),
         bool(brief.data.monotone),
-        0.0 if brief.size is None else shared_bytes(find_levels(data), classes),
+        0.0 if brief.size is None else shared_bytes(find_levels(data), classes, find_vocabularies(data)),
+        len(encoding.texts),
     )
 
 
@@ -219,16 +226,17 @@ def weighing(table: Table) -> dict[str, Range]:
 
 def reason(kind: Kind, table: Table) -> str:
     """Say why boosted trees of this kind are in the plan."""
-    mixed = " and ".join(n for n, k in (("numbers", table.numbers), ("categories", table.categories)) if k)
+    kinds = (("numbers", table.numbers), ("categories", table.categories), ("texts", table.texts))
+    mixed = " and ".join(name for name, count in kinds if count)
     said = [
-        f"{table.rows:,} rows of {table.numbers + table.categories} columns of {mixed}: "
+        f"{table.rows:,} rows of {table.columns} columns of {mixed}: "
         + ("boosted trees lead below 1M rows" if table.rows < 1_000_000 else "boosted trees still hold their own here")
     ]
     said.append(kind.why)
     if kind.algorithm == "xgboost" and table.missing > 0.01:
         said.append(f"{table.missing:.0%} of the cells are missing, and each split learns where they go")
     if kind.algorithm == "catboost" and table.categories > table.numbers:
-        said.append(f"{table.categories} of {table.numbers + table.categories} columns are categories")
+        said.append(f"{table.categories} of {table.columns} columns are categories")
     if weighing(table):
         said.append(f"the rarest class holds {table.rarest:.2g} of the rows, so the search may weigh classes alike")
     return "; ".join(said)

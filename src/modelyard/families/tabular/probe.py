@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from modelyard.core.optional import need
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Dataset
 from modelyard.families.monotone import signs
 from modelyard.families.tabular.booster import Loss, Request, Sample
 from modelyard.families.tabular.cores import one_thread
-from modelyard.families.tabular.inputs import find_levels, read_inputs
+from modelyard.families.tabular.inputs import find_levels, find_vocabularies, read_inputs
 from modelyard.families.tabular.labels import loss_of, read_labels
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.linear import ROWS_TIMES_WEIGHTS
 from modelyard.families.tabular.network_training import fit_network, matrix
-from modelyard.families.tabular.tables import fit_tables, look_up, targets
+from modelyard.families.tabular.tables import blocks, fit_tables, look_up, targets
+from modelyard.families.tabular.text_tables import fit_texts
 
 CELLS = 250_000
 """Cells of the larger sample; the smaller one has a quarter of its rows."""
@@ -70,6 +72,15 @@ class Probe:
         tables = fit_tables(inputs.codes, [len(known) for known in levels], target, weights)
         x = look_up(inputs, tables)
         self._prepared, self._drawn = time.perf_counter() - began, max(1, len(drawn))
+        self._read = self._fitted = 0.0
+        if words := find_vocabularies(drawn):
+            need("scipy.sparse", "train", "A text column")  # a process loads it once
+            began = time.perf_counter()
+            read = read_inputs(drawn, levels, words)
+            self._read = time.perf_counter() - began
+            block = blocks(len(drawn), 0, None)
+            x = look_up(fit_texts(read, truth, classes, weights, block)[1], tables)
+            self._fitted = time.perf_counter() - began - self._read
         self.columns = x.shape[1]
         self._signs = signs(data.schema)
         self.loss: Loss = labels.loss
@@ -99,6 +110,10 @@ class Probe:
     def preparing_seconds(self, rows: float) -> float:
         """Return the seconds a fold takes beside its rounds: inputs are read, and category means fitted, anew."""
         return self._prepared * max(1.0, rows / self._drawn)
+
+    def text_seconds(self, rows: float, fits: int) -> float:
+        """Return the seconds that texts take, once for all candidates: they are read twice over, and fitted by fold."""
+        return (2 * self._read + fits * self._fitted) * max(1.0, rows / self._drawn)
 
     def epoch_seconds(self, parameters: Mapping[str, Any], rows: int) -> float:
         """Return the seconds of one epoch of a network over so many rows: the quicker of two tries, scaled up."""

@@ -46,8 +46,10 @@ class Tabular:
         """Return the mean raw score of the fitted models, [n_rows, n_outputs], from their native texts."""
         from modelyard.families.tabular.inputs import read_inputs
         from modelyard.families.tabular.models import load_models
+        from modelyard.families.tabular.texts import Vocabulary
 
-        inputs = read_inputs(rows, tuple(tuple(known) for known in fitted.facts["levels"]))
+        levels = tuple(tuple(known) for known in fitted.facts["levels"])
+        inputs = read_inputs(rows, levels, [Vocabulary.of(known) for known in fitted.facts.get("texts", ())])
         scores = [model.raw(inputs) for model in load_models(fitted)]
         return np.asarray(np.mean(scores, axis=0), dtype=np.float64)
 
