@@ -120,7 +120,7 @@ def test_a_tight_limit_asks_for_fewer_models_on_every_row():
     quick = held_to(replace(alone, latency=Latency(99, fitted.microseconds / 300 / 3)), fitted)
     assert len(quick.whole) == 2
     assert len(held_to(replace(alone, size=Size(1e-6)), fitted).whole) == 1
-    assert room(replace(alone, size=Size(1.0)), fitted)[1] == 1e6 - fitted.shared_bytes
+    assert room(replace(alone, size=Size(1.0)), fitted.shared_bytes)[1] == 1e6 - fitted.shared_bytes
 
 
 def test_the_plan_and_the_file_keep_to_a_size():
