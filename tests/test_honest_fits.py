@@ -20,7 +20,7 @@ from modelyard.data.dataset import Parts
 from modelyard.data.read import read_data
 from modelyard.data.splitting import split
 from modelyard.evaluation.answers import answers
-from modelyard.families.tabular import derived, folds, linear
+from modelyard.families.tabular import derived, folds, learning, linear
 from modelyard.families.tabular.labels import mean_loss
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.tabular import Tabular
@@ -57,7 +57,12 @@ class Taught:
 def watched(monkeypatch: pytest.MonkeyPatch, place: int, level: int) -> Iterator[Taught]:
     """Watch every fit of the family; `place` is the number column, `level` the category column that names the row."""
     taught = Taught()
-    real = {"one": folds._fit_one, "tables": folds.fit_tables, "cross": folds.cross_fit, "choose": folds.choose}
+    real = {
+        "one": folds._fit_one,
+        "tables": learning.fit_tables,
+        "cross": learning.cross_fit,
+        "choose": learning.choose,
+    }
 
     def one(learning: Any, train: Any, number: int, rounds: Any) -> Any:
         taught.fold.number = number
@@ -97,9 +102,9 @@ def watched(monkeypatch: pytest.MonkeyPatch, place: int, level: int) -> Iterator
 
     with monkeypatch.context() as patch:
         patch.setattr(folds, "_fit_one", one)
-        patch.setattr(folds, "fit_tables", tables)
-        patch.setattr(folds, "cross_fit", cross)
-        patch.setattr(folds, "choose", choose)
+        patch.setattr(learning, "fit_tables", tables)
+        patch.setattr(learning, "cross_fit", cross)
+        patch.setattr(learning, "choose", choose)
         patch.setattr(folds, "library", Watching)
         patch.setattr(folds.linear, "fit_path", of_linear("penalty", linear.fit_path))
         patch.setattr(folds.linear, "fit_linear", of_linear("line", linear.fit_linear))
