@@ -96,8 +96,8 @@ def test_what_the_architecture_document_says_was_seen(done):
         assert f"{one['rows']:,} rows moved over {one['points']:,} values" in row
         assert one["largest"] <= one["limit"]
     assert set(facts["directions"]) == set(ASKED)
-    assert re.search(r"`other` given to every model .* an input of the packed model", page)
-    assert re.search(r"`after` kept from every model .* no input of the packed model", page)
+    assert re.search(r"`other`[^|]* given to every model .* an input of the packed model", page)
+    assert re.search(r"`who`, `after` kept from every model .* no input of the packed model", page)
     assert "not kept" not in page
     assert "fast: 3 folds, no networks" in page
     card = (done.development.bundle.path / "model-card.md").read_text()

@@ -70,11 +70,13 @@ def constraint_blocks(plan: Plan, facts: Mapping[str, Any]) -> list[Block]:
         (brief.data.keep, "given to every model", "no finding leaves it out", True),
         (brief.data.drop, "kept from every model", "left out when the table is read", False),
     ):
-        for name in names:
-            held = name in facts.get("columns", ())
-            found = "an input of the packed model" if held else "no input of the packed model"
-            said = f"{found}{'' if held is seen else ': **not kept**'}" if facts else _LATER
-            rows.append([f"{_code(name)} {demand}", how, said])
+        given = facts.get("columns", ())
+        for held in (True, False):  # a column that is not as asked stands in a row of its own kind
+            told = [_code(name) for name in names if (name in given) is held] if facts else list(map(_code, names))
+            said = "an input of the packed model" if held else "no input of the packed model"
+            said = f"{said}{'' if held is seen else ': **not kept**'}" if facts else _LATER
+            if told and (facts or held):
+                rows.append([f"{', '.join(told)} {demand}", how, said])
     if not rows:
         return []
     note = _NOTE if _directions(plan) else ""
