@@ -1,4 +1,4 @@
-"""follow: how the score of the blend moves as fits come in."""
+"""Course: how the score of the blend moves as fits come in."""
 
 from __future__ import annotations
 

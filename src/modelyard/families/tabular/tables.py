@@ -25,7 +25,7 @@ MOST_CLASSES = 6
 BLOCKS = 5
 
 
-def targets(truth: Ints | Floats, classes: int) -> Floats:
+def targets(truth: Ints | Floats, classes: int, most: int = MOST_CLASSES) -> Floats:
     """Return what is averaged for each level: [n, t], one column for two classes or a number, none for many classes.
 
     Parameters
@@ -34,8 +34,10 @@ def targets(truth: Ints | Floats, classes: int) -> Floats:
         Class codes, or standardised values.
     classes : int
         Number of classes; 0 for a number.
+    most : int
+        Of more classes than these none is averaged.
     """
-    if classes > MOST_CLASSES:
+    if classes > most:
         return np.zeros((len(truth), 0))
     if classes > 2:
         return np.eye(classes)[truth.astype(np.int64)]

@@ -30,7 +30,7 @@ from modelyard.core.optional import need
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Floats, Ints
 from modelyard.families.tabular.inputs import Inputs, Singles
-from modelyard.families.tabular.tables import BLOCKS
+from modelyard.families.tabular.tables import BLOCKS, targets
 from modelyard.families.tabular.texts import Memory, TextRows
 
 MOST_CLASSES = 30
@@ -99,26 +99,6 @@ def _rounded(weights: Floats) -> Singles:
     largest = np.abs(weights).max(axis=0, initial=0.0)
     unit = np.exp2(np.ceil(np.log2(np.maximum(largest, 1e-30))) - BITS)
     return np.asarray(np.round(weights / unit) * unit, dtype=np.float32)
-
-
-def targets(truth: Ints | Floats, classes: int) -> Floats:
-    """Return what is regressed on a text: [n, t], one column for two classes or a number, none for many classes.
-
-    Parameters
-    ----------
-    truth : array of shape [n]
-        Class codes, or values.
-    classes : int
-        Number of classes; 0 for a number.
-    """
-    if classes > MOST_CLASSES:
-        return np.zeros((len(truth), 0))
-    if classes > 2:
-        return np.eye(classes)[truth.astype(np.int64)]
-    values = truth.astype(np.float64)
-    if not classes and len(values):  # in a unit of about its spread: float32 is to hold what comes of it
-        values = np.ldexp(values, -int(np.frexp(values.std())[1]))
-    return values[:, None]
 
 
 def fit_text(rows: TextRows, target: Floats, weights: Floats, block: Ints) -> tuple[TextTable, Singles]:
@@ -218,7 +198,9 @@ def fit_texts(
     inputs: Inputs, truth: Ints | Floats, classes: int, weights: Floats, block: Ints
 ) -> tuple[tuple[TextTable, ...], Inputs]:
     """Return a table for each text column, and the rows they learnt from with their cross-fitted figures."""
-    target = targets(truth, classes)
+    target = targets(truth, classes, MOST_CLASSES)
+    if not classes and len(target):  # in a unit of about its spread: float32 is to hold what comes of it
+        target = np.ldexp(target, -int(np.frexp(target.std())[1]))
     fitted = [fit_text(rows, target, weights, block) for rows in inputs.texts]
     tables = tuple(table for table, _ in fitted)
     return tables, with_figures(inputs, tables, [figures for _, figures in fitted])
