@@ -20,7 +20,7 @@ from modelyard.families.tabular.models import load_models
 from modelyard.families.tabular.tabular import Tabular
 from modelyard.registry import gates
 from modelyard.selection.select import select
-from modelyard.training.limits import held_to, room
+from modelyard.training.limits import of_models, room, spread
 from modelyard.training.train import train
 from test_training_finish import BOTH, Whole
 from test_training_tabular import table
@@ -109,18 +109,32 @@ def test_what_turns_out_larger_than_reckoned_is_fitted_fewer_times_and_weighed_a
     assert [(len(one.whole), one.own_bytes) for one, _ in run.blend.members] == [(2, 8e5)]  # two would be too large
 
 
-def test_a_tight_limit_asks_for_fewer_models_on_every_row():
+def test_as_many_models_on_every_row_as_the_limits_leave_room_for():
     fitted = cases.whole(cases.candidate("lightgbm"), cases.parts("binary"))
+    fitted = replace(fitted, whole_seconds=3.0)
     assert len(fitted.whole) == 6
     alone = Brief()
-    assert held_to(alone, fitted) is fitted
-    half = held_to(replace(alone, size=Size((fitted.own_bytes / 2 + fitted.shared_bytes) / 1e6)), fitted)
-    assert half.whole == fitted.whole[:3]
-    assert half.own_bytes == pytest.approx(fitted.own_bytes / 2)
-    quick = held_to(replace(alone, latency=Latency(99, fitted.microseconds / 300 / 3)), fitted)
-    assert len(quick.whole) == 2
-    assert len(held_to(replace(alone, size=Size(1e-6)), fitted).whole) == 1
+
+    def count(left=1e9, **asked):
+        return [len(one.whole) for one in spread([(fitted, 1.0)], replace(alone, **asked), left)]
+
+    assert count() == [6]
+    assert count(size=Size((fitted.own_bytes / 2 + fitted.shared_bytes) / 1e6)) == [3]
+    assert count(latency=Latency(99, fitted.microseconds / 300 / 3 + 1e-9)) == [2]
+    assert count(size=Size(1e-6)) == [1]
+    assert count(left=0.0) == [1]
+    half = of_models(fitted, 3)
+    assert (half.whole, half.own_bytes) == (fitted.whole[:3], pytest.approx(fitted.own_bytes / 2))
+    assert of_models(fitted, 9) is fitted
     assert room(replace(alone, size=Size(1.0)), fitted.shared_bytes)[1] == 1e6 - fitted.shared_bytes
+
+
+def test_the_larger_share_is_averaged_over_more_models():
+    fitted = cases.whole(cases.candidate("lightgbm"), cases.parts("binary"))
+    tight = replace(Brief(), latency=Latency(99, fitted.microseconds * 5 / 6 / 300 + 1e-9))  # five models in all
+    made = spread([(fitted, 0.8), (fitted, 0.2)], tight, 1e9)
+    assert [len(one.whole) for one in made] == [4, 1]
+    assert sum(one.microseconds for one in made) <= tight.latency.model_microseconds
 
 
 def test_the_plan_and_the_file_keep_to_a_size():

@@ -105,13 +105,14 @@ class Fitted:
         Learning curves.
     whole : tuple of int
         Iteration counts of fits on every row, one for each model. Where there are any, the models of the folds only
-        score: those fitted on every row answer (see `modelyard.families.whole`).
+        score: those fitted on every row answer (see `modelyard.families.whole`). Over the folds, as many as are worth
+        averaging; on every row, those that were fitted.
     whole_seconds : float
         What these fits are reckoned to take.
     microseconds : float
-        What a member of this kind is reckoned to add to one answer.
+        What these models are reckoned to add to one answer.
     own_bytes, shared_bytes : float
-        What it is reckoned to add to the model's file, and what all members share of that.
+        What they are reckoned to add to the model's file, and what all members share of that.
     """
 
     candidate: Candidate

@@ -20,7 +20,7 @@ from modelyard.metrics.metric import Metric
 from modelyard.metrics.reading import reading
 from modelyard.selection.plan import Plan
 from modelyard.training.clock import Clock
-from modelyard.training.limits import held_to
+from modelyard.training.limits import held_to, of_models
 from modelyard.training.loss import Loss, link_of
 from modelyard.training.run import Entry, Moment
 from modelyard.training.steps import Step, Steps
@@ -30,7 +30,6 @@ KEPT = 16
 """Fitted candidates held in memory for the blend: the best of them."""
 SHARE = 0.97
 """Share of the budget that fits may take; the blend and its calibration need the rest."""
-_LIKELY = 3
 _POINTS = 50
 _GRACE = 0.05
 
@@ -66,6 +65,8 @@ class Attempts:
         Members chosen for the blend that there was no time to fit on every row.
     kept : float
         Seconds of the budget kept for what comes after the fits.
+    whole_seconds : float
+        Seconds that fitting the members of the blend as it stands on every row will take, reckoned.
     """
 
     plan: Plan
@@ -83,6 +84,7 @@ class Attempts:
     course: list[Moment] = field(default_factory=list)
     late: set[str] = field(default_factory=set)
     kept: float = 0.0
+    whole_seconds: float = 0.0
     _losses: dict[str, float] = field(default_factory=dict)
     _expected: float = 0.0
     _taken: float = 0.0
@@ -99,13 +101,15 @@ class Attempts:
 
     @property
     def left(self) -> float:
-        """Seconds left to try candidates: those of the budget, less what fitting the best on every row will take."""
-        kept = self.kept + sum(one.whole_seconds for one in self.fitted[:_LIKELY])
-        return max(0.0, SHARE * self.clock.budget - kept - self.clock.spent)
+        """Seconds left to try candidates: those of the budget, less what fitting the blend on every row will take."""
+        return max(0.0, SHARE * self.clock.budget - self.kept - self.whole_seconds - self.clock.spent)
 
     def affordable(self, candidate: Candidate, seconds: float) -> bool:
-        """Say whether so many seconds are left to try it, or the candidate is done already."""
-        return seconds <= self.left or self.steps.find(candidate) is not None
+        """Say whether so many seconds, and those of a fit on every row, are left, or the candidate is done already."""
+        fits = [(one.seconds, of_models(one, 1).whole_seconds) for one in self.fitted]
+        tried, whole = np.sum(fits, axis=0) if fits else (0.0, 0.0)
+        more = whole / tried if tried > 0 else 0.0
+        return seconds * (1 + more) <= self.left or self.steps.find(candidate) is not None
 
     def skip(self, candidate: Candidate) -> None:
         """Note that there was no time for a candidate."""
@@ -149,13 +153,11 @@ class Attempts:
             if step is None:
                 return None
             self.steps.keep(step, rounds)
-        if step.fitted is not None:
-            step = replace(step, fitted=held_to(self.plan.brief, step.fitted))
         self._record(step)
         return step
 
     def whole(self, fitted: Fitted) -> Fitted | None:
-        """Fit a candidate on every row, or take that up from disk; None when it failed.
+        """Fit a candidate on every row, as often as it says, or take that up from disk; None when it failed.
 
         Raises
         ------
@@ -165,7 +167,7 @@ class Attempts:
         candidate = fitted.candidate
         if not fitted.whole:
             return fitted
-        step = self.steps.find(candidate, fitted.rounds, whole=True)
+        step = self.steps.find(candidate, fitted.rounds, whole=fitted.whole)
         if step is not None:
             self.clock.credit(step.seconds)
             return step.fitted
@@ -173,13 +175,13 @@ class Attempts:
         self.tell(f"{candidate.name} on every row")
         try:
             made = fit_whole(self.family, fitted, self.parts, self._seed(candidate))
-            fewer = held_to(self.plan.brief, made).whole
-            if len(fewer) < len(made.whole):  # larger than was reckoned
-                made = fit_whole(self.family, replace(fitted, whole=fewer), self.parts, self._seed(candidate))
+            fewer = of_models(fitted, len(held_to(self.plan.brief, made).whole))
+            if fewer is not fitted:  # larger than was reckoned
+                made = fit_whole(self.family, fewer, self.parts, self._seed(candidate))
         except Exception as error:
             self._note(candidate, time.monotonic() - began, f"on every row: {_told(error)}")
             return None
-        self.steps.keep(Step(candidate, made, (), time.monotonic() - began), fitted.rounds, whole=True)
+        self.steps.keep(Step(candidate, made, (), time.monotonic() - began), fitted.rounds, whole=fitted.whole)
         return made
 
     def again(self, candidate: Candidate, folds: Sequence[Fold]) -> Fitted:
@@ -272,7 +274,7 @@ class Attempts:
         raw = step.fitted.scores[rows]
         score, loss = self.score(raw, rows), self.loss.take(rows)(raw)
         named = candidate.name, candidate.title, candidate.parameters
-        reckoned = step.fitted.microseconds
+        reckoned = of_models(step.fitted, 1).microseconds
         self.entries.append(Entry(*named, score, 0.0, step.seconds, candidate.reason, reckoned))
         self._losses[candidate.name] = loss
         self.fitted.append(step.fitted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,15 +12,16 @@ from modelyard.data.dataset import Floats
 from modelyard.families.fitted import Fitted
 from modelyard.training.attempts import Attempts, scored_rows
 from modelyard.training.ensemble import CELLS, greedy_weights
-from modelyard.training.limits import room
+from modelyard.training.limits import of_models, of_one, room, spread
 
 
 def finish(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:
     """Choose the members by their out-of-fold scores, fit each on every row, and weigh those that got there.
 
     Members are chosen so that these fits end within the budget, and so that all together stay within the brief's limits
-    (see `modelyard.training.limits`): the model's share of the latency, and the size of its file. The largest share is
-    fitted first, whatever the clock says; a further one only where there is time.
+    (see `modelyard.training.limits`): the model's share of the latency, and the size of its file. What they leave of
+    these goes to more models of them. The largest share is fitted first, whatever the clock says; a further one only
+    where there is time.
 
     Returns
     -------
@@ -41,21 +43,23 @@ def finish(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:
 
 def _fit_members(tried: Sequence[Fitted], attempts: Attempts) -> tuple[list[Fitted], set[str]]:
     """Fit the members of the best blend on every row; return them, and the names of those that failed."""
-    weights = weigh(tried, attempts, [one.whole_seconds for one in tried])
+    weights = weigh(of_one(tried), attempts, left=attempts.clock.left)
+    largest = [i for i in np.argsort(-weights, kind="stable") if weights[i] > 0]
+    chosen = spread([(tried[i], float(weights[i])) for i in largest], attempts.plan.brief, attempts.clock.left)
     members: list[Fitted] = []
     broken: set[str] = set()
     pace = 1.0
-    for i in np.argsort(-weights, kind="stable"):
-        seconds = pace * tried[i].whole_seconds
-        if weights[i] == 0:
-            continue
+    for fitted in chosen:
+        if members and pace * fitted.whole_seconds > attempts.clock.left:
+            fitted = of_models(fitted, 1)
+        seconds = pace * fitted.whole_seconds
         if members and seconds > attempts.clock.left:
-            attempts.late.add(tried[i].candidate.name)
+            attempts.late.add(fitted.candidate.name)
             continue
         before = attempts.clock.spent
-        made = attempts.whole(tried[i])
+        made = attempts.whole(fitted)
         if made is None:
-            broken.add(tried[i].candidate.name)
+            broken.add(fitted.candidate.name)
             continue
         members.append(made)
         if seconds > 0:
@@ -71,28 +75,25 @@ def quick_enough(attempts: Attempts) -> float:
 def weigh(
     fitted: Sequence[Fitted],
     attempts: Attempts,
-    seconds: Sequence[float] | None = None,
     *,
     quick: float | None = None,
-    left: float | None = None,
+    left: float = math.inf,
     cells: int = CELLS,
 ) -> Floats:
-    """Return the weights of the best blend that is quick and small enough and whose further `seconds` there are.
+    """Return the weights of the best blend that is quick and small enough and that is fitted on every row in time.
 
-    `quick` microseconds, by default those of `quick_enough`; `left` seconds, by default those of the clock.
+    `quick` microseconds, by default those of `quick_enough`; `left` seconds, by default any number.
     """
     rows = scored_rows(fitted)
     if not len(rows):  # candidates that score different rows cannot be weighed against each other
         return np.asarray(np.eye(1, len(fitted))[0], dtype=np.float64)
     usual, small = room(attempts.plan.brief, max(one.shared_bytes for one in fitted))
-    costs = [
-        [one.microseconds, one.own_bytes, s] for one, s in zip(fitted, seconds or [0.0] * len(fitted), strict=True)
-    ]
+    costs = [[one.microseconds, one.own_bytes, one.whole_seconds] for one in fitted]
     return greedy_weights(
         [one.scores[rows] for one in fitted],
         attempts.loss.take(rows),
         costs=np.array(costs),
-        limits=np.array([usual if quick is None else quick, small, attempts.clock.left if left is None else left]),
+        limits=np.array([usual if quick is None else quick, small, left]),
         seed=attempts.plan.brief.seed,
         cells=cells,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from modelyard.families.fitted import Fitted
 from modelyard.training.attempts import Attempts, scored_rows
 from modelyard.training.ensemble import GLANCE
 from modelyard.training.finish import quick_enough, weigh
+from modelyard.training.limits import of_one, spread
 from modelyard.training.run import Frontier, Point
 
 STEPS = 6
@@ -19,9 +21,7 @@ SHARE = 0.01
 """Part of the budget after which no further limit is tried."""
 
 
-def frontier(
-    attempts: Attempts, members: Sequence[tuple[Fitted, float]], *, left: float | None = None
-) -> Frontier | None:
+def frontier(attempts: Attempts, members: Sequence[tuple[Fitted, float]], *, left: float = math.inf) -> Frontier | None:
     """Choose the blend again under a ladder of latency limits; None where answers are not reckoned to take any time.
 
     Parameters
@@ -30,8 +30,8 @@ def frontier(
         Its best fits are what is blended.
     members : sequence of (Fitted, float)
         What was chosen.
-    left : float, optional
-        Seconds there were to fit members on every row, which bound the other blends as well; default the clock's.
+    left : float
+        Seconds there were to fit members on every row, which bound the other blends as well.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def frontier(
         Blends are chosen on a sample of the rows and scored on all of them; those that are slower than another and no
         better are left out. Where rows are many, limits far from the one that held may be left out for time.
     """
-    fitted = attempts.fitted
+    fitted, brief = of_one(attempts.fitted), attempts.plan.brief
     rows = scored_rows([*fitted, *(one for one, _ in members)])
     if len(fitted) < 2 or not len(rows) or not any(one.microseconds > 0 for one in fitted):
         return None
@@ -51,15 +51,16 @@ def frontier(
         return Point(sum(one.microseconds for one, _ in blended), attempts.score(raw, rows), names)
 
     limit, chosen = quick_enough(attempts), point(members)
-    seconds = [one.whole_seconds for one in fitted]
     tried: dict[tuple[float, ...], Point] = {}
     until = attempts.clock.spent + SHARE * attempts.clock.budget
     for quick in _ladder(limit, chosen.microseconds, sum(one.microseconds for one in fitted)):
         if attempts.clock.spent > until:
             break
-        weights = weigh(fitted, attempts, seconds, quick=quick, left=left, cells=GLANCE)
+        weights = weigh(fitted, attempts, quick=quick, left=left, cells=GLANCE)
         if tuple(weights) not in tried:
-            tried[tuple(weights)] = point([(one, w) for one, w in zip(fitted, weights, strict=True) if w > 0])
+            blended = [(one, w) for one, w in zip(attempts.fitted, weights, strict=True) if w > 0]
+            more = spread(blended, brief, left, quick)
+            tried[tuple(weights)] = point([(one, w) for one, (_, w) in zip(more, blended, strict=True)])
     singles = tuple(
         Point(one.microseconds, scores[one.candidate.name], (one.candidate.name,))
         for one in fitted

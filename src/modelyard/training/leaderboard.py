@@ -16,6 +16,7 @@ from modelyard.training.attempts import KEPT, Attempts, scored_rows
 from modelyard.training.elapsed import MARK
 from modelyard.training.ensemble import CELLS, STEPS, WORTH
 from modelyard.training.finish import quick_enough
+from modelyard.training.limits import of_models, of_one
 from modelyard.training.run import Entry
 
 _TRIED = (1 / STEPS, 0.1, 0.2, 0.35, 0.5)
@@ -52,13 +53,13 @@ def leaderboard(
         elif entry.name not in kept:
             why = f"not among the best {KEPT} by {attempts.loss.title}, of which the blend is made"
         else:
-            why = _why(kept[entry.name], members, attempts, left)
+            why = _why(of_models(kept[entry.name], 1), members, attempts, left)
         entries.append(replace(entry, weight=shares.get(entry.name, 0.0) if not why else 0.0, why=why))
     return tuple(sorted(entries, key=lambda e: math.inf if math.isnan(e.score) else attempts.metric.loss(e.score)))
 
 
 def _why(fitted: Fitted, members: Sequence[tuple[Fitted, float]], attempts: Attempts, left: float) -> str:
-    """Say why a fit that could have been blended was not."""
+    """Say why a fit that could have been blended was not: candidates are chosen with one model each."""
     if fitted.candidate.name in attempts.late:
         return f"no time left to fit it on every row: about {fitted.whole_seconds:.0f} s"
     quick = quick_enough(attempts)
@@ -69,12 +70,13 @@ def _why(fitted: Fitted, members: Sequence[tuple[Fitted, float]], attempts: Atte
         return "it scores other rows than the best fit, so the two cannot be weighed"
     if gain < WORTH:
         return f"adds too little: {gain:.3%} off the blend's loss, under {WORTH:.2%}" if gain > 0 else "adds nothing"
-    taken = sum(one.microseconds for one, _ in members)
+    names = {one.candidate.name for one, _ in members}  # as fitted over the folds: only these say what a refit takes
+    beside = [one for one in of_one(attempts.fitted) if one.candidate.name in names]
+    taken = sum(one.microseconds for one in beside)
     if fitted.microseconds + taken > quick:
         much = f"{fitted.microseconds:.0f} µs a row beside the members' {taken:.0f}, and the limit is {quick:.0f}"
         return f"too slow: {much}; it would take {gain:.2%} off the loss"
-    names = {one.candidate.name for one, _ in members}  # as fitted over the folds: only these say what a refit takes
-    if fitted.whole_seconds + sum(o.whole_seconds for o in attempts.fitted if o.candidate.name in names) > left:
+    if fitted.whole_seconds + sum(one.whole_seconds for one in beside) > left:
         return f"no time left to fit it on every row: about {fitted.whole_seconds:.0f} s beside the members'"
     return f"others were chosen first, each time taking off more; now it would take {gain:.2%} off the loss"
 

@@ -20,7 +20,7 @@ from modelyard.selection.plan import Plan
 from modelyard.training.environment import lock
 from modelyard.training.run import Run
 
-FORMAT = 1
+FORMAT = 2
 _ASKED = ("task", "model", "metric", "latency", "size", "seed", "validation", "forecast")
 _SCRIPT = '''"""Refit the model of run {name}: the same members, rounds, weights and calibration.
 
@@ -70,11 +70,15 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member of a recipe: what to fit, how many rounds each of its fits takes, and its share."""
+    """One member of a recipe: what to fit, how many rounds each of its fits takes, its share, its models on every row.
+
+    `whole` is empty where the fits over the folds answer themselves.
+    """
 
     candidate: Candidate
     rounds: tuple[int, ...]
     weight: float
+    whole: tuple[int, ...] = ()
 
 
 def write_recipe(run: Run, folder: Path) -> Path:
@@ -96,7 +100,9 @@ def write_recipe(run: Run, folder: Path) -> Path:
         "family": run.plan.family,
         "metric": run.plan.metric,
         "candidates": run.plan.candidates,
-        "members": [Member(fitted.candidate, fitted.rounds, weight) for fitted, weight in run.blend.members],
+        "members": [
+            Member(fitted.candidate, fitted.rounds, weight, fitted.whole) for fitted, weight in run.blend.members
+        ],
         "link": run.blend.link,
         "scale": run.blend.scale,
         "offset": run.blend.offset,

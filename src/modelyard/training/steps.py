@@ -110,10 +110,12 @@ class Steps:
         write_atomic(path, pretty_json(_Tried(self._context, plan.candidates)))
         return plan
 
-    def find(self, candidate: Candidate, rounds: tuple[int, ...] | None = None, *, whole: bool = False) -> Step | None:
+    def find(
+        self, candidate: Candidate, rounds: tuple[int, ...] | None = None, *, whole: tuple[int, ...] = ()
+    ) -> Step | None:
         """Return a finished step of this candidate, or None; a damaged one is as good as none.
 
-        `whole` asks for the fit on every row that follows the one over the folds.
+        `whole` asks for the fit on every row that follows the one over the folds, with these iteration counts.
         """
         path = self._path(candidate, rounds, whole)
         if path is None or not path.is_dir():
@@ -126,7 +128,7 @@ class Steps:
         watched = tuple((fold, float("nan") if loss is None else loss) for fold, loss in record.watched)
         return Step(candidate, fitted, watched, record.seconds)
 
-    def keep(self, step: Step, rounds: tuple[int, ...] | None = None, *, whole: bool = False) -> None:
+    def keep(self, step: Step, rounds: tuple[int, ...] | None = None, *, whole: tuple[int, ...] = ()) -> None:
         """Write a finished step down.
 
         Raises
@@ -143,7 +145,7 @@ class Steps:
                 save_fitted(step.fitted, part)
             write_atomic(part / _STEP, pretty_json(record))
 
-    def _path(self, candidate: Candidate, rounds: tuple[int, ...] | None, whole: bool) -> Path | None:
+    def _path(self, candidate: Candidate, rounds: tuple[int, ...] | None, whole: tuple[int, ...]) -> Path | None:
         if self._folder is None:
             return None
         facts: Mapping[str, Any] = {
@@ -152,6 +154,6 @@ class Steps:
             "family": candidate.family,
             "parameters": candidate.parameters,
             "rounds": rounds,
-            **({"whole": True} if whole else {}),
+            **({"whole": whole} if whole else {}),
         }
         return self._folder / STEPS / f"{candidate.name}-{content_hash(facts)[:12]}"

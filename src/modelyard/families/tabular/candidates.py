@@ -126,7 +126,7 @@ def _quick_enough(brief: Brief, table: Table, kinds: Sequence[Kind]) -> Sequence
     """Return the kinds the brief's limits leave trees enough for; at least one where the brief names a kind."""
     if brief.latency is None and brief.size is None:
         return kinds
-    fewest = FEWEST_ROUNDS * table.models * table.outputs
+    fewest = FEWEST_ROUNDS * table.outputs
     most = [min(_most_trees(brief, table, leaves(kind.parameters(table))).values()) for kind in kinds]
     for among in range(len(kinds), 0, -1):
         if min(most[:among]) / among >= fewest:
@@ -185,7 +185,7 @@ def _offer(
     parameters = kind.parameters(table)
     caps = {"": round(ROUNDS_TIMES_RATE / rate)}
     for limit_said, trees in _most_trees(brief, table, leaves(parameters)).items():
-        caps[limit_said] = int(trees / among / table.models / table.outputs)
+        caps[limit_said] = int(trees / among / table.outputs)
     if limit is not None:
         one = max(pace.seconds(table.learnt, 1) * table.waves * LIKELY, 1e-9)
         caps["all the budget pays for"] = int(limit / one)

@@ -22,7 +22,7 @@ from modelyard.families.family import Watch
 from modelyard.families.fitted import Candidate, Curve, Fitted
 from modelyard.families.monotone import signs
 from modelyard.families.tabular import linear
-from modelyard.families.tabular.answering import microseconds, own_bytes, trees_a_round
+from modelyard.families.tabular.answering import microseconds, own_bytes
 from modelyard.families.tabular.booster import Request, Sample, patience
 from modelyard.families.tabular.cores import one_thread
 from modelyard.families.tabular.file_bytes import shared_bytes
@@ -32,7 +32,7 @@ from modelyard.families.tabular.learning import Encoded, Job, Learning, encode, 
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.models import Model, dump_model
 from modelyard.families.tabular.network_training import fit_network, matrix
-from modelyard.families.tabular.portfolio import MODELS, TREES
+from modelyard.families.tabular.portfolio import MODELS
 
 POINTS = 60
 """Points kept of a learning curve."""
@@ -134,10 +134,8 @@ def _whole_rounds(learning: Learning, counts: Sequence[int]) -> tuple[int, ...]:
     """
     count = int(np.median(counts[len(counts) // 2 :] if learning.forward else counts))
     if not learning.boosted:
-        return (count,) * (1 if learning.algorithm == "linear" else MODELS[0])
-    count = round(GROWTH * count)
-    trees = max(count * trees_a_round(learning.candidate.parameters, learning.classes), 1)
-    return (count,) * int(np.clip(round(TREES / trees), *MODELS))
+        return (count,) * (1 if learning.algorithm == "linear" else MODELS)
+    return (round(GROWTH * count),) * MODELS
 
 
 def _times_more_rows(learning: Learning, folds: Sequence[Fold]) -> float:

@@ -56,7 +56,7 @@ def propose_network(brief: Brief, table: Table, probe: Probe) -> tuple[Candidate
     need("torch", "nets", f"model: {brief.model}")
     given = parameters(table)
     slow = brief.latency is not None and microseconds(table, given) > brief.latency.model_microseconds
-    large = brief.size is not None and table.shared + 4 * table.models * _weights(table, given) > brief.size.bytes
+    large = brief.size is not None and table.shared + 4 * _weights(table, given) > brief.size.bytes
     epoch = max(probe.epoch_seconds(given, min(table.learnt, EPOCH_ROWS)), 1e-6)
     paid = int((ALONE if named else SHARE) * brief.budget.seconds / (epoch * table.waves))
     if not named and (slow or large or paid < FEWEST_EPOCHS):
@@ -111,8 +111,8 @@ def space(given: dict[str, Any], table: Table) -> dict[str, Range]:
 
 
 def microseconds(table: Table, given: dict[str, Any]) -> float:
-    """Return the time the networks of all folds add to one answer: their nodes, and multiplications at a usual pace."""
-    return answer_microseconds(table.models * _weights(table, given))
+    """Return the time a network adds to one answer: its nodes, and multiplications at a usual pace."""
+    return answer_microseconds(_weights(table, given))
 
 
 def _weights(table: Table, given: dict[str, Any]) -> int:

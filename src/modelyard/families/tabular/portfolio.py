@@ -24,9 +24,9 @@ from modelyard.metrics.find import metric as find_metric
 ROWS_PER_PARAMETER = 10
 """A model may have one parameter for so many rows: weights of a line, leaves of one tree. How many trees are summed is
 for the rows held back to say, since each adds a small part of what it learnt."""
-TREES, MODELS = 700, (2, 6)
-"""Trees that one member's models on every row have between them, and how many models that may be: the fewer rounds each
-takes, the more of them are averaged at the same speed."""
+MODELS = 6
+"""Models on every row that a member's answer is the mean of, at most: the seventh takes off a fortieth of what seeds
+vary."""
 MANY = 10_000
 """Rows from which large trees find enough to split."""
 WIDE = 96
@@ -45,8 +45,8 @@ class Table:
         binary, multiclass or regression.
     rows, learnt : int
         Rows of the development part; rows one fold's booster learns from.
-    models, waves : int
-        Models of one candidate that answer together, at least, and how often the cores go round to fit its folds.
+    waves : int
+        How often the cores go round to fit the folds of a candidate.
     numbers, categories, texts : int
         Columns of each matrix of the encoding.
     missing : float
@@ -68,7 +68,6 @@ class Table:
     task: str
     rows: int
     learnt: int
-    models: int
     waves: int
     numbers: int
     categories: int
@@ -183,7 +182,6 @@ def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:
         data.schema.task,
         rows,
         max(1, round(rows * share)),
-        MODELS[0],
         math.ceil(folds / usable_cores()),
         len(encoding.numbers),
         len(encoding.strings),
