@@ -21,7 +21,7 @@ from modelyard.data.profile import profile
 from modelyard.families.fitted import Blend, Candidate, Fitted
 from modelyard.families.tabular.tabular import Tabular
 from modelyard.metrics.find import metric as find_metric
-from modelyard.training.loss import Loss, link_of
+from modelyard.training.loss import Loss
 from tabular.sets import SETS, TabularSet
 
 
@@ -65,8 +65,7 @@ def blend(members: Sequence[Fitted], brief: Brief, parts: Parts) -> Blend:
     data = parts.development
     loss = Loss.of(data.schema.task, find_metric(str(brief.metric)), data)
     outputs = len(data.schema.classes) if len(data.schema.classes) > 2 else 1
-    link = link_of(data.schema.task, loss.name)
-    return Blend(tuple((one, 1 / len(members)) for one in members), link, 1.0, (0.0,) * outputs)
+    return Blend(tuple((one, 1 / len(members)) for one in members), loss.link, 1.0, (0.0,) * outputs)
 
 
 def bundle(mixed: Blend, parts: Parts) -> Bundle:

@@ -164,7 +164,7 @@ def test_a_limit_no_forest_meets_leaves_trees_out_or_says_so():
         assert one.parameters["rounds"] == 30
         assert "(the fewest tried; " in one.size
         assert " by the rule: the forest stays within 30% of p99 < 0.001 ms)" in one.size
-    some = proposed(replace(brief("binary"), latency=Latency(99.0, 0.06)))
+    some = proposed(replace(brief("binary"), latency=Latency(99.0, 0.03)))
     assert len(some) == 3  # of three kinds of trees each would have too few rounds
     for one in some:
         if one.name != "linear":

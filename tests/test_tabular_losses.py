@@ -31,7 +31,7 @@ from modelyard.metrics.find import metric
 from modelyard.metrics.objective import quantile
 from modelyard.selection.select import select
 from modelyard.training.calibration import calibrate
-from modelyard.training.loss import Loss, link_of
+from modelyard.training.loss import Loss
 from modelyard.training.recipe import read_recipe
 from tabular_cases import LIBRARIES, PARAMETERS, brief, candidate, frame, parts, raw, run_graph, session
 from test_tabular_export import strange
@@ -68,7 +68,7 @@ def fit(split: Parts, algorithm: str, name: str) -> Fitted:
 
 def blended(members: list[Fitted], name: str) -> Blend:
     share = 1 / len(members)
-    link = link_of("regression", Loss.of("regression", metric(name), divided(name, 60).development).name)
+    link = Loss.of("regression", metric(name), divided(name, 60).development).link
     return Blend(tuple((one, share) for one in members), link, 1.0, (0.0,))
 
 
@@ -191,8 +191,7 @@ def test_what_training_minimises_is_what_the_metric_says(name):
     truth, scores = np.abs(data.truth()), np.random.default_rng(0).normal(size=(len(data), 1))
     whole = replace(data, frame=data.frame.with_columns(label=pl.Series(truth)))
     loss = Loss.of("regression", asked, whole)
-    link = link_of("regression", loss.name)
-    said = asked(truth, Blend((), link, 1.0, (0.0,)).answer(scores), data.weights())
+    said = asked(truth, Blend((), loss.link, 1.0, (0.0,)).answer(scores), data.weights())
     power, factor = {"rmse": (0.5, 1.0), "pinball": (1.0, 0.5)}.get(name, (1.0, 1.0))
     assert factor * loss(scores) ** power == pytest.approx(said)
     watched = mean_loss(scores, truth, data.weights(), *loss_of(loss_parameters(asked)))

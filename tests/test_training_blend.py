@@ -13,7 +13,7 @@ from modelyard.data.dataset import Fold, Split
 from modelyard.metrics.find import metric as find_metric
 from modelyard.training.calibration import calibrate, fit_calibration
 from modelyard.training.ensemble import greedy_weights
-from modelyard.training.loss import Loss, link_of
+from modelyard.training.loss import Loss
 from toy_family import dataset
 
 seeds = st.integers(0, 2**32 - 1)
@@ -148,10 +148,10 @@ def test_answers_of_a_fold_do_not_depend_on_its_own_labels():
     z, truth = logits(2, 600, 1, 0.5, 0.3)
     rows = np.arange(600)
     folds = [Fold(rows[rows % 3 != i], rows[rows % 3 == i]) for i in range(3)]
-    _, one = calibrate(z, log_loss(truth), link_of("binary", "log_loss"), folds)
+    _, one = calibrate(z, log_loss(truth), "logistic", folds)
     turned = truth.copy()
     turned[folds[0].score[:20]] = 1 - truth[folds[0].score[:20]]
-    _, other = calibrate(z, log_loss(turned), link_of("binary", "log_loss"), folds)
+    _, other = calibrate(z, log_loss(turned), "logistic", folds)
     assert one[folds[0].score].tobytes() == other[folds[0].score].tobytes()
     assert one[folds[1].score].tobytes() != other[folds[1].score].tobytes()
 

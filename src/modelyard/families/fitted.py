@@ -55,6 +55,9 @@ class Candidate:
         What holds its size, such as rounds and leaves, and by which rule; a trial of the search has its own.
     guard : float, optional
         Seconds after which the clock ends one of its fits; no hyperparameter, since a fit it ends is a poor one.
+    log : mapping, optional
+        Parameters under which it learns the logarithm of the mean in place of the mean; None where it does so
+        anyway, or the label does not allow it.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Candidate:
     cost: Cost
     size: str = ""
     guard: float | None = None
+    log: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from modelyard.metrics.reading import reading
 from modelyard.selection.plan import Plan
 from modelyard.training.clock import Clock
 from modelyard.training.limits import held_to, of_models
-from modelyard.training.loss import Loss, link_of
+from modelyard.training.loss import Loss
 from modelyard.training.run import Entry, Moment
 from modelyard.training.steps import Step, Steps
 from modelyard.training.tracker import Tracker
@@ -92,7 +93,7 @@ class Attempts:
     @property
     def link(self) -> Link:
         """What turns raw scores into answers."""
-        return link_of(self.plan.schema.task, self.loss.name)
+        return self.loss.link
 
     def seconds(self, candidate: Candidate) -> float:
         """Return what a candidate's fit should take: the probe's word, corrected by how right it has been so far."""
@@ -111,10 +112,10 @@ class Attempts:
         more = whole / tried if tried > 0 else 0.0
         return seconds * (1 + more) <= self.left or self.steps.find(candidate) is not None
 
-    def skip(self, candidate: Candidate) -> None:
-        """Note that there was no time for a candidate."""
+    def skip(self, candidate: Candidate, why: str = "") -> None:
+        """Note that a candidate was not tried, by default because there was no time for it."""
         asked = f"it takes about {self.seconds(candidate):.0f} s, and {self.left:.0f} s were left"
-        self._note(candidate, 0.0, f"not tried, no time left: {asked}")
+        self._note(candidate, 0.0, f"not tried, {why or f'no time left: {asked}'}")
 
     def fit(
         self,
@@ -272,7 +273,8 @@ class Attempts:
             return
         rows = scored_rows([step.fitted])
         raw = step.fitted.scores[rows]
-        score, loss = self.score(raw, rows), self.loss.take(rows)(raw)
+        own = self._loss_of(candidate)
+        score, loss = self.score(raw, rows, own.link), own.take(rows)(raw)
         named = candidate.name, candidate.title, candidate.parameters
         reckoned = of_models(step.fitted, 1).microseconds
         self.entries.append(Entry(*named, score, 0.0, step.seconds, candidate.reason, reckoned))
@@ -300,9 +302,13 @@ class Attempts:
         """Return the out-of-fold loss of a fitted candidate, less is better."""
         return self._losses[fitted.candidate.name]
 
-    def score(self, raw: Floats, rows: Ints) -> float:
-        """Return the plan's metric of raw scores of some rows, uncalibrated."""
-        answers = Blend((), self.link, 1.0, (0.0,) * raw.shape[1]).answer(raw)
+    def _loss_of(self, candidate: Candidate) -> Loss:
+        """Return the loss of a candidate's raw scores, which may be logarithms before those of the blend are."""
+        return replace(self.loss, link="log") if learns_log(candidate.parameters) else self.loss
+
+    def score(self, raw: Floats, rows: Ints, link: Link | None = None) -> float:
+        """Return the plan's metric of raw scores of some rows, uncalibrated; `link` is the blend's by default."""
+        answers = Blend((), link or self.link, 1.0, (0.0,) * raw.shape[1]).answer(raw)
         return self.score_answers(answers, rows)
 
     def score_answers(self, answers: Floats, rows: Ints) -> float:
@@ -323,6 +329,11 @@ class Attempts:
             )
         words += [doing] if doing else []
         self.progress.step(done, total, ", ".join(words))
+
+
+def learns_log(parameters: Mapping[str, Any]) -> bool:
+    """Say whether a candidate of these parameters learns the logarithm of the mean."""
+    return parameters.get("loss") in ("poisson", "tweedie")
 
 
 def scored_rows(fitted: Sequence[Fitted]) -> Ints:

@@ -103,7 +103,7 @@ def fit_calibration(raw: Floats, loss: Loss) -> Calibration:
     Platt (1999). Probabilistic outputs for support vector machines. Advances in large margin classifiers.
     Guo, Pleiss, Sun and Weinberger (2017). On calibration of modern neural networks. ICML.
     """
-    if loss.name in (*DEVIANCES, "pinball"):
+    if loss.link == "log" or loss.name in (*DEVIANCES, "pinball"):
         return Calibration(1.0, (_best_offset(raw[:, 0], loss),))
     minimize = need("scipy.optimize", "train", "Calibration").minimize
     rows = _some_rows(*raw.shape)
@@ -142,11 +142,12 @@ def fit_calibration(raw: Floats, loss: Loss) -> Calibration:
 def _best_offset(raw: Floats, loss: Loss) -> float:
     """Return the offset of least loss: a quantile of what is missed, or where a deviance has no slope.
 
-    That is where the sum of weight * mean^(1 - power) * (mean - truth) is 0.
+    That is where the sum of weight * mean^(1 - power) * (mean - truth) is 0; squared error has the power 0.
     """
     if loss.name == "pinball":
         return quantile(loss.truth - raw, loss.weights, loss.at)
-    weight = loss.weights * np.exp((1 - loss.at) * raw)
+    power = loss.at if loss.name in DEVIANCES else 0.0
+    weight = loss.weights * np.exp((1 - power) * raw)
     truth, said = float(np.sum(weight * loss.truth)), float(np.sum(weight * np.exp(raw)))
     return float(np.log(truth / said)) if min(truth, said) > 0 else 0.0
 

@@ -179,6 +179,11 @@ def _blend(run: Run, metric: Metric, loss: Loss) -> list[Block]:
         "Members are chosen with replacement, thirty times, each time the one that lowers the out-of-fold "
         f"{loss.title} of the average most (Caruana et al., 2004); their share is how often.{reach}"
     )
+    if loss.name == "squared_error" and run.blend.link == "log":
+        text += (
+            " Members learn the logarithm of the mean: so the first kind of trees, fitted both ways, lost less. The "
+            "answer is the exponential of the average."
+        )
     members = [[f"`{fitted.candidate.name}`", f"{weight:.1%}"] for fitted, weight in run.blend.members]
     return [
         Heading("Blend and calibration"),

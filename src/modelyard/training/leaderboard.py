@@ -11,8 +11,8 @@ import numpy as np
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Floats
 from modelyard.families.fitted import Fitted
-from modelyard.training import elapsed
-from modelyard.training.attempts import KEPT, Attempts, scored_rows
+from modelyard.training import elapsed, link
+from modelyard.training.attempts import KEPT, Attempts, learns_log, scored_rows
 from modelyard.training.elapsed import MARK
 from modelyard.training.ensemble import CELLS, STEPS, WORTH
 from modelyard.training.finish import quick_enough
@@ -40,7 +40,7 @@ def leaderboard(
     shares = {fitted.candidate.name: weight for fitted, weight in members}
     kept = {fitted.candidate.name: fitted for fitted in attempts.fitted}
     broken = {e.name: e.note for e in attempts.entries if e.name in kept and not math.isfinite(e.score)}
-    entries = []
+    entries, logs = [], attempts.link == "log"
     for entry in attempts.entries:
         if not math.isfinite(entry.score):
             why = entry.note
@@ -50,6 +50,9 @@ def leaderboard(
             why = broken[entry.name]
         elif entry.name not in kept and entry.name.endswith(MARK) and not any(name.endswith(MARK) for name in kept):
             why = f"put aside: the moment as a feature does not take {elapsed.WORTH:.0%} off the loss"
+        elif entry.name not in kept and attempts.loss.name == "squared_error" and logs != learns_log(entry.parameters):
+            much = f"{link.WORTH:.1%} off the loss of the first kind of trees"
+            why = f"put aside: learning the logarithm of the mean {'takes over' if logs else 'does not take'} {much}"
         elif entry.name not in kept:
             why = f"not among the best {KEPT} by {attempts.loss.title}, of which the blend is made"
         else:

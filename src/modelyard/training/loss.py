@@ -24,11 +24,6 @@ _TITLES = {
 _LINKS: dict[str, Link] = {"binary": "logistic", "multiclass": "softmax"}
 
 
-def link_of(task: str, loss: str) -> Link:
-    """Return what turns raw scores into answers: deviances are of a mean above zero, whose logarithm is learnt."""
-    return "log" if loss in DEVIANCES else _LINKS.get(task, "identity")
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Loss:
     """A proper loss over rows: the same for search, blend and calibration, whatever metric is published.
@@ -46,12 +41,15 @@ class Loss:
         Sample weights, divided by their mean; for ``scaled_error`` by the row's scale too. See `favouring_later`.
     at : float
         Level of the quantile, or power of the variance.
+    link : {"identity", "log", "logistic", "softmax"}
+        What raw scores are turned into answers by. Squared error is of answers: under "log", raw scores are logarithms.
     """
 
     name: Name
     truth: Ints | Floats
     weights: Floats
     at: float = float("nan")
+    link: Link = "identity"
 
     @classmethod
     def of(cls, task: str, metric: Metric, data: Dataset) -> Loss:
@@ -59,13 +57,13 @@ class Loss:
         given = data.weights()
         weights = np.ones(len(data)) if given is None else given / given.mean()
         if task in ("binary", "multiclass"):
-            return cls("log_loss", data.truth(), weights)
+            return cls("log_loss", data.truth(), weights, link=_LINKS[task])
         if task == "forecast" and "scale" in data.extras:
             scale = data.extras["scale"]
             known = np.isfinite(scale) & (scale > 0)
             return cls("scaled_error", data.truth(), np.where(known, weights / np.where(known, scale, 1.0), 0.0))
         aim = Objective("absolute_error") if task == "forecast" else objective(metric)
-        return cls(aim.name, data.truth(), weights, aim.at)
+        return cls(aim.name, data.truth(), weights, aim.at, "log" if aim.name in DEVIANCES else "identity")
 
     def favouring_later(self, split: Split) -> Loss:
         """Return the loss in which a row of the k-th expanding window counts k times; of other splits, this one.
@@ -107,6 +105,9 @@ class Loss:
     def _of_values(self, raw: Floats) -> Floats:
         if self.name in DEVIANCES:
             return deviance(self.truth, raw, self.at)
+        if self.link == "log":
+            with np.errstate(over="ignore"):
+                raw = np.exp(raw)
         error = self.truth - raw
         if self.name == "pinball":
             return np.asarray(np.maximum(self.at * error, (self.at - 1) * error), dtype=np.float64)

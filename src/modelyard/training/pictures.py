@@ -9,6 +9,7 @@ from modelyard.core.charts import Series, bars, lines
 from modelyard.core.markup import Block, Figure, Heading, Text, literal
 from modelyard.families.fitted import Fitted
 from modelyard.metrics.metric import Metric
+from modelyard.training.attempts import learns_log
 from modelyard.training.importance import LEAST_TRIALS, importance
 from modelyard.training.loss import Loss
 from modelyard.training.run import DataSize, Run
@@ -55,8 +56,12 @@ def curve_blocks(run: Run, loss: Loss) -> list[Block]:
         Text(
             "Loss on the inner part that says when to stop, a line for each fold; dots are the rows fold 1 learnt from."
         ),
-        *(_curve(fitted, unit) for fitted in members),
+        *(_curve(one, "Tweedie deviance" if _logs(one, loss) else unit) for one in members),
     ]
+
+
+def _logs(fitted: Fitted, loss: Loss) -> bool:
+    return loss.name == "squared_error" and learns_log(fitted.candidate.parameters)
 
 
 def _curve(fitted: Fitted, unit: str) -> Figure:

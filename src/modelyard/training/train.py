@@ -30,7 +30,8 @@ from modelyard.training.environment import commit, environment
 from modelyard.training.finish import finish
 from modelyard.training.frontier import frontier
 from modelyard.training.leaderboard import leaderboard
-from modelyard.training.loss import Loss, link_of
+from modelyard.training.link import choose_link, in_link
+from modelyard.training.loss import Loss
 from modelyard.training.recipe import check_recipe, recipe_members, recipe_plan
 from modelyard.training.run import NOTHING_SEEN, Diagnostics, Entry, Run
 from modelyard.training.search import search
@@ -155,10 +156,16 @@ class _Made:
 def _explore(attempts: Attempts) -> _Made:
     """Fit the portfolio, search, choose the members and fit them on every row; look back on what was seen."""
     attempts.kept = kept_seconds(attempts.clock.budget)
-    for candidate in attempts.plan.candidates:
+    settled = False
+    for planned in attempts.plan.candidates:
+        candidate = in_link(attempts, planned)
         first = not attempts.fitted
-        if first or attempts.affordable(candidate, attempts.seconds(candidate)):
+        if candidate is None:
+            attempts.skip(planned, "it cannot learn the logarithm of the mean, which the others do")
+        elif first or attempts.affordable(candidate, attempts.seconds(candidate)):
             attempts.fit(candidate, to_the_end=first)
+            follow(attempts)
+            settled = settled or choose_link(attempts, candidate)
             follow(attempts)
         else:
             attempts.skip(candidate)
@@ -180,6 +187,7 @@ def _explore(attempts: Attempts) -> _Made:
 def _replay(attempts: Attempts, recipe: Mapping[str, Any]) -> _Made:
     """Refit the members of a recipe, in its order."""
     given = recipe_members(recipe)
+    attempts.loss = replace(attempts.loss, link=recipe["link"])
     attempts.planned = len(given)
     fitted = []
     for member in given:
@@ -212,7 +220,7 @@ def _largest_first(fitted: Sequence[Fitted], weights: Floats) -> tuple[tuple[Fit
 def _run(name: str, attempts: Attempts, made: _Made, git: str | None, surroundings: Mapping[str, str]) -> Run:
     members = made.members
     raw = sum((w * one.scores for one, w in members), np.zeros_like(members[0][0].scores))
-    link = link_of(attempts.plan.schema.task, attempts.loss.name)
+    link = attempts.link
     split = attempts.parts.split
     own, crossed = calibrate(raw, attempts.loss, link, split.folds, split.forward)
     own = made.calibration or own

@@ -110,6 +110,7 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
                 cost,
                 size(offer.parameters, offer.caps),
                 offer.guard,
+                log=table.log,
             )
         )
     found += propose_network(brief, table, probe)
@@ -210,6 +211,7 @@ def _linear(table: Table, data: Dataset, seconds: float, columns: int) -> Candid
         {},
         linear_reason(table, weights),
         Cost(round(seconds, 3), _megabytes(table, columns, parameters)),
+        log=table.log,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from modelyard.brief.brief import Brief
 from modelyard.core.machine import usable_cores
-from modelyard.data.dataset import Dataset
+from modelyard.data.dataset import Dataset, Floats
 from modelyard.data.profile import Profile
 from modelyard.encoding.encoding import Encoding
 from modelyard.families.fitted import Range
@@ -31,6 +31,11 @@ MANY = 10_000
 """Rows from which large trees find enough to split."""
 WIDE = 96
 """Leaves of a large tree."""
+POWER = 1.1
+"""Power of the mean that the variance is taken to have where the logarithm of the mean is learnt for squared error:
+near to that of counts (1), so that large values, which squared error weighs most, weigh much."""
+VARIES = 0.2
+"""Deviation of a label over its mean from which its logarithm is worth a try."""
 RARE = 0.4
 """A class below this part of an even share makes the search try class weights."""
 
@@ -61,6 +66,9 @@ class Table:
         Whether there is a time column: then the moment itself may be a feature, where forward windows say so.
     directed : bool
         Whether answers may only rise, or only fall, with some number.
+    log : mapping or None
+        Parameters under which the logarithm of the mean is learnt, where squared error is asked and the label allows
+        it.
     shared : float
         Bytes all members share of the model's file, reckoned where the brief limits its size.
     """
@@ -79,6 +87,7 @@ class Table:
     directed: bool = False
     shared: float = 0.0
     texts: int = 0
+    log: Mapping[str, Any] | None = None
 
     @property
     def columns(self) -> int:
@@ -177,6 +186,7 @@ def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:
     forward = brief.data.time is not None
     share = (0.5 if forward else (folds - 1) / folds) * 0.88
     cells = profile.rows * max(1, len(profile.columns))
+    loss = {} if classes or brief.metric is None else loss_parameters(find_metric(brief.metric))
     rarest = float(np.bincount(data.truth().astype(np.int64), minlength=classes).min() / len(data)) if classes else 1.0
     return Table(
         data.schema.task,
@@ -188,12 +198,23 @@ def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:
         sum(c.missing for c in profile.columns) / max(cells, 1),
         classes if classes > 2 else 1,
         rarest,
-        {} if classes or brief.metric is None else loss_parameters(find_metric(brief.metric)),
+        loss,
         bool(encoding.elapsed),
         bool(brief.data.monotone),
         0.0 if brief.size is None else shared_bytes(find_levels(data), classes, find_vocabularies(data)),
         len(encoding.texts),
+        None if classes or loss else logarithm(data.truth().astype(np.float64)),
     )
+
+
+def logarithm(truth: Floats) -> Mapping[str, Any] | None:
+    """Return the parameters under which the logarithm of the mean is learnt; None where a label is below zero.
+
+    Nor where labels vary little beside their mean: the logarithm is then all but a line.
+    """
+    if len(truth) == 0 or truth.min() < 0 or truth.std() <= VARIES * truth.mean():
+        return None
+    return {"loss": "tweedie", "power": POWER}
 
 
 def space(parameters: Mapping[str, Any], table: Table) -> dict[str, Range]:
