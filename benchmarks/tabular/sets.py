@@ -163,7 +163,8 @@ SETS = {
         TabularSet("crx", _keel("crx"), "Class", "binary", traits="small"),
         TabularSet("kr_vs_k", _keel("kr-vs-k"), "Game", "multiclass", traits="18 classes"),
         TabularSet(
-            "wage_panel", _shared("wage_panel"), "lwage", "regression", "time", "nr", "year", traits="panel, time"
+            # Later years of the same persons are asked for: a group is named where new ones are.
+            "wage_panel", _shared("wage_panel"), "lwage", "regression", "time", time="year", traits="panel, time",
         ),
         TabularSet("caravan", _shared("caravan"), "Purchase", "binary", traits="wide, 6 % positive"),
         TabularSet(
