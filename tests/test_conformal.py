@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelyard.core.canonical import from_json
 from modelyard.core.errors import BundleError
 from modelyard.uncertainty import conformal
-from modelyard.uncertainty.conformal import Intervals, intervals, sets, unit_weights, units_needed
+from modelyard.uncertainty.conformal import Intervals, Sets, intervals, sets, unit_weights, units_needed
 from modelyard.uncertainty.uncertainty import COVERAGES, Bounds
 
 Z = 4.0
@@ -130,29 +131,100 @@ def test_sets_hold_for_each_class_and_a_rare_one_too() -> None:
     for seed in range(times):
         random = np.random.default_rng(seed)
         p, codes = classes(random, tested)
-        for one in sets(*classes(random, units), COVERAGES):
-            chosen = one(p)[np.arange(tested), codes]
+        for one in made_of(*classes(random, units)):
+            chosen = one(p, p.argmax(axis=1))[np.arange(tested), codes]
             held[one.coverage][seed] = [chosen[codes == k].mean() for k in range(3)]
+    p, codes = classes(np.random.default_rng(times), 200_000)
     for coverage, shares in held.items():
         for k, share in enumerate((0.6, 0.37, 0.03)):
             own = 0.8 * share  # of a class there are seldom fewer rows than that
-            error = Z * spread(coverage, int(units * own), int(tested * own), times)
-            assert shares[:, k].mean() >= coverage - error
-            assert shares[:, k].mean() <= coverage + 1 / (units * own) + error
+            right = float(np.mean(p[codes == k].argmax(axis=1) == k))
+            promised = max(coverage, right)  # the answer is always in the set
+            error = Z * spread(promised, int(units * own), int(tested * own), times)
+            assert shares[:, k].mean() >= promised - error
+            assert shares[:, k].mean() <= promised + 1 / (units * own) + error
+
+
+def made_of(p: np.ndarray, codes: np.ndarray, coverages: tuple[float, ...] = COVERAGES) -> tuple[Sets, ...]:
+    """The sets of answers that are the likeliest class."""
+    return sets(p, p.argmax(axis=1), codes, coverages)
+
+
+def logits(random: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Log-probabilities of three classes, the first of them nearly certain where it is true, the others alike."""
+    codes = random.choice(3, n, p=[0.4, 0.3, 0.3])
+    x, sure = random.normal(size=n) + np.array([0.0, 0.0, 2.0])[codes], random.normal(size=n)
+    first = 8.0 * (codes == 0) - 4.0 + sure
+    return np.stack([first, -0.5 * x**2, -0.5 * (x - 2) ** 2], axis=1), codes
+
+
+def chances(z: np.ndarray) -> np.ndarray:
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return np.asarray(e / e.sum(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("surer", [0.0, 1.5])
+def test_sets_hold_as_much_of_a_class_that_those_who_answer_are_surer_of(surer: float) -> None:
+    # Models of every row push the certain class further up than those of the folds; which class they answer stays.
+    units, tested, times = 2000, 2000, 60
+    gaps = {c: np.zeros((times, 3)) for c in COVERAGES}
+    naive = np.zeros(times)
+    for seed in range(times):
+        random = np.random.default_rng(seed)
+        z, codes = logits(random, units)
+        made = made_of(chances(z), codes)
+        new, truth = logits(random, tested)
+        new[:, 0] += surer * np.sign(new[:, 0])
+        p = chances(new)
+        for one in made:
+            held = one(p, p.argmax(axis=1))[np.arange(tested), truth]
+            right = [np.mean(z[codes == k].argmax(axis=1) == k) for k in range(3)]
+            gaps[one.coverage][seed] = [held[truth == k].mean() - max(one.coverage, right[k]) for k in range(3)]
+        least = np.quantile(chances(z)[codes == 0, 0], 0.2)
+        naive[seed] = np.mean(p[truth == 0, 0] >= least)
+    for coverage, found in gaps.items():
+        # 0.3 of the rows are of the rarest class, seldom fewer than 0.25.
+        error = Z * spread(coverage, units // 4, tested // 4, times)
+        assert (np.abs(found.mean(axis=0)) <= error + 1 / (units // 4)).all()
+    # A threshold between the certain class's own probabilities holds as promised only while they stay the same.
+    assert naive.mean() == pytest.approx(0.8, abs=0.02) if surer == 0 else naive.mean() > 0.95
+
+
+def test_a_set_says_what_it_held_out_of_fold() -> None:
+    random = np.random.default_rng(4)
+    p, codes = classes(random, 4000)
+    for one in made_of(p, codes):
+        assert one.held == pytest.approx(np.mean(one(p, p.argmax(axis=1))[np.arange(4000), codes]))
+        right = [np.mean(p[codes == k].argmax(axis=1) == k) for k in range(3)]
+        least = [max(one.coverage, r) for r in right]
+        assert one.held == pytest.approx(np.average(least, weights=np.bincount(codes)), abs=3 / 50)
+        assert [least == pytest.approx(1.0, rel=1e-4) for least in one.least] == [r >= one.coverage for r in right]
+
+
+def test_a_record_that_does_not_say_what_was_held_is_still_read() -> None:
+    one = from_json('{"coverage": 0.8, "least": [0.4, 0.6]}', Sets)
+    assert np.isnan(one.held)
+    assert one(np.array([[0.5, 0.5]]), np.array([1])).tolist() == [[True, True]]
+
+
+def test_the_answer_is_in_every_set_and_alone_where_it_is_right_often_enough() -> None:
+    p = np.array([[0.6, 0.4], [0.3, 0.7], [0.45, 0.55]])
+    one = Sets(0.8, (1.0, 0.5), 0.9)
+    assert one(p, np.array([0, 1, 0])).tolist() == [[True, False], [False, True], [True, True]]
 
 
 def test_one_threshold_for_all_would_leave_a_rare_class_out(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(1)
     p, codes = classes(random, 20_000)
     made = classes(random, 5000)
-    (own,) = sets(*made, (0.9,))
+    (own,) = made_of(*made, (0.9,))
     monkeypatch.setattr(conformal, "_OWN", 10**9)
-    (shared,) = sets(*made, (0.9,))
+    (shared,) = made_of(*made, (0.9,))
     assert len(set(shared.least)) == 1
-    rare = codes == 2
-    assert own(p)[rare, 2].mean() > 0.85
-    assert shared(p)[rare, 2].mean() < 0.1
-    assert shared(p)[np.arange(len(codes)), codes].mean() == pytest.approx(0.9, abs=0.02)
+    rare, answered = codes == 2, p.argmax(axis=1)
+    assert own(p, answered)[rare, 2].mean() > 0.85
+    assert shared(p, answered)[rare, 2].mean() < 0.1
+    assert shared(p, answered)[np.arange(len(codes)), codes].mean() == pytest.approx(0.9, abs=0.02)
 
 
 def test_a_class_too_rare_for_its_own_threshold_takes_that_of_all_rows() -> None:
@@ -160,8 +232,8 @@ def test_a_class_too_rare_for_its_own_threshold_takes_that_of_all_rows() -> None
     p, codes = classes(random, 400, rare=0.05)
     few = int((codes == 2).sum())
     assert 0 < few < 50
-    (one,) = sets(p, codes, (0.9,))
-    own = np.sort(p[np.arange(400), codes])
+    (one,) = made_of(p, codes, (0.9,))
+    own = np.sort(np.where(p.argmax(axis=1) == codes, 1.0, p[np.arange(400), codes]))
     assert one.least[2] == pytest.approx(own[400 - int(np.ceil(0.9 * 401))], rel=1e-4)
     assert one.least[0] != one.least[2]
 
@@ -175,7 +247,7 @@ def test_too_few_units_give_no_bound_and_say_how_many_it_takes(units: int, known
     made = intervals(x, y, COVERAGES)
     assert tuple(one.coverage for one in made) == known
     p = np.full((units, 2), 0.5)
-    assert tuple(one.coverage for one in sets(p, np.zeros(units, dtype=np.int64), COVERAGES)) == known
+    assert tuple(one.coverage for one in made_of(p, np.zeros(units, dtype=np.int64))) == known
     codes = np.repeat(np.arange(units), 3)
     assert tuple(o.coverage for o in intervals(np.repeat(x, 3), np.repeat(y, 3), COVERAGES, groups=codes)) == known
     bounds = Bounds(units, units, False, None, made)
@@ -229,7 +301,9 @@ def test_bounds_are_finite_nested_and_blind_to_the_order_of_rows(
         assert [one.coverage for one in again] == [one.coverage for one in made]
     p = random.dirichlet([0.3] * 4, n)
     codes = random.integers(0, 4, n)
-    chosen = [one(p) for one in sets(p, codes, COVERAGES, groups=groups, weights=weights)]
+    answered = random.integers(0, 4, n)
+    made = sets(p, answered, codes, COVERAGES, groups=groups, weights=weights)
+    chosen = [one(p, answered) for one in made]
     for narrow, wide in pairwise(chosen):
         assert (wide >= narrow).all()
 

@@ -190,7 +190,7 @@ class Bundle:
         ----------
         x : see `predict`
         coverage : float
-            Share of coming rows, of each class, whose set holds their class: 0.8, 0.9 or 0.95.
+            Least share of coming rows, of each class, whose set holds their class: 0.8, 0.9 or 0.95.
 
         Returns
         -------
@@ -252,8 +252,7 @@ class Bundle:
     def sets(self, answers: Answers, coverage: float) -> list[tuple[Any, ...]]:
         """Return the set of classes of each row for answers of `predict_rows`."""
         bounds = self._held().bounds
-        chosen = bounds.sets[bounds.place(coverage)](answers.astype(np.float64))
-        chosen[np.arange(len(chosen)), self._codes(answers)] = True
+        chosen = bounds.sets[bounds.place(coverage)](answers.astype(np.float64), self._codes(answers))
         classes = self.classes
         return [tuple(compress(classes, row)) for row in chosen.tolist()]
 

@@ -136,7 +136,7 @@ def pack(
         profile=profile(*out_of_fold(run)),
         card=model_card(report, run.plan, (*parts.development.notes, *findings)),
         examples=plain_rows(shown, schema),
-        uncertainty=uncertainty(run),
+        uncertainty=uncertainty(run, draft.threshold),
     )
     return load_bundle(folder)
 

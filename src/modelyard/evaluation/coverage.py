@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Floats, Ints
-from modelyard.data.forward import latest
-from modelyard.evaluation.bounds import bounds, bounds_of, goes_forward, of_all_classes
+from modelyard.data.forward import latest, windows
+from modelyard.evaluation.answers import out_of_fold
+from modelyard.evaluation.bounds import bounds, bounds_of, decided, goes_forward, of_all_classes
 from modelyard.evaluation.evidence import Evidence
 from modelyard.evaluation.report import Bounded, BoundedPart, Coverage
-from modelyard.metrics.find import metric as find_metric
 from modelyard.metrics.intervals import wilson
-from modelyard.metrics.reading import reading
 from modelyard.training.run import Run
 from modelyard.uncertainty.conformal import unit_weights
 from modelyard.uncertainty.uncertainty import COVERAGES, Bounds
 
 _PARTS = 5
+_FIFTHS = ("second fifth", "third fifth", "fourth fifth", "last fifth")
 _THIRDS = ("first third", "second third", "last third")
 
 
@@ -36,11 +36,12 @@ def coverage(run: Run, evidence: Evidence, held_out: bool) -> Bounded | None:
         The judged rows: untouched ones, or the out-of-fold rows themselves, in their order.
     held_out : bool
         Whether they are untouched. If not, each fifth of them (whole groups) is judged by bounds made from the others;
-        of a split forward in time, the latest third by bounds made from what came before.
+        of a split forward in time, the latest third by bounds made from what came before. Of such a split each fifth
+        of the out-of-fold rows but the first is judged so too, untouched rows or not: what to expect of times to come.
     """
     if evidence.rows.schema.task == "forecast" or not len(evidence.truth):
         return None
-    shipped, forward = bounds(run), goes_forward(run)
+    shipped, forward = bounds(run, evidence.threshold), goes_forward(run)
     trials = [(shipped, np.arange(len(evidence.truth)))] if held_out else list(_crossed(run, evidence, forward))
     judged = _Judged(evidence)
     for made, rows in trials:
@@ -48,20 +49,22 @@ def coverage(run: Run, evidence: Evidence, held_out: bool) -> Bounded | None:
     if not judged.rows.any():
         return None
     some = np.flatnonzero(judged.rows)
-    calibrated = float(np.mean([made.units for made, _ in trials]))
-    figures = _Figures(evidence, some, calibrated)
+    figures = _Figures(evidence, some, trials)
     levels, parts = [], []
     for level in COVERAGES:
-        held, bare, width = (values[some] for values in judged.of[level])
+        held, width = (values[some] for values in judged.of[level])
         if not np.isfinite(held).all():
             continue
-        found = Coverage(round(100 * level), *figures.share(held), figures.mean(width), len(some))
+        found = Coverage(round(100 * level), *figures.share(held), figures.mean(width), len(some), expected=level)
         if shipped.sets:
-            alone, (share, low, high) = figures.mean((width == 1).astype(np.float64)), figures.share(bare)
-            found = replace(found, alone=alone, bare=share, bare_low=low, bare_high=high)
+            before = [one.held for made, _ in trials for one in made.sets if one.coverage == level]
+            alone, expected = figures.mean((width == 1).astype(np.float64)), max(level, float(np.mean(before)))
+            found = replace(found, alone=alone, expected=expected)
         levels.append(found)
         for by, name, where in _parts(evidence, some, forward):
             parts.append(BoundedPart(by, name, round(100 * level), *figures.share(held, where), int(where.sum())))
+    if forward:
+        parts += _past(Evidence.of(*out_of_fold(run), evidence.threshold, 0, 1) if held_out else evidence)
     if not levels:
         return None
     return Bounded(
@@ -83,8 +86,8 @@ class _Judged:
         self._evidence = evidence
         n = len(evidence.truth)
         self.rows = np.zeros(n, dtype=np.bool_)
-        # Held by what is answered; held by the bound alone; width, or number of classes.
-        self.of = {level: tuple(np.full(n, np.nan) for _ in range(3)) for level in COVERAGES}
+        # Whether it was held; width, or number of classes.
+        self.of = {level: (np.full(n, np.nan), np.full(n, np.nan)) for level in COVERAGES}
 
     def add(self, made: Bounds, rows: Ints) -> None:
         """Judge some rows by bounds that were made without them."""
@@ -92,34 +95,28 @@ class _Judged:
         truth = e.truth[rows]
         for interval in made.intervals:
             low, high = interval(e.answers[rows]).T
-            inside = ((low <= truth) & (truth <= high)).astype(np.float64)
-            self._note(interval.coverage, rows, inside, inside, high - low)
-        codes = reading(find_metric("accuracy"), e.answers, e.threshold).astype(np.int64) if made.sets else None
+            self._note(interval.coverage, rows, (low <= truth) & (truth <= high), high - low)
         for one in made.sets:
-            if codes is None:
-                continue
-            chosen, at = one(of_all_classes(e.answers)[rows]), np.arange(len(rows))
-            bare = chosen[at, truth.astype(np.int64)].astype(np.float64)
-            chosen[at, codes[rows]] = True
-            held = chosen[at, truth.astype(np.int64)].astype(np.float64)
-            self._note(one.coverage, rows, held, bare, chosen.sum(axis=1).astype(np.float64))
+            chosen = one(of_all_classes(e.answers)[rows], decided(e.answers, e.threshold)[rows])
+            held = chosen[np.arange(len(rows)), truth.astype(np.int64)]
+            self._note(one.coverage, rows, held, chosen.sum(axis=1))
 
-    def _note(self, level: float, rows: Ints, *values: Floats) -> None:
+    def _note(self, level: float, rows: Ints, held: NDArray[np.bool_], width: Floats | Ints) -> None:
         self.rows[rows] = True
-        for held, found in zip(self.of[level], values, strict=True):
-            held[rows] = found
+        self.of[level][0][rows] = held
+        self.of[level][1][rows] = width
 
 
 class _Figures:
     """Shares and means over some rows, each group counted once, with what chance allows."""
 
-    def __init__(self, evidence: Evidence, some: Ints, calibrated: float) -> None:
+    def __init__(self, evidence: Evidence, some: Ints, trials: Sequence[tuple[Bounds, Ints]]) -> None:
         self._groups = None if evidence.groups is None else evidence.groups[some]
         self._weights, units = unit_weights(
             len(some), self._groups, None if evidence.weights is None else evidence.weights[some]
         )
         # A promise speaks of bounds made again and again: chance is in the rows they are made from, too.
-        self._both = 1 + units / max(1.0, calibrated)
+        self._both = 1 + units / max(1.0, float(np.mean([made.units for made, _ in trials])))
 
     def mean(self, values: Floats) -> float:
         """Return the mean of values of the rows."""
@@ -147,7 +144,7 @@ class _Figures:
 
 def _crossed(run: Run, evidence: Evidence, forward: bool) -> Iterator[tuple[Bounds, Ints]]:
     """Yield bounds made from some of the out-of-fold rows, and the rows they may be judged on."""
-    rows, answers = evidence.rows, evidence.answers
+    rows = evidence.rows
     times = rows.times() if forward else None
     if times is not None and len(np.unique(times)) > 2:
         late = times >= latest(times, 1 / 3)
@@ -160,7 +157,29 @@ def _crossed(run: Run, evidence: Evidence, forward: bool) -> Iterator[tuple[Boun
     for side in sides:
         others, judged = np.flatnonzero(~side), np.flatnonzero(side)
         if len(others):
-            yield bounds_of(rows.take(others), answers[others], forward=forward), judged
+            yield _made_of(evidence, others, forward), judged
+
+
+def _made_of(evidence: Evidence, some: Ints, forward: bool) -> Bounds:
+    """Return the bounds that some of the out-of-fold rows support."""
+    level = evidence.threshold
+    level = level[some] if isinstance(level, np.ndarray) else level
+    return bounds_of(evidence.rows.take(some), evidence.answers[some], level, forward=forward)
+
+
+def _past(evidence: Evidence) -> Iterator[BoundedPart]:
+    """Yield what bounds of earlier out-of-fold rows held of each fifth of them, made as those that ship are."""
+    times = evidence.rows.times()
+    if times is None:
+        return
+    for number, (start, end) in enumerate(windows(times, len(_FIFTHS))):
+        before, rows = np.flatnonzero(times < start), np.flatnonzero((times >= start) & (times < end))
+        made, judged = _made_of(evidence, before, forward=True), _Judged(evidence)
+        judged.add(made, rows)
+        figures = _Figures(evidence, rows, [(made, rows)])
+        for level in made.coverages:
+            held = judged.of[level][0][rows]
+            yield BoundedPart("past", _FIFTHS[number], round(100 * level), *figures.share(held), len(rows))
 
 
 def _parts(evidence: Evidence, some: Ints, forward: bool) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:

@@ -166,8 +166,9 @@ class SeriesError:
 class Coverage:
     """Share of what came true inside bounds that promise `level` per cent, with its interval, and mean width.
 
-    For sets of classes `width` counts classes, `alone` is the share of rows with one, and `bare`, with its interval,
-    the share held before the answer was added to sets without it; NaN for intervals.
+    ``expected`` is the share to expect: what is promised, or, of sets, what was held of the rows they were made from,
+    which is more where the answer alone is right more often. Of sets `width` counts classes, and `alone` is the share
+    of rows with one; NaN for intervals.
     """
 
     level: int
@@ -177,14 +178,15 @@ class Coverage:
     width: float
     n: int
     alone: float = float("nan")
-    bare: float = float("nan")
-    bare_low: float = float("nan")
-    bare_high: float = float("nan")
+    expected: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
 class BoundedPart:
-    """Share held on some of the rows: by "time" or by "class"; as in `Coverage`."""
+    """Share held on some of the rows: by "time" or by "class"; as in `Coverage`.
+
+    By "past": of a fifth of the out-of-fold rows by bounds made from those before it, where a split goes forward.
+    """
 
     by: str
     name: str

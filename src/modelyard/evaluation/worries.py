@@ -148,10 +148,10 @@ def _bounds(bounds: Bounded | None) -> Iterator[_Worry]:
     """Tell the coverage that is furthest from its promise, where chance does not explain it."""
     if bounds is None:
         return
-    # Sets hold more than they promise wherever the answer alone does, and few units err to the safe side by one of
-    # them: neither is a fault.
-    spare = 1.0 if bounds.kind == "set" else max(0.01, 1 / bounds.units)
-    off = [c for c in bounds.levels if c.high < c.level / 100 or c.low > c.level / 100 + spare]
+    # Sets hold more than they promise wherever the answer alone does, as it did out of fold, and few units err to the
+    # safe side by one of them: neither is a fault.
+    spare = max(0.01, 1 / bounds.units)
+    off = [c for c in bounds.levels if c.high < c.level / 100 or c.low > c.expected + spare]
     if off:
         worst = max(off, key=lambda c: abs(c.share - c.level / 100))
         less = worst.share < worst.level / 100

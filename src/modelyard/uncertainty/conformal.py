@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modelyard.data.dataset import Floats, Ints
 
@@ -45,22 +46,28 @@ class Intervals:
 
 @dataclass(frozen=True, slots=True)
 class Sets:
-    """From which probability on a class may be the true one.
+    """From which probability on a class that is not the answer may be the true one.
 
     Attributes
     ----------
     coverage : float
-        Share of coming rows whose class is in its set.
+        Least share of coming rows, of each class, whose class is in its set.
     least : tuple of float
-        For each class, the probability from which on it is in the set.
+        For each class, the probability from which on it is in the set; 1 where the answer alone is right often enough.
+    held : float
+        Share held of the out-of-fold units the sets were made from: more than `coverage` where the answer alone is
+        right more often; NaN in records that lack it.
     """
 
     coverage: float
     least: tuple[float, ...]
+    held: float = float("nan")
 
-    def __call__(self, probabilities: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-        """Return which classes are in each row's set, bool of shape [n, k]; a row may have none."""
-        return np.asarray(probabilities >= np.asarray(self.least))
+    def __call__(self, probabilities: Floats, answered: Ints) -> NDArray[np.bool_]:
+        """Return which classes are in each row's set, bool of shape [n, k]; the answered one, of shape [n], always."""
+        chosen = np.asarray(probabilities >= np.asarray(self.least))
+        chosen[np.arange(len(chosen)), answered] = True
+        return chosen
 
 
 def units_needed(coverage: float) -> int:
@@ -125,6 +132,7 @@ def intervals(
 
 def sets(
     probabilities: Floats,
+    answered: Ints,
     codes: Ints,
     coverages: tuple[float, ...],
     *,
@@ -137,6 +145,8 @@ def sets(
     ----------
     probabilities : float64 array of shape [n, k]
         Answers to rows the model had not seen.
+    answered : int64 array of shape [n]
+        The class that is answered, which is always in the set.
     codes : int64 array of shape [n]
         The true classes.
     coverages, groups, weights
@@ -144,9 +154,12 @@ def sets(
 
     Notes
     -----
-    A class is in a set from the probability on that `coverage` of its own rows reach: least ambiguous sets with a
-    promise for each class, since one promise for all rows could be kept by never naming a rare one. A class with
-    fewer than 50 units takes the threshold of all rows, and has no promise of its own.
+    A class is in a set where it is the answer, and else from the probability on that makes up `coverage` of its own
+    rows: least ambiguous sets with a promise for each class, since one promise for all rows could be kept by never
+    naming a rare one. The answer scores as if it were certain: however sure the models are of it, rows of a class
+    that is answered in nearly all of them stay tied, where thresholds between their probabilities would hold more as
+    soon as the models that ship are a little surer than those of the folds. A class with fewer than 50 units takes
+    the threshold of all rows, and has no promise of its own.
 
     References
     ----------
@@ -154,18 +167,20 @@ def sets(
     Ding, Angelopoulos, Bates, Jordan, Tibshirani (2023), "Class-conditional conformal prediction with many classes":
     rare classes share one threshold. NeurIPS.
     """
-    own = probabilities[np.arange(len(codes)), codes]
-    whole = (-own, *unit_weights(len(own), groups, weights))
+    own = np.where(answered == codes, 1.0, probabilities[np.arange(len(codes)), codes])
+    share, units = unit_weights(len(own), groups, weights)
+    whole = (-own, share, units)
     cells = []
     for k in range(probabilities.shape[1]):
         rows = np.flatnonzero(codes == k)
-        share, units = unit_weights(len(rows), _of(groups, rows), _of(weights, rows))
-        cells.append(whole if units < _OWN else (-own[rows], share, units))
+        cell = (-own[rows], *unit_weights(len(rows), _of(groups, rows), _of(weights, rows)))
+        cells.append(whole if cell[2] < _OWN else cell)
     found = []
     for coverage in coverages:
-        least = [-_bound(*cell, coverage) for cell in cells]
+        least = np.array([-_bound(*cell, coverage) for cell in cells]) * (1 - _PARITY)
         if np.isfinite(least).all():
-            found.append(Sets(coverage, tuple(v * (1 - _PARITY) for v in least)))
+            held = float(np.average(own >= least[codes], weights=share))
+            found.append(Sets(coverage, tuple(least.tolist()), held))
     return tuple(found)
 
 
