@@ -73,11 +73,10 @@ def evaluate(
     crossed = None if held_out else crossed_thresholds(run)
     evidence = Evidence.of(judged, answer, threshold if crossed is None else crossed[0], seed, resamples)
     metric = find_metric(run.plan.metric)
-    estimate = evidence.estimate(metric)
+    asked = [target_metric(t, run.plan.schema.classes) for t in run.plan.brief.target]
+    estimate, *reached = evidence.estimates([metric, *asked])
     targets = tuple(
-        TargetResult(t, e, met(t, e))
-        for t in run.plan.brief.target
-        for e in (evidence.estimate(target_metric(t, run.plan.schema.classes)),)
+        TargetResult(t, e, met(t, e)) for t, e in zip(run.plan.brief.target, reached, strict=True)
     )
     watch.step(1, 4, "baselines")
     compared = baselines(run, evidence, metric, held_out)
@@ -144,8 +143,7 @@ def _others(evidence: Evidence, metric: Metric) -> tuple[Estimate, ...]:
     if len(evidence.truth) > _MANY:
         draws = max(200, draws // 5)
     wanted = [m for m in beside(metric, task) if m.name != "ece"]
-    found = (evidence.estimate(m, resamples=draws) for m in wanted)
-    return tuple(e for e in found if not np.isnan(e.value))
+    return tuple(e for e in evidence.estimates(wanted, draws) if not np.isnan(e.value))
 
 
 def _confusion(

@@ -96,7 +96,7 @@ def evaluate_file(bundle: Bundle, path: Path) -> Measured:
     )
     return Measured(
         len(rows),
-        tuple(evidence.estimate(m) for m in metrics),
+        evidence.estimates(metrics),
         targets,
         together(targets, None),
         evidence.weights is not None,

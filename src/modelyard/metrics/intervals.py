@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from modelyard.metrics.metric import Context, Floats, Metric, Truth
+from modelyard.metrics.metric import Context, Floats, Metric, Scorer, Truth
 
 Groups = NDArray[np.int64]
 
@@ -108,24 +108,9 @@ def bootstrap(
     ----------
     Efron & Tibshirani (1993), "An introduction to the bootstrap", chapter 13.
     """
-    score = metric.scorer(truth, prediction, context)
-    base = np.ones(len(truth)) if weights is None else np.asarray(weights, dtype=np.float64)
-    drawn = _Draws(len(truth), groups, seed)
-    value = score(base)
-    unit: Literal["rows", "groups"] = "rows" if groups is None else "groups"
-    if np.isnan(value) or drawn.units < 2:
-        return Interval(value, np.nan, np.nan, len(truth), level, 0, unit)
-    values = np.array([score(base * counts) for counts in drawn(resamples)])
-    known = values[~np.isnan(values)]
-    low, high = _bounds(known, level)
-    if metric.reads != "values" and low == high == value:
-        n = _rarest(truth, base, groups)
-        unseen = (1 - wilson(n, n, level)[0]) * (metric.high - metric.low)
-        if value == metric.high:
-            low = metric.high - unseen
-        elif value == metric.low and np.isfinite(unseen):
-            high = metric.low + unseen
-    return Interval(value, low, high, len(truth), level, len(known), unit, len(values) - len(known))
+    scorer = metric.scorer(truth, prediction, context)
+    (scored,) = resample([scorer], len(truth), weights=weights, groups=groups, resamples=resamples, seed=seed)
+    return interval(metric, truth, scored, weights=weights, groups=groups, level=level)
 
 
 def paired(
@@ -160,16 +145,84 @@ def paired(
     Davison & Hinkley (1997), "Bootstrap methods and their application", section 4.4: the p-value counts resamples on
     the other side of zero, plus one.
     """
-    first, second = metric.scorer(truth, one, context), metric.scorer(truth, other, context)
-    base = np.ones(len(truth)) if weights is None else np.asarray(weights, dtype=np.float64)
+    scorers = [metric.scorer(truth, prediction, context) for prediction in (one, other)]
+    scored = resample(scorers, len(truth), weights=weights, groups=groups, resamples=resamples, seed=seed)
+    return gain(metric, *scored, level=level)
 
-    def gain(drawn: Floats) -> float:
-        return metric.loss(second(drawn)) - metric.loss(first(drawn))
 
-    drawn, value = _Draws(len(truth), groups, seed), gain(base)
-    if np.isnan(value) or drawn.units < 2:
+def resample(
+    scorers: Sequence[Scorer],
+    n: int,
+    *,
+    weights: Floats | None = None,
+    groups: Groups | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> list[Floats]:
+    """Score rows as they are, and then each resample of them; all scorers see the same draws.
+
+    Parameters
+    ----------
+    scorers : sequence of callable
+        See `modelyard.metrics.metric.Metric.scorer`.
+    n : int
+        Rows.
+    weights, groups, resamples, seed
+        As in `bootstrap`.
+
+    Returns
+    -------
+    list of float64 array of shape [1 + resamples]
+        The figure on the rows themselves, then one for each resample: NaN throughout where the first is, and no
+        resamples where there is one row or group.
+    """
+    base = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
+    drawn = _Draws(n, groups, seed)
+    count = resamples if drawn.units > 1 else 0
+    scored = [np.full(1 + count, np.nan) for _ in scorers]
+    for score, values in zip(scorers, scored, strict=True):
+        values[0] = score(base)
+    known = [(score, values) for score, values in zip(scorers, scored, strict=True) if not np.isnan(values[0])]
+    for place, counts in enumerate(drawn(count if known else 0), start=1):
+        drawn_weights = counts if weights is None else base * counts
+        for score, values in known:
+            values[place] = score(drawn_weights)
+    return scored
+
+
+def interval(
+    metric: Metric,
+    truth: Truth,
+    scored: Floats,
+    *,
+    weights: Floats | None = None,
+    groups: Groups | None = None,
+    level: float = 0.95,
+) -> Interval:
+    """Return the percentile interval of what `resample` scored; see `bootstrap`."""
+    value, values = float(scored[0]), scored[1:]
+    unit: Literal["rows", "groups"] = "rows" if groups is None else "groups"
+    if np.isnan(value) or not len(values):
+        return Interval(value, np.nan, np.nan, len(truth), level, 0, unit)
+    known = values[~np.isnan(values)]
+    low, high = _bounds(known, level)
+    if metric.reads != "values" and low == high == value:
+        base = np.ones(len(truth)) if weights is None else np.asarray(weights, dtype=np.float64)
+        n = _rarest(truth, base, groups)
+        unseen = (1 - wilson(n, n, level)[0]) * (metric.high - metric.low)
+        if value == metric.high:
+            low = metric.high - unseen
+        elif value == metric.low and np.isfinite(unseen):
+            high = metric.low + unseen
+    return Interval(value, low, high, len(truth), level, len(known), unit, len(values) - len(known))
+
+
+def gain(metric: Metric, one: Floats, other: Floats, *, level: float = 0.95) -> Gain:
+    """Return how much better one prediction is than another, by what `resample` scored of both; see `paired`."""
+    better = one - other if metric.greater_is_better else other - one
+    value, values = float(better[0]), better[1:]
+    if np.isnan(value) or not len(values):
         return Gain(value, np.nan, np.nan, 1.0)
-    values = np.array([gain(base * counts) for counts in drawn(resamples)])
     known = values[~np.isnan(values)]
     low, high = _bounds(known, level)
     tail = min(int((known <= 0).sum()), int((known >= 0).sum()))

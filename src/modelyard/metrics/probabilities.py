@@ -98,38 +98,50 @@ def _one_versus_rest(truth: Truth, prediction: Floats, kind: type[_Ranked]) -> S
 
 
 class _Ranked:
-    """Rows sorted once, highest score first, with tied scores taken as one step."""
+    """Rows sorted once, highest score first, tied scores taken as one step; what a resample costs is one running sum.
+
+    Sums over steps are read off running sums at the steps of the positive rows alone, which are few where a class is.
+    """
 
     def __init__(self, positive: NDArray[np.bool_], score: Floats) -> None:
         self._order = np.argsort(-score, kind="stable")
         ordered = score[self._order]
-        self._positive = positive[self._order].astype(np.float64)
-        self._steps = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+        first = np.r_[True, ordered[1:] != ordered[:-1]]
+        starts = np.flatnonzero(first)
+        places = np.flatnonzero(positive[self._order])
+        step = (np.cumsum(first) - 1)[places]
+        self._positive = self._order[places]
+        self._starts, self._ends = starts[step], np.append(starts[1:], len(ordered))[step]
+        self._hits = np.searchsorted(places, self._starts), np.searchsorted(places, self._ends)
 
     def __call__(self, weights: Floats) -> float:
         """Return the value for weights of shape [n], in the order of the rows."""
-        ordered = weights[self._order]
-        hits = ordered * self._positive
-        misses = ordered - hits
-        if len(self._steps) < len(ordered):
-            hits, misses = np.add.reduceat(hits, self._steps), np.add.reduceat(misses, self._steps)
-        return self.value(hits, misses)
+        hits = weights[self._positive]
+        return self.value(hits, _running(hits), _running(weights[self._order]))
 
-    def value(self, hits: Floats, misses: Floats) -> float:
-        """Return the value from the weight of positives and negatives at each step."""
+    def value(self, hits: Floats, found: Floats, seen: Floats) -> float:
+        """Return the value from the positive rows' weights, and running sums of theirs and of all rows'."""
         raise NotImplementedError
 
 
+def _running(weights: Floats) -> Floats:
+    """Return the sums of the first 0, 1, ..., n weights."""
+    sums = np.zeros(len(weights) + 1)
+    np.cumsum(weights, out=sums[1:])
+    return sums
+
+
 class _roc_auc(_Ranked):
-    def value(self, hits: Floats, misses: Floats) -> float:
-        below = misses.sum() - np.cumsum(misses)
-        return float(dot(hits, below + 0.5 * misses) / (hits.sum() * misses.sum()))
+    def value(self, hits: Floats, found: Floats, seen: Floats) -> float:
+        before, after = (seen[ends] - found[n] for ends, n in zip((self._starts, self._ends), self._hits, strict=True))
+        misses = seen[-1] - found[-1]
+        # Of the misses within a step a half lies below.
+        return float(dot(hits, misses - 0.5 * (before + after)) / (found[-1] * misses))
 
 
 class _average_precision(_Ranked):
-    def value(self, hits: Floats, misses: Floats) -> float:
-        found = np.cumsum(hits)
-        seen = found + np.cumsum(misses)
+    def value(self, hits: Floats, found: Floats, seen: Floats) -> float:
         if found[-1] == 0:
             return float("nan")
-        return float(dot(hits, found / np.where(seen > 0, seen, 1)) / found[-1])
+        called = seen[self._ends]
+        return float(dot(hits, found[self._hits[1]] / np.where(called > 0, called, 1)) / found[-1])
