@@ -86,7 +86,7 @@ def brief(task: str, **data: object) -> Brief:
         task=task,
         data=DataBrief(label="label", positive="yes" if task == "binary" else None, **data),
         validation=Validation(folds=3),
-        budget=Budget(seconds=30),
+        budget=Budget(seconds=42),  # of which about 30 are for fits
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import chain, count
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -99,7 +100,7 @@ class _Page:
     def _heading(self, block: Heading) -> str:
         text = plain(block.text)
         stem = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "section"
-        key = next(k for k in (stem, *(f"{stem}-{n}" for n in range(2, 10_000))) if k not in self.keys)
+        key = next(k for k in chain((stem,), (f"{stem}-{n}" for n in count(2))) if k not in self.keys)
         self.keys.add(key)
         if block.level == 2:
             self.sections.append((key, escape(text)))

@@ -8,6 +8,7 @@ tests fire on harmless differences of large windows, and PSI on the noise of sma
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -100,17 +101,19 @@ def psi(reference: Counts, window: Counts) -> float:
     ----------
     Siddiqi (2006), "Credit Risk Scorecards"; Yurdakul (2018), "Statistical properties of population stability index".
     """
-    p = (reference + 0.5) / (reference + 0.5).sum()
-    q = (window + 0.5) / (window + 0.5).sum()
+    p, q = reference + 0.5, window + 0.5
+    p, q = p / p.sum(), q / q.sum()
     return float(((q - p) * np.log(q / p)).sum())
 
 
 def corrected_psi(reference: Counts, window: Counts) -> float:
     """Return PSI less its expectation without drift."""
+    return _corrected(psi(reference, window), reference, window)
+
+
+def _corrected(found: float, reference: Counts, window: Counts) -> float:
     n, m = float(window.sum()), float(reference.sum())
-    if n == 0 or m == 0:
-        return 0.0
-    return psi(reference, window) - (len(reference) - 1) * (1 / n + 1 / m)
+    return 0.0 if n == 0 or m == 0 else found - (len(reference) - 1) * (1 / n + 1 / m)
 
 
 def pooled(reference: Counts, window: Counts, *, other: bool = False) -> tuple[Counts, Counts]:
@@ -146,16 +149,25 @@ def shift(reference: ColumnProfile, window: ColumnProfile) -> Shift:
     then, now = np.array(reference.counts, dtype=np.float64), np.array(window.counts, dtype=np.float64)
     if reference.edges:
         a, b = pooled(*tenths(then, now))
-        return Shift(psi(a, b), corrected_psi(a, b), "ks", ks(then, now)[1])
+        return _shift(a, b, "ks", ks(then, now)[1])
     a, b = pooled(then, now, other=True)
-    return Shift(psi(a, b), corrected_psi(a, b), "chi2", chi_squared(a, b)[1])
+    return _shift(a, b, "chi2", chi_squared(a, b)[1])
 
 
 def missing_shift(reference: ColumnProfile, window: ColumnProfile) -> Shift:
     """Compare the share of missing values, then and now."""
-    a = np.array([reference.missing, sum(reference.counts)], dtype=np.float64)
-    b = np.array([window.missing, sum(window.counts)], dtype=np.float64)
-    return Shift(psi(a, b), corrected_psi(a, b), "chi2", chi_squared(a, b)[1])
+    return _missing_shift(reference.missing, sum(reference.counts), window.missing, sum(window.counts))
+
+
+@lru_cache(maxsize=1024)  # most columns miss nothing, in window after window
+def _missing_shift(gone: int, there: int, gone_now: int, there_now: int) -> Shift:
+    a, b = (np.array(counts, dtype=np.float64) for counts in ((gone, there), (gone_now, there_now)))
+    return _shift(a, b, "chi2", chi_squared(a, b)[1])
+
+
+def _shift(reference: Counts, window: Counts, test: Literal["ks", "chi2"], p_value: float) -> Shift:
+    found = psi(reference, window)
+    return Shift(found, _corrected(found, reference, window), test, p_value)
 
 
 def drift(reference: Profile, window: Profile, before: Profile | None = None) -> tuple[ColumnDrift, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +24,14 @@ from modelyard.flow.prepare import prepare, stop_at
 from modelyard.flow.workspace import Record, Workspace, now
 from modelyard.selection.plan import Plan
 from modelyard.selection.select import select
+from modelyard.training.clock import Clock
 from modelyard.training.recipe import write_recipe
 from modelyard.training.run import Run
 from modelyard.training.store import save_run
 from modelyard.training.tracker import Tracker
 from modelyard.training.train import run_name, train
 
+_SLOWEST = 2.0
 EXIT_CODES = {"yes": 0, "no": 2, "inconclusive": 3}
 
 
@@ -78,7 +79,9 @@ def develop(
 ) -> Development:
     """Take a brief to a packed model and six documents.
 
-    A run of the same brief and data that was killed is taken up again: its finished steps are not done twice.
+    The brief's budget is wall clock of all of it: training ends early enough, as far as can be reckoned, for evaluation,
+    bundle and documents to end within it. Training has at least half of the budget, whatever the rest takes. A run of
+    the same brief and data that was killed is taken up again: its finished steps are not done twice.
 
     Parameters
     ----------
@@ -107,7 +110,7 @@ def develop(
     ModelyardError
         For anything else that cannot be done; what was finished is kept.
     """
-    began = time.monotonic()
+    clock = Clock(brief.budget.seconds)
     watch = progress or Silent()
     yard = Workspace.open(workspace)
     watch.stage("data")
@@ -124,7 +127,7 @@ def develop(
     with yard.lock(record):
         folder = yard.folder(record)
         try:
-            result = _work(yard, record, plan, parts, findings, watch, replay, commands, began)
+            result = _work(yard, record, plan, parts, findings, watch, replay, commands, clock)
         except Exception:
             yard.close(record, "failed")
             raise
@@ -153,14 +156,17 @@ def _work(
     watch: Progress,
     replay: Mapping[str, Any] | None,
     commands: tuple[str, ...],
-    began: float,
+    clock: Clock,
 ) -> Development:
     folder = yard.folder(record)
     write_atomic(folder / "plan.json", pretty_json(plan))
     write_atomic(folder / "findings.json", pretty_json(findings))
     tracker = _tracker(yard, plan)
     watch.stage("train")
-    run = train(plan, parts, folder=folder, tracker=tracker, progress=watch, replay=replay, name=record.name)
+    clock.keep(plan.after * slowness(clock.elapsed, plan))
+    run = train(
+        plan, parts, folder=folder, tracker=tracker, progress=watch, replay=replay, name=record.name, clock=clock
+    )
     try:
         save_run(run, folder)
         write_recipe(run, folder)
@@ -179,7 +185,12 @@ def _work(
         tracker.finish("failed")
         raise
     tracker.finish("finished")
-    return Development(run, report, bundle, folder, deliverables, time.monotonic() - began)
+    return Development(run, report, bundle, folder, deliverables, clock.elapsed)
+
+
+def slowness(elapsed: float, plan: Plan) -> float:
+    """Return how many times as long as was reckoned things take here and now: 1 to 2, by what has been done so far."""
+    return min(_SLOWEST, max(1.0, elapsed / plan.before)) if plan.before > 0 else 1.0
 
 
 def _tracker(yard: Workspace, plan: Plan) -> Tracker:

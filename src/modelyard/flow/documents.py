@@ -25,7 +25,7 @@ from modelyard.retraining.triggers import trigger_rows
 from modelyard.selection.document import architecture_document
 from modelyard.serving.capacity import capacity
 from modelyard.serving.document import deployment_document
-from modelyard.serving.rehearsal import rehearse
+from modelyard.serving.rehearsal import rehearse, starting
 from modelyard.training.document import training_document
 from modelyard.training.run import Run
 
@@ -68,7 +68,10 @@ def write_documents(
     mapping of str to Path
         The page of each document, by its name.
     """
-    rehearsal = rehearse(bundle)
+    with starting(bundle) as server:
+        # The longest of the pages to make needs nothing of the server, which takes a moment to come up.
+        watched = monitoring_document(bundle, rules=alert_rules(bundle), runbooks=runbooks(bundle))
+        rehearsal = rehearse(bundle, server)
     needs = capacity(bundle, rehearsal.microseconds)
     files = export_all(bundle, folder / "deployment", needs=needs)
     write_runbooks(bundle, folder)
@@ -95,7 +98,7 @@ def write_documents(
             written=now(),
             triggers=trigger_rows(),
         ),
-        "monitoring": monitoring_document(bundle, rules=alert_rules(bundle), runbooks=runbooks(bundle)),
+        "monitoring": watched,
     }
     written = {}
     for key, page in pages.items():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from modelyard.brief.brief import Brief
 from modelyard.brief.doubt import Doubt
 from modelyard.data.schema import Schema
+from modelyard.families.around import left_of
 from modelyard.families.fitted import Candidate, Cost
 
 
@@ -60,6 +61,8 @@ class Plan:
         The same on cloud machines.
     cores : int
         Cores of this machine.
+    before, after : float
+        Seconds reckoned for the table and the plan, and for evaluating, packing and documenting the model.
     """
 
     brief: Brief
@@ -74,3 +77,10 @@ class Plan:
     cost: Cost
     prices: tuple[Price, ...]
     cores: int
+    before: float = 0.0
+    after: float = 0.0
+
+    @property
+    def fitting(self) -> float:
+        """Seconds that the budget leaves for fits, where it is that of the whole run; half of it at least."""
+        return left_of(self.brief.budget.seconds, self.before + self.after)

@@ -15,6 +15,7 @@ from modelyard.core.machine import usable_cores
 from modelyard.data.dataset import Dataset, Parts
 from modelyard.data.profile import profile
 from modelyard.data.splitting import split
+from modelyard.families.around import after_seconds, before_seconds, left_of
 from modelyard.families.deep import NAMES, NETWORK
 from modelyard.families.family import Family
 from modelyard.families.find import family_for
@@ -74,7 +75,12 @@ def select(brief: Brief, data: Dataset, *, parts: Parts | None = None, family: F
     candidates = family.candidates(brief, profile(development), development)
     if brief.model != "auto":
         candidates = _named(brief, candidates)
-    cost = run_cost(candidates, brief.budget)
+    rows, columns = len(development), len(schema.features)
+    before = before_seconds(rows, columns)
+    after = after_seconds(rows, columns, len(schema.classes) if len(schema.classes) > 2 else 1)
+    after += sum(c.cost.seconds for c in candidates) if family.refits else 0.0
+    budget = brief.budget
+    cost = run_cost(candidates, replace(budget, seconds=left_of(budget.seconds, before + after)))
     cores = usable_cores()
     groups = data.groups()
     return Plan(
@@ -97,6 +103,8 @@ def select(brief: Brief, data: Dataset, *, parts: Parts | None = None, family: F
         cost=cost,
         prices=prices(cost.seconds, cores),
         cores=cores,
+        before=before,
+        after=after,
     )
 
 

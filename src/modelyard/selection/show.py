@@ -60,7 +60,7 @@ def question(plan: Plan) -> str:
 def cost_line(plan: Plan) -> str:
     """Return what the run takes here and what it costs elsewhere, in one line."""
     cores = f"{plan.cores} core{'s' if plan.cores > 1 else ''}"
-    said = "up to" if plan.cost.seconds == plan.brief.budget.seconds else "about"  # the search takes what is left
+    said = "up to" if plan.cost.seconds >= plan.fitting else "about"  # the search takes what is left
     parts = [f"{said} {duration(plan.cost.seconds)} of fitting on this machine ({cores})"]
     parts += [f"{price_text(price)} on {price.machine}" for price in plan.prices[:1]]
     return f"{', '.join(parts)}; peak memory {memory(plan.cost)}"

@@ -8,8 +8,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine, MutableMapping
-from contextlib import closing
+from collections.abc import Coroutine, Iterator, MutableMapping
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,13 +59,26 @@ class Rehearsal:
     microseconds: float
 
 
-def rehearse(bundle: Bundle, seconds: float = 1.0) -> Rehearsal:
-    """Serve a bundle in a process of its own, on a free port of this machine, and ask it rows for a while.
+@contextmanager
+def starting(bundle: Bundle) -> Iterator[subprocess.Popen[str]]:
+    """Start a server of a bundle in a process of its own, on a free port; it comes up while other things are done."""
+    command = [sys.executable, "-P", "-c", _PROGRAM, str(bundle.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            yield server
+        finally:
+            server.kill()  # it keeps no log, so there is nothing to finish
+
+
+def rehearse(bundle: Bundle, server: subprocess.Popen[str] | None = None, seconds: float = 1.0) -> Rehearsal:
+    """Ask a server of a bundle rows for a while.
 
     Parameters
     ----------
     bundle : Bundle
         What is served.
+    server : Popen, optional
+        What `starting` started; default one that is started here.
     seconds : float
         How long it is asked, once over one connection and once over several.
 
@@ -76,10 +89,9 @@ def rehearse(bundle: Bundle, seconds: float = 1.0) -> Rehearsal:
     """
     rows = example_rows(bundle)
     refused = faulty(bundle, rows[0])
-    command = [sys.executable, "-P", "-c", _PROGRAM, str(bundle.path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+    with starting(bundle) if server is None else nullcontext(server) as asked:
         try:
-            with closing(http.client.HTTPConnection(_address(server), timeout=_START_SECONDS)) as connection:
+            with closing(http.client.HTTPConnection(_address(asked), timeout=_START_SECONDS)) as connection:
                 _wait(connection)
                 answer = _ask(connection, rows[0])
                 problem = _ask(connection, refused)
@@ -89,8 +101,6 @@ def rehearse(bundle: Bundle, seconds: float = 1.0) -> Rehearsal:
                 microseconds = _cost(connection, rows, seconds)
         except (OSError, http.client.HTTPException) as error:
             raise ServingError("The server stopped answering.", where=f"{type(error).__name__}: {error}") from error
-        finally:
-            server.kill()  # it keeps no log, so there is nothing to finish
     p50, p99 = np.percentile(np.array(times) / 1e3, [50, 99])
     return Rehearsal(rows[0], answer, refused, problem, float(p50), float(p99), len(times), microseconds)
 

@@ -1,8 +1,10 @@
-"""Clock: the budget's wall clock; time a killed run spent before counts too."""
+"""Clock: the budget's wall clock; time a killed run spent before counts too, and what comes after is kept."""
 
 from __future__ import annotations
 
 import time
+
+from modelyard.families.around import LEAST_SHARE
 
 
 class Clock:
@@ -11,22 +13,31 @@ class Clock:
     Parameters
     ----------
     budget : float
-        Seconds that may be spent.
+        Seconds that may be spent, from now on.
     """
 
     def __init__(self, budget: float) -> None:
-        self.budget = budget
+        self.budget = self._given = budget
         self._began = time.monotonic()
         self._before = 0.0
+
+    def keep(self, seconds: float) -> None:
+        """Keep the last seconds for what comes after; half of the budget is left from now on, whatever that takes."""
+        self.budget = max(self._given - seconds, self.spent + LEAST_SHARE * self._given)
 
     def credit(self, seconds: float) -> None:
         """Count time that was spent before this clock was started."""
         self._before += seconds
 
     @property
+    def elapsed(self) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self._began
+
+    @property
     def spent(self) -> float:
-        """Seconds spent so far."""
-        return self._before + time.monotonic() - self._began
+        """Seconds spent so far, those before it was started too."""
+        return self._before + self.elapsed
 
     @property
     def left(self) -> float:

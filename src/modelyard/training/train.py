@@ -51,10 +51,11 @@ def train(
     replay: Mapping[str, Any] | None = None,
     name: str | None = None,
     family: Family | None = None,
+    clock: Clock | None = None,
 ) -> Run:
     """Fit the plan's candidates in order, search around the best, blend them and calibrate the blend.
 
-    The plan's budget is wall clock from this call on. The first candidate always runs; each further one only where the
+    The plan's budget is wall clock from this call on, or from when the `clock` was started. The first candidate always runs; each further one only where the
     probe says that it fits into what is left, and a fit that turns out slower is stopped after a fold. The tracker's
     run is left open, for evaluation to add to; it is ended here only when training does not end well.
 
@@ -76,6 +77,8 @@ def train(
         The run's name; default a new one.
     family : Family, optional
         Default: the plan's.
+    clock : Clock, optional
+        Started earlier, where the budget is that of more than this call; what it keeps is not spent here.
 
     Returns
     -------
@@ -89,7 +92,8 @@ def train(
     WorkspaceError
         If a finished step cannot be written; those before it are kept.
     """
-    clock = Clock(plan.brief.budget.seconds)
+    clock = clock or Clock(plan.brief.budget.seconds)
+    began = clock.spent
     if replay is not None:
         check_recipe(replay, plan)
     taken = [p.name.rsplit("-", 1)[-1] for p in folder.parent.glob("*")] if folder is not None else []
@@ -108,7 +112,7 @@ def train(
             steps, tracker, progress or Silent(), clock, len(plan.candidates),
         )  # fmt: skip
         made = _explore(attempts) if replay is None else _replay(attempts, replay)
-        run = _run(name, attempts, made, git, surroundings)
+        run = _run(name, attempts, made, git, surroundings, began)
         tracker.metrics({f"validation_{metric.name}": run.score, "training_seconds": run.seconds})
         run = replace(run, tracking=dict(place))  # a tracker may learn its run's id as late as this
     except BaseException as error:
@@ -155,7 +159,7 @@ class _Made:
 
 def _explore(attempts: Attempts) -> _Made:
     """Fit the portfolio, search, choose the members and fit them on every row; look back on what was seen."""
-    attempts.kept = kept_seconds(attempts.clock.budget)
+    attempts.kept = kept_seconds(attempts.plan.brief.budget.seconds)
     settled = False
     for planned in attempts.plan.candidates:
         candidate = in_link(attempts, planned)
@@ -217,7 +221,9 @@ def _largest_first(fitted: Sequence[Fitted], weights: Floats) -> tuple[tuple[Fit
     return tuple(sorted(members, key=lambda member: -member[1]))
 
 
-def _run(name: str, attempts: Attempts, made: _Made, git: str | None, surroundings: Mapping[str, str]) -> Run:
+def _run(
+    name: str, attempts: Attempts, made: _Made, git: str | None, surroundings: Mapping[str, str], began: float
+) -> Run:
     members = made.members
     raw = sum((w * one.scores for one, w in members), np.zeros_like(members[0][0].scores))
     link = attempts.link
@@ -237,7 +243,7 @@ def _run(name: str, attempts: Attempts, made: _Made, git: str | None, surroundin
         answers=answers,
         leaderboard=made.leaderboard,
         score=attempts.score_answers(answers[rows], rows),
-        seconds=attempts.clock.spent,
+        seconds=attempts.clock.spent - began,
         environment=surroundings,
         commit=git,
         tracking={},

@@ -12,6 +12,7 @@ from modelyard.core.errors import BriefError, listed
 from modelyard.core.optional import has, need
 from modelyard.data.dataset import Dataset
 from modelyard.data.profile import Profile
+from modelyard.families.around import fitting_seconds
 from modelyard.families.deep import NETWORK, names_network
 from modelyard.families.fitted import Candidate, Cost
 from modelyard.families.monotone import LOOSE, holds
@@ -42,7 +43,7 @@ ROUNDS_TIMES_RATE = 50
 LIKELY = 0.5
 """Share of the most rounds a fit is reckoned to take."""
 BUDGET_SHARE = 0.42
-"""Share of the budget the portfolio may take; the search and the fits on every row have the other part."""
+"""Share of the seconds for fits the portfolio may take; the search and the fits on every row have the other part."""
 SLACK, LEAST_GUARD = 6.0, 10
 """The clock ends a fit only beyond this many times its reckoned seconds, half the budget, and this many seconds: models
 that the clock cut short are worth little."""
@@ -163,7 +164,8 @@ def _within(
     brief: Brief, table: Table, kinds: Sequence[Kind], paces: Mapping[str, Pace], straight: float
 ) -> list[Offer]:
     """Return the kinds, at the finest rate, the budget pays for: the dearest go, the first stays and is cut short."""
-    limit = max(BUDGET_SHARE * brief.budget.seconds - straight, 0.1 * brief.budget.seconds)
+    seconds = fitting_seconds(brief.budget.seconds, table.rows, table.columns, table.outputs)
+    limit = max(BUDGET_SHARE * seconds - straight, 0.1 * seconds)
 
     def offers(kept: Sequence[Kind], rate: float, only: float | None = None) -> list[Offer]:
         return [_offer(brief, table, kind, paces[kind.name], rate, len(kept), only) for kind in kept]

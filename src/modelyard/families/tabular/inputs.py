@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import repeat
 
 import numpy as np
 import polars as pl
@@ -54,6 +56,7 @@ class Inputs:
         return replace(self, numbers=numbers)
 
 
+@lru_cache(maxsize=1)  # every candidate asks it of the same rows
 def find_levels(data: Dataset) -> Levels:
     """Return the levels of each category column, sorted by name so that equal tables give equal codes."""
     _, strings = Encoding.of(data.schema).frame(data.frame)
@@ -70,8 +73,9 @@ def find_vocabularies(data: Dataset) -> tuple[Vocabulary, ...]:
     return tuple(find_vocabulary(column) for column in Encoding.of(data.schema).texts_of_frame(data.frame).T)
 
 
-def read_inputs(data: Dataset, levels: Levels, vocabularies: Sequence[Vocabulary] = ()) -> Inputs:
-    """Return a table's features as numbers, codes and counts of words.
+@lru_cache(maxsize=1)  # every candidate, and every member of a blend, asks it of the same rows
+def read_inputs(data: Dataset, levels: Levels, vocabularies: tuple[Vocabulary, ...] = ()) -> Inputs:
+    """Return a table's features as numbers, codes and counts of words; nobody may change them.
 
     Parameters
     ----------
@@ -79,7 +83,7 @@ def read_inputs(data: Dataset, levels: Levels, vocabularies: Sequence[Vocabulary
         Rows of the schema the levels were found in.
     levels : tuple of tuple of str
         The levels of each category column.
-    vocabularies : sequence of Vocabulary
+    vocabularies : tuple of Vocabulary
         The words of each text column.
     """
     encoding = Encoding.of(data.schema)
@@ -96,10 +100,8 @@ def read_inputs(data: Dataset, levels: Levels, vocabularies: Sequence[Vocabulary
 
 def _codes(column: NDArray[np.object_], known: Sequence[str]) -> Codes:
     size = len(known)
-    text = [*known, MISSING]
-    place = [*range(size), size + 1]
-    coded = _text(column).replace_strict(text, place, default=size, return_dtype=pl.Int32)
-    return coded.to_numpy().astype(np.int32, copy=False)
+    place = {text: i for i, text in enumerate(known)} | {MISSING: size + 1}
+    return np.fromiter(map(place.get, column.tolist(), repeat(size)), dtype=np.int32, count=len(column))
 
 
 def _text(column: NDArray[np.object_]) -> pl.Series:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from modelyard.brief.brief import Brief
+from modelyard.core.machine import usable_cores
 from modelyard.data.dataset import Dataset, Floats, Parts
 from modelyard.data.profile import Profile
 from modelyard.families.family import Watch
@@ -49,8 +52,9 @@ class Tabular:
         from modelyard.families.tabular.texts import Vocabulary
 
         levels = tuple(tuple(known) for known in fitted.facts["levels"])
-        inputs = read_inputs(rows, levels, [Vocabulary.of(known) for known in fitted.facts.get("texts", ())])
-        scores = [model.raw(inputs) for model in load_models(fitted)]
+        inputs = read_inputs(rows, levels, tuple(Vocabulary.of(known) for known in fitted.facts.get("texts", ())))
+        with ThreadPoolExecutor(usable_cores()) as threads:
+            scores = list(threads.map(lambda model: model.raw(inputs), load_models(fitted)))
         return np.asarray(np.mean(scores, axis=0), dtype=np.float64)
 
     def export(self, blend: Blend, data: Dataset) -> Export:
