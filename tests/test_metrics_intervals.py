@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelyard.metrics.find import metric
-from modelyard.metrics.intervals import bootstrap, paired, wilson
+from modelyard.metrics.intervals import bootstrap, gain, interval, paired, resample, wilson
 
 
 def logistic(n, random, strength=1.5):
@@ -159,3 +159,31 @@ def test_wilson_holds_the_share_and_stays_in_range(n, share, level):
     low, high = wilson(share * n, n, level)
     assert 0 <= low <= share + 1e-9
     assert share - 1e-9 <= high <= 1
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_figures_that_share_their_draws_are_those_of_each_alone(grouped):
+    random = np.random.default_rng(5)
+    y, p = logistic(300, random)
+    w, groups = random.random(300), np.arange(300) // 3 if grouped else None
+    names = ("roc_auc", "average_precision", "log_loss")
+    given = {"weights": w, "groups": groups, "resamples": 40, "seed": 2}
+    scored = resample([metric(n).scorer(y, p) for n in names], 300, **given)
+    for name, values in zip(names, scored, strict=True):
+        assert interval(metric(name), y, values, weights=w, groups=groups) == bootstrap(metric(name), y, p, **given)
+    other = random.random(300)
+    (alone,) = resample([metric("roc_auc").scorer(y, other)], 300, **given)
+    assert gain(metric("roc_auc"), scored[0], alone) == paired(metric("roc_auc"), y, p, other, **given)
+
+
+@pytest.mark.parametrize("digits", [1, 8])
+def test_ranks_with_and_without_ties_are_those_of_pairs(digits):
+    random = np.random.default_rng(6)
+    y, p = logistic(200, random)
+    p, w = p.round(digits), random.integers(0, 3, 200).astype(np.float64)
+    pairs = w[:, None] * w * (y[:, None] > y)
+    won = (p[:, None] > p) + 0.5 * (p[:, None] == p)
+    assert metric("roc_auc")(y, p, w) == pytest.approx((pairs * won).sum() / pairs.sum())
+    called = p >= p[:, None]
+    precision = (called * w * y).sum(axis=1) / np.maximum((called * w).sum(axis=1), 1e-300)
+    assert metric("average_precision")(y, p, w) == pytest.approx((w * y * precision).sum() / (w * y).sum())

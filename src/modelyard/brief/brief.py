@@ -117,7 +117,7 @@ class DataBrief:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much may be spent: seconds of wall clock for training, trials of the search, and gigabytes of memory.
+    """How much may be spent: seconds of wall clock for the whole run, trials of the search, and gigabytes of memory.
 
     ``memory`` None lets the machine say what is free when the table is read.
     """

@@ -26,7 +26,7 @@ KEYS = {
     "data.monotone": "how the answer may move with a number: {age: increasing}; increasing or decreasing",
     "rule": 'what decides today, such as "prior_visits > 2": a baseline, and the fallback',
     "presets": "fast, balanced or best: settles budget, folds and networks where this file does not",
-    "budget.seconds": "wall clock for training",
+    "budget.seconds": "wall clock of the whole run, documents included",
     "budget.trials": "trials of the search; left out, the seconds decide",
     "budget.memory": "gigabytes a run may take; left out, what is free when the table is read",
     "validation.strategy": "auto, random, stratified, group, time, group_time or rolling",

@@ -19,7 +19,7 @@ from modelyard.core.errors import FindingsOpen
 @click.option("--label", help="The column to predict, when the brief names none.")
 @options.workspace
 @options.presets
-@click.option("--seconds", type=float, help="Budget of training, in seconds; overrides the brief.")
+@click.option("--seconds", type=float, help="Budget of the whole run, in seconds; overrides the brief.")
 @click.option("--seed", type=int, help="Overrides the brief's seed.")
 @click.option("--replay", metavar="RUN|RECIPE", help="Refit exactly the members of a run, as its recipe says.")
 @options.as_json

@@ -267,7 +267,11 @@ def _cost(plan: Plan, run: Run | None, facts: Mapping[str, Any]) -> list[Block]:
     rows = [("Time here", f"planned {duration(plan.cost.seconds)} of fitting on {plan.cores} cores")]
     if run is not None:
         rows[0] = (rows[0][0], f"{rows[0][1]}, took {duration(run.seconds)} with starting and saving")
-    rows.append(("Budget", duration(plan.brief.budget.seconds)))
+    budget = duration(plan.brief.budget.seconds)
+    if plan.after:
+        around = f"about {duration(plan.before)} before the fits and {duration(plan.after)} after them"
+        budget += f" for the whole run: {around}, {duration(plan.fitting)} or so for fits"
+    rows.append(("Budget", budget))
     rows.append(("Preset", preset_text(plan.brief)))
     rows.append(("Peak memory", f"planned {memory(plan.cost)}"))
     if facts.get("trees"):

@@ -61,9 +61,14 @@ def cost_line(plan: Plan) -> str:
     """Return what the run takes here and what it costs elsewhere, in one line."""
     cores = f"{plan.cores} core{'s' if plan.cores > 1 else ''}"
     said = "up to" if plan.cost.seconds >= plan.fitting else "about"  # the search takes what is left
-    parts = [f"{said} {duration(plan.cost.seconds)} of fitting on this machine ({cores})"]
+    parts = [f"{said} {duration(plan.cost.seconds)} of fitting{_rest(plan)} on this machine ({cores})"]
     parts += [f"{price_text(price)} on {price.machine}" for price in plan.prices[:1]]
     return f"{', '.join(parts)}; peak memory {memory(plan.cost)}"
+
+
+def _rest(plan: Plan) -> str:
+    """Return what the run takes beside fits."""
+    return f" and {duration(plan.before + plan.after)} of all else" if plan.after else ""
 
 
 def price_text(price: Price) -> str:

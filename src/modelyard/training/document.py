@@ -72,7 +72,7 @@ def _answer(run: Run, metric: Metric) -> list[Block]:
     blocks: list[Block] = [
         Text(
             f"**{run.name}: {parts}.** Out-of-fold {metric.title} {run.score:.4g}{fitted}; "
-            f"{fits} in {duration(run.seconds)} of {duration(run.plan.brief.budget.seconds)}."
+            f"{fits} in {duration(run.seconds)}, of a budget of {duration(run.plan.brief.budget.seconds)}."
         ),
         Text(
             "The share of each member was chosen on these same out-of-fold scores, which flatters them a little; "

@@ -29,11 +29,14 @@ def environment() -> dict[str, str]:
 def lock() -> tuple[str, ...]:
     """Return ``name==version`` of this package and of every installed package it rests on, in order of name."""
     found: dict[str, str] = {}
-    waiting = [_OURS]
+    waiting, seen = [_OURS], set[str]()
     while waiting:
         name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
         version = _version(name)
-        if name in found or version is None:
+        if version is None:
             continue
         found[name] = version
         wanted = _EXTRAS if name == _OURS else ()
