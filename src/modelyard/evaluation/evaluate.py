@@ -75,9 +75,7 @@ def evaluate(
     metric = find_metric(run.plan.metric)
     asked = [target_metric(t, run.plan.schema.classes) for t in run.plan.brief.target]
     estimate, *reached = evidence.estimates([metric, *asked])
-    targets = tuple(
-        TargetResult(t, e, met(t, e)) for t, e in zip(run.plan.brief.target, reached, strict=True)
-    )
+    targets = tuple(TargetResult(t, e, met(t, e)) for t, e in zip(run.plan.brief.target, reached, strict=True))
     watch.step(1, 4, "baselines")
     compared = baselines(run, evidence, metric, held_out)
     best = compared[0] if compared else None

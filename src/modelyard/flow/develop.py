@@ -79,9 +79,9 @@ def develop(
 ) -> Development:
     """Take a brief to a packed model and six documents.
 
-    The brief's budget is wall clock of all of it: training ends early enough, as far as can be reckoned, for evaluation,
-    bundle and documents to end within it. Training has at least half of the budget, whatever the rest takes. A run of
-    the same brief and data that was killed is taken up again: its finished steps are not done twice.
+    The brief's budget is wall clock of all of it: training ends early enough, as far as can be reckoned, for
+    evaluation, bundle and documents to end within it, but has half of it at least. A run of the same brief and data
+    that was killed is taken up again: its finished steps are not done twice.
 
     Parameters
     ----------

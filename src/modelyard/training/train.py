@@ -55,9 +55,10 @@ def train(
 ) -> Run:
     """Fit the plan's candidates in order, search around the best, blend them and calibrate the blend.
 
-    The plan's budget is wall clock from this call on, or from when the `clock` was started. The first candidate always runs; each further one only where the
-    probe says that it fits into what is left, and a fit that turns out slower is stopped after a fold. The tracker's
-    run is left open, for evaluation to add to; it is ended here only when training does not end well.
+    The plan's budget is wall clock from this call on, or from when the `clock` was started. The first candidate always
+    runs; each further one only where the probe says that it fits into what is left, and a fit that turns out slower is
+    stopped after a fold. The tracker's run is left open, for evaluation to add to; it is ended here only when training
+    does not end well.
 
     Parameters
     ----------
