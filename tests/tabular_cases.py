@@ -121,13 +121,14 @@ def session(export: Export) -> ort.InferenceSession:
     return ort.InferenceSession(export.files["model.onnx"], options, providers=["CPUExecutionProvider"])
 
 
+def inputs_of(data: Dataset) -> dict[str, np.ndarray]:
+    """Return rows as the graph of a blend takes them."""
+    return Encoding.of(data.schema, moments=True).inputs_of_frame(data.frame)
+
+
 def run_graph(running: ort.InferenceSession, data: Dataset) -> np.ndarray:
     """Answer rows by the graph, shaped as `Blend.answer` shapes them."""
-    encoding = Encoding.of(data.schema)
-    numbers, strings = encoding.frame(data.frame)
-    rows = {"numbers": numbers, "strings": strings, "texts": encoding.texts_of_frame(data.frame)}
-    given = {i.name: rows[i.name] for i in running.get_inputs()}
-    answer = running.run(["answer"], given)[0].astype(np.float64)
+    answer = running.run(["answer"], inputs_of(data))[0].astype(np.float64)
     if data.schema.task == "binary":
         np.testing.assert_allclose(answer.sum(axis=1), 1.0, atol=1e-6)
         return answer[:, 1]

@@ -17,6 +17,9 @@ Part = Literal["value", "days", "year", "month", "day", "weekday", "hour"]
 MISSING = ""
 """How a missing category is written in the matrix of strings; no level is ever empty."""
 
+NO_MOMENT = int(np.iinfo(np.int64).min)
+"""How a missing date is written in the matrix of moments: as numpy and pandas write NaT."""
+
 MOST_CHARACTERS = 5_000
 """Characters of a text that are read: the longest of a batch says how much memory all its texts take."""
 
@@ -47,7 +50,7 @@ class NumberInput:
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """The layout of the two matrices, and of a third where the table has texts.
+    """The layout of the matrices models are trained on, and of the inputs of their graph.
 
     Attributes
     ----------
@@ -60,18 +63,29 @@ class Encoding:
         that were learnt from.
     texts : tuple of str
         Text columns of the matrix of texts, of which the first `MOST_CHARACTERS` are read; missing is `MISSING`.
+    dates : tuple of str
+        Date columns of the graph's matrix of moments, from which it works out their parts among `numbers` itself.
+        Empty where the graph is given the parts.
     """
 
     numbers: tuple[NumberInput, ...]
     strings: tuple[str, ...]
     elapsed: tuple[int, ...] = ()
     texts: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, schema: Schema) -> Encoding:
+    def of(cls, schema: Schema, *, moments: bool = False) -> Encoding:
         """Lay out the features of a schema by name: ids stay out.
 
         The order of a table's columns says nothing, and the models must not depend on it.
+
+        Parameters
+        ----------
+        schema : Schema
+            The columns.
+        moments : bool
+            Whether the graph takes moments, and works out the parts of dates itself.
         """
         numbers: list[NumberInput] = []
         strings: list[str] = []
@@ -89,7 +103,13 @@ class Encoding:
                 numbers += [NumberInput(column.name, part) for part in parts if clock or part != "hour"]
         times = {column.name for column in schema.features if column.role == "time"}
         elapsed = (i for i, n in enumerate(numbers) if n.column in times and n.part in ("value", "days"))
-        return cls(tuple(numbers), tuple(strings), tuple(elapsed), tuple(texts))
+        dates = dict.fromkeys(n.column for n in numbers if n.part != "value") if moments else ()
+        return cls(tuple(numbers), tuple(strings), tuple(elapsed), tuple(texts), tuple(dates))
+
+    @property
+    def given(self) -> tuple[NumberInput, ...]:
+        """Those of `numbers` the graph is given: all, or where it takes moments those that are no part of a date."""
+        return tuple(n for n in self.numbers if n.part == "value") if self.dates else self.numbers
 
     def frame(self, frame: pl.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.object_]]:
         """Encode a typed frame.
@@ -104,17 +124,7 @@ class Encoding:
         (float32 array, object array)
             ``[n, len(numbers)]`` with NaN for missing, and ``[n, len(strings)]`` of str with `MISSING` for missing.
         """
-        held = {series.name: series for series in frame.iter_columns()}
-        numbers = np.empty((frame.height, len(self.numbers)), dtype=np.float64)
-        for i, wanted in enumerate(self.numbers):
-            series = held[wanted.column]
-            numbers[:, i] = (
-                (series if wanted.part == "value" else _part(series, wanted.part)).cast(pl.Float64).to_numpy()
-            )
-        strings = np.empty((frame.height, len(self.strings)), dtype=np.object_)
-        for i, name in enumerate(self.strings):
-            strings[:, i] = held[name].fill_null(MISSING).to_numpy()
-        return _float32(numbers), strings
+        return _numbers_of_frame(frame, self.numbers), self._strings_of_frame(frame)
 
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[NDArray[np.float32], NDArray[np.object_]]:
         """Encode checked rows (see ``Schema.check_row``), without a frame: the fast path of one request.
@@ -129,18 +139,44 @@ class Encoding:
         (float32 array, object array)
             As `frame` returns them, to the last bit.
         """
-        # numpy reads None as NaN, and true and false as 1 and 0.
-        numbers = np.array(
-            [
-                [row.get(w.column) if w.part == "value" else _part_of(row.get(w.column), w.part) for w in self.numbers]
-                for row in rows
-            ],
-            dtype=np.float64,
-        ).reshape(len(rows), len(self.numbers))
-        strings = np.empty((len(rows), len(self.strings)), dtype=np.object_)
-        for i, row in enumerate(rows):
-            strings[i] = [row.get(name) or MISSING for name in self.strings]
-        return _float32(numbers), strings
+        return _numbers_of_rows(rows, self.numbers), self._strings_of_rows(rows)
+
+    def inputs_of_frame(self, frame: pl.DataFrame) -> dict[str, NDArray[Any]]:
+        """Lay a typed frame out as the inputs of a graph.
+
+        Returns
+        -------
+        dict of str to array
+            Those of these that have a column: ``numbers`` (float32 ``[n, len(given)]``), ``moments`` (int64
+            ``[n, len(dates)]``, microseconds since 1970 with `NO_MOMENT` for missing), ``strings`` and ``texts``
+            (object ``[n, q]`` and ``[n, t]`` of str).
+        """
+        inputs: dict[str, NDArray[Any]] = {}
+        if given := self.given:
+            inputs["numbers"] = _numbers_of_frame(frame, given)
+        if self.dates:
+            moments = [frame[name].dt.epoch("us").fill_null(NO_MOMENT).to_numpy() for name in self.dates]
+            inputs["moments"] = np.stack(moments, axis=1)
+        if self.strings:
+            inputs["strings"] = self._strings_of_frame(frame)
+        if self.texts:
+            inputs["texts"] = self.texts_of_frame(frame)
+        return inputs
+
+    def inputs_of_rows(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
+        """Lay checked rows out as the inputs of a graph, to the last bit as `inputs_of_frame` does."""
+        inputs: dict[str, NDArray[Any]] = {}
+        if given := self.given:
+            inputs["numbers"] = _numbers_of_rows(rows, given)
+        if names := self.dates:
+            # numpy reads None as NaT, which is `NO_MOMENT`.
+            moments = np.array([[row.get(name) for name in names] for row in rows], dtype="datetime64[us]")
+            inputs["moments"] = moments.view(np.int64).reshape(len(rows), len(names))
+        if self.strings:
+            inputs["strings"] = self._strings_of_rows(rows)
+        if self.texts:
+            inputs["texts"] = self.texts_of_rows(rows)
+        return inputs
 
     def texts_of_frame(self, frame: pl.DataFrame) -> NDArray[np.object_]:
         """Return the texts of a typed frame, [n, len(texts)] of str."""
@@ -155,6 +191,40 @@ class Encoding:
         for i, row in enumerate(rows):
             texts[i] = [(row.get(name) or MISSING)[:MOST_CHARACTERS] for name in self.texts]
         return texts
+
+    def _strings_of_frame(self, frame: pl.DataFrame) -> NDArray[np.object_]:
+        held = {series.name: series for series in frame.iter_columns()}
+        strings = np.empty((frame.height, len(self.strings)), dtype=np.object_)
+        for i, name in enumerate(self.strings):
+            strings[:, i] = held[name].fill_null(MISSING).to_numpy()
+        return strings
+
+    def _strings_of_rows(self, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.object_]:
+        strings = np.empty((len(rows), len(self.strings)), dtype=np.object_)
+        for i, row in enumerate(rows):
+            strings[i] = [row.get(name) or MISSING for name in self.strings]
+        return strings
+
+
+def _numbers_of_frame(frame: pl.DataFrame, wanted: Sequence[NumberInput]) -> NDArray[np.float32]:
+    held = {series.name: series for series in frame.iter_columns()}
+    numbers = np.empty((frame.height, len(wanted)), dtype=np.float64)
+    for i, number in enumerate(wanted):
+        series = held[number.column]
+        numbers[:, i] = (series if number.part == "value" else _part(series, number.part)).cast(pl.Float64).to_numpy()
+    return _float32(numbers)
+
+
+def _numbers_of_rows(rows: Sequence[Mapping[str, Any]], wanted: Sequence[NumberInput]) -> NDArray[np.float32]:
+    # numpy reads None as NaN, and true and false as 1 and 0.
+    numbers = np.array(
+        [
+            [row.get(w.column) if w.part == "value" else _part_of(row.get(w.column), w.part) for w in wanted]
+            for row in rows
+        ],
+        dtype=np.float64,
+    )
+    return _float32(numbers.reshape(len(rows), len(wanted)))
 
 
 def _float32(numbers: NDArray[np.float64]) -> NDArray[np.float32]:
