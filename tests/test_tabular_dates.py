@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -19,12 +20,17 @@ from modelyard.bundle.contributions import contributions
 from modelyard.bundle.parity import check_parity, graph_thresholds
 from modelyard.bundle.runtimes.onnx import OnnxRuntime
 from modelyard.core.errors import BundleError
+from modelyard.data.dataset import Parts
 from modelyard.encoding.encoding import NO_MOMENT, Encoding, NumberInput, Part
+from modelyard.families.fitted import Fitted
 from modelyard.families.tabular.date_graph import add_dates
 from modelyard.families.tabular.draft import Draft
 from modelyard.families.tabular.graph import IR_VERSION, OPSET, TREES_OPSET
+from modelyard.families.tabular.inputs import read_inputs
+from modelyard.families.tabular.models import Model, dump_model
+from modelyard.families.tabular.network import MIXED, OF_A_CATEGORY, OF_A_NUMBER, WAVES, Network, Scaling
 from modelyard.families.tabular.tabular import Tabular
-from tabular_cases import LIBRARIES, TASKS, blend, candidate, frame, inputs_of, parts, raw, rows_of, run_graph, write
+from tabular_cases import LIBRARIES, TASKS, blend, candidate, dated, inputs_of, parts, raw, rows_of, run_graph, write
 from tabular_cases import session as running
 
 ALL: tuple[Part, ...] = ("days", "year", "month", "day", "weekday", "hour")
@@ -134,26 +140,6 @@ def test_the_table_of_days_is_folded_when_the_graph_is_loaded(tmp_path) -> None:
     assert len(graph.files["model.onnx"]) < 60_000
 
 
-def dated(task: str = "binary", rows: int = 320) -> pl.DataFrame:
-    """Return a table whose label follows from parts of dates, before 1970 too; a date and a moment missing at times."""
-    rng = np.random.default_rng(5)
-    days = rng.integers(-20_000, 20_000, rows)
-    seen = [datetime(1960, 1, 1) + timedelta(seconds=int(s)) for s in rng.integers(0, 2_000_000_000, rows)]
-    signal = np.array([m.hour / 8 + m.month / 6 for m in seen]) + (days % 7 < 3) + rng.normal(0, 0.3, rows)
-    label = {
-        "binary": np.where(signal > np.median(signal), "yes", "no"),
-        "multiclass": np.array(["low", "mid", "high"])[np.digitize(signal, np.quantile(signal, [0.33, 0.67]))],
-        "regression": 20.0 + 3.0 * signal,
-    }[task]
-    return frame(task, rows).with_columns(
-        born=pl.Series(
-            [None if i % 9 == 0 else (datetime(1970, 1, 1) + int(d) * DAY).date() for i, d in enumerate(days)]
-        ),
-        seen=pl.Series([None if i % 11 == 0 else m for i, m in enumerate(seen)]),
-        label=pl.Series(label),
-    )
-
-
 @pytest.mark.parametrize("task", TASKS)
 def test_a_blend_over_dates_answers_and_is_explained_as_it_was_trained(task, tmp_path) -> None:
     split = parts(task, dated(task))
@@ -170,6 +156,59 @@ def test_a_blend_over_dates_answers_and_is_explained_as_it_was_trained(task, tmp
     _, moved = contributions(write(exported, tmp_path), exported.facts, inputs_of(split.test))
     share = dict(zip(exported.facts["columns"], np.abs(moved).mean(axis=(0, 1)), strict=True))
     assert min(share["born"], share["seen"]) > share["tiny"]
+
+
+def by_hand(fitted: Fitted, split: Parts) -> Fitted:
+    """Return a fit whose only model is a network with weights drawn at random: no library is needed for one."""
+    random = np.random.default_rng(2)
+    levels = tuple(map(tuple, fitted.facts["levels"]))
+    p, q, units = len(Encoding.of(split.development.schema).numbers), len(levels), 6
+
+    def drawn(*shape: int) -> np.ndarray:
+        return (random.normal(size=shape) / np.sqrt(shape[-2])).astype(np.float32)
+
+    network = Network(
+        Scaling.fit(read_inputs(split.development, levels).numbers),
+        drawn(p, WAVES),
+        drawn(p, WAVES),
+        drawn(p, WAVES, MIXED),
+        tuple(drawn(len(known) + 2, OF_A_CATEGORY) for known in levels),
+        drawn(1, OF_A_NUMBER * p + OF_A_CATEGORY * q, units),
+        (drawn(units, units),),
+        (drawn(1, units), drawn(1, units)[0]),
+        drawn(1, units, 1),
+        np.zeros(1, dtype=np.float32),
+    )
+    arrays: dict[str, np.ndarray] = {}
+    record = dump_model(Model("mlp", np.zeros(1), 1.0, np.zeros(1, np.int64), network=network), "fold0", arrays, {})
+    return replace(fitted, facts={**fitted.facts, "algorithm": "mlp", "models": [record]}, arrays=arrays, texts={})
+
+
+def test_a_network_reads_and_explains_dates(tmp_path) -> None:
+    split = parts("binary", dated())
+    trees, line = (Tabular().fit(candidate(name), split.blind(), 0) for name in ("lightgbm", "linear"))
+    mixed = blend("binary", [trees, by_hand(line, split)])
+    exported = Tabular().export(mixed, split.development)
+    expected = mixed.answer(raw(mixed, split.test))
+    np.testing.assert_allclose(run_graph(running(exported), split.test), expected, atol=1e-5)
+    base, moved = contributions(write(exported, tmp_path), exported.facts, inputs_of(split.test))
+    np.testing.assert_allclose(base + moved.sum(axis=2), raw(mixed, split.test), rtol=1e-4, atol=1e-4)
+    assert np.abs(base - base[0]).max() < 1e-9
+    alone = Tabular().export(blend("binary", [by_hand(line, split)]), split.development)
+    _, moved = contributions(write(alone, tmp_path), alone.facts, inputs_of(split.test))
+    share = dict(zip(alone.facts["columns"], np.abs(moved).mean(axis=(0, 1)), strict=True))
+    assert min(share.values()) > 0
+    # A column that is as it is in the typical row moves nothing.
+    typical = json.loads(alone.files["members/explain.json"])["networks"]
+    usual = {name: np.array([typical[name]], dtype=rows.dtype) for name, rows in inputs_of(split.test).items()}
+    assert np.abs(contributions(tmp_path, alone.facts, usual)[1]).max() < 1e-6
+
+
+def test_the_reckoned_size_counts_the_calendar() -> None:
+    split = parts("binary", dated())
+    line = Tabular().fit(candidate("linear"), split.blind(), 0)
+    held = len(Tabular().export(blend("binary", [line]), split.development).files["model.onnx"])
+    assert 0 <= line.own_bytes + line.shared_bytes - held < 8_000
 
 
 def test_a_table_of_one_date_alone() -> None:

@@ -2,8 +2,8 @@
 
 The Gregorian calendar repeats itself every 400 years, which are 146,097 days and whole weeks. A moment is divided into
 the cycles before it and the rest; the rest's day looks up year, month, day and weekday in a table of the cycle's days.
-The table is computed from the 4,800 firsts of months by nodes without an input, which ONNX Runtime folds into a constant
-when it loads the graph: 20 kilobytes of file, not millions. All parts of all dates share every node.
+Nodes without an input compute the table from the 4,800 firsts of months; ONNX Runtime folds them into a constant when
+it loads the graph, whose file is larger by 20 kilobytes and not by millions. All parts of all dates share every node.
 """
 
 from __future__ import annotations
