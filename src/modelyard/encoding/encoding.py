@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -48,7 +49,7 @@ class NumberInput:
         return self.column if self.part == "value" else f"{self.column}.{self.part}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Encoding:
     """The layout of the matrices models are trained on, and of the inputs of their graph.
 
@@ -106,10 +107,15 @@ class Encoding:
         dates = dict.fromkeys(n.column for n in numbers if n.part != "value") if moments else ()
         return cls(tuple(numbers), tuple(strings), tuple(elapsed), tuple(texts), tuple(dates))
 
-    @property
+    @cached_property
     def given(self) -> tuple[NumberInput, ...]:
         """Those of `numbers` the graph is given: all, or where it takes moments those that are no part of a date."""
         return tuple(n for n in self.numbers if n.part == "value") if self.dates else self.numbers
+
+    @cached_property
+    def _whole(self) -> tuple[str, ...] | None:
+        """The columns of `given`, None where some are parts of dates: what one request need not look up again."""
+        return None if any(n.part != "value" for n in self.given) else tuple(n.column for n in self.given)
 
     def frame(self, frame: pl.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.object_]]:
         """Encode a typed frame.
@@ -166,12 +172,13 @@ class Encoding:
     def inputs_of_rows(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
         """Lay checked rows out as the inputs of a graph, to the last bit as `inputs_of_frame` does."""
         inputs: dict[str, NDArray[Any]] = {}
-        if given := self.given:
-            inputs["numbers"] = _numbers_of_rows(rows, given)
+        if names := self._whole:
+            inputs["numbers"] = _matrix([[row.get(name) for name in names] for row in rows], len(names))
+        elif self.given:
+            inputs["numbers"] = _numbers_of_rows(rows, self.given)
         if names := self.dates:
-            # numpy reads None as NaT, which is `NO_MOMENT`.
-            moments = np.array([[row.get(name) for name in names] for row in rows], dtype="datetime64[us]")
-            inputs["moments"] = moments.view(np.int64).reshape(len(rows), len(names))
+            moments = [[_moment(row.get(name)) for name in names] for row in rows]
+            inputs["moments"] = np.array(moments, dtype=np.int64).reshape(len(rows), len(names))
         if self.strings:
             inputs["strings"] = self._strings_of_rows(rows)
         if self.texts:
@@ -216,20 +223,22 @@ def _numbers_of_frame(frame: pl.DataFrame, wanted: Sequence[NumberInput]) -> NDA
 
 
 def _numbers_of_rows(rows: Sequence[Mapping[str, Any]], wanted: Sequence[NumberInput]) -> NDArray[np.float32]:
+    cells = [
+        [row.get(w.column) if w.part == "value" else _part_of(row.get(w.column), w.part) for w in wanted]
+        for row in rows
+    ]
+    return _matrix(cells, len(wanted))
+
+
+def _matrix(cells: list[list[Any]], width: int) -> NDArray[np.float32]:
     # numpy reads None as NaN, and true and false as 1 and 0.
-    numbers = np.array(
-        [
-            [row.get(w.column) if w.part == "value" else _part_of(row.get(w.column), w.part) for w in wanted]
-            for row in rows
-        ],
-        dtype=np.float64,
-    )
-    return _float32(numbers.reshape(len(rows), len(wanted)))
+    return _float32(np.array(cells, dtype=np.float64).reshape(len(cells), width))
 
 
 def _float32(numbers: NDArray[np.float64]) -> NDArray[np.float32]:
     """Round to float32; what is too large for it becomes its largest number, never infinite."""
-    return np.clip(numbers, -_LARGEST, _LARGEST).astype(np.float32)
+    # Not np.clip, which takes twice as long for one row.
+    return np.minimum(np.maximum(numbers, -_LARGEST), _LARGEST).astype(np.float32)
 
 
 def _part(moments: pl.Series, part: Part) -> pl.Series:
@@ -244,9 +253,13 @@ def _part(moments: pl.Series, part: Part) -> pl.Series:
     }[part]()
 
 
+def _moment(value: datetime | None) -> int:
+    return NO_MOMENT if value is None else (value - _EPOCH) // _MICROSECOND
+
+
 def _part_of(value: datetime | None, part: Part) -> float | None:
     if value is None:
         return None
     if part == "days":
-        return ((value - _EPOCH) // _MICROSECOND) / _DAY
+        return _moment(value) / _DAY
     return float(value.isoweekday() if part == "weekday" else getattr(value, part))
