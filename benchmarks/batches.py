@@ -4,7 +4,7 @@
 together, and timed on the same thread count, in turn within one run, the best of ``--repeats`` each.
 
 Batch, per tree and row: the native booster predicts from its encoded float32 matrix; the bundle from the typed table,
-encoding, blend and calibration included (``bundle``), and the graph alone from its two matrices (``graph``). The ratio
+encoding, blend and calibration included (``bundle``), and the graph alone from its inputs (``graph``). The ratio
 is bundle over native: 1 or more means at least the native booster's own throughput. It fails below ``--least``.
 
 One row, microseconds at the median: ``Bundle.predict_proba`` (or `predict`) of a dict beside the bare ONNX Runtime call
@@ -79,13 +79,13 @@ def _timed(members: Sequence[Fitted], packed: Bundle, parts: Parts, repeats: int
         c.name for c in packed.schema.features
     )
     batch = pl.concat([frame] * -(-BATCH // len(frame))).head(BATCH)
-    numbers, strings = packed.manifest.encoding.frame(batch)
+    inputs = packed.manifest.encoding.inputs_of_frame(batch)
     natives = [_native(model, x) for model, x in _features(members, parts, batch)]
     ask = packed.predict if packed.labels is None else packed.predict_proba
     found = _in_turn(
         {
             "native": lambda: [call() for call in natives],
-            "graph": lambda: _graph(runtime, numbers, strings),
+            "graph": lambda: _graph(runtime, inputs),
             "bundle": lambda: ask(batch),
         },
         repeats,
@@ -132,11 +132,11 @@ def _native(model: Model, x: Any) -> Callable[[], Any]:
     return lambda: trees.predict(x, prediction_type="RawFormulaVal", thread_count=1)
 
 
-def _graph(runtime: OnnxRuntime, numbers: Any, strings: Any) -> None:
+def _graph(runtime: OnnxRuntime, inputs: dict[str, Any]) -> None:
     from modelyard.bundle.runtimes.onnx import CHUNK
 
     for start in range(0, BATCH, CHUNK):
-        runtime.matrices(numbers[start : start + CHUNK], strings[start : start + CHUNK])
+        runtime.answer({name: rows[start : start + CHUNK] for name, rows in inputs.items()})
 
 
 def _in_turn(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
@@ -154,11 +154,11 @@ def _in_turn(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, flo
 def _singles(packed: Bundle, runtime: OnnxRuntime, rows: list[dict[str, Any]], ask: Any) -> tuple[float, float]:
     """Return the median microseconds of a bare call and of a dict, in turn row by row."""
     checked = [packed.schema.check_row(row) for row in rows]
-    ready = [packed.manifest.encoding.rows([row]) for row in checked]
+    ready = [packed.manifest.encoding.inputs_of_rows([row]) for row in checked]
     bare, single = [], []
-    for row, matrices in zip(rows, ready, strict=True):
+    for row, inputs in zip(rows, ready, strict=True):
         began = time.perf_counter_ns()
-        runtime.matrices(*matrices)
+        runtime.answer(inputs)
         between = time.perf_counter_ns()
         ask(row)
         bare.append(between - began)

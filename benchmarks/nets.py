@@ -108,8 +108,7 @@ def microseconds(blend: Blend, data: Dataset) -> float:
     options.intra_op_num_threads = 1
     graph = Tabular().export(blend, data).files["model.onnx"]
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    numbers, strings = Encoding.of(data.schema).frame(data.frame.head(1))
-    given = {i.name: {"numbers": numbers, "strings": strings}[i.name] for i in session.get_inputs()}
+    given = Encoding.of(data.schema, moments=True).inputs_of_frame(data.frame.head(1))
     took = []
     for _ in range(2_000):
         began = time.perf_counter()

@@ -69,8 +69,8 @@ def _chosen(members: Sequence[Fitted]) -> Iterator[tuple[str, Sequence[Fitted]]]
 
 def _compare(mixed: Blend, parts: Parts, count: int) -> tuple[str, bool]:
     data, family = parts.development, Tabular()
-    encoding, classes = Encoding.of(data.schema), len(data.schema.classes)
     export = family.export(mixed, data)
+    encoding, classes = Encoding.of(data.schema, moments=export.moments), len(data.schema.classes)
     graph = export.files["model.onnx"]
 
     def trained(rows: Dataset) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,29 @@ def frame(task: str, rows: int = 320, *, seed: int = 0, numbers: bool = True, st
     return pl.DataFrame({**columns, "label": label})
 
 
+def dated(task: str = "binary", rows: int = 320) -> pl.DataFrame:
+    """Return a table whose label follows from parts of dates, before 1970 too; a date and a moment missing at times."""
+    rng = np.random.default_rng(5)
+    days = rng.integers(-20_000, 20_000, rows)
+    seen = [datetime(1960, 1, 1) + timedelta(seconds=int(s)) for s in rng.integers(0, 2_000_000_000, rows)]
+    signal = np.array([m.hour / 8 + m.month / 6 for m in seen]) + (days % 7 < 3) + rng.normal(0, 0.3, rows)
+    label = {
+        "binary": np.where(signal > np.median(signal), "yes", "no"),
+        "multiclass": np.array(["low", "mid", "high"])[np.digitize(signal, np.quantile(signal, [0.33, 0.67]))],
+        "regression": 20.0 + 3.0 * signal,
+    }[task]
+    return frame(task, rows).with_columns(
+        born=pl.Series(
+            [
+                None if i % 9 == 0 else (datetime(1970, 1, 1) + int(d) * timedelta(days=1)).date()
+                for i, d in enumerate(days)
+            ]
+        ),
+        seen=pl.Series([None if i % 11 == 0 else m for i, m in enumerate(seen)]),
+        label=pl.Series(label),
+    )
+
+
 def with_texts(table: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
     """Return a table with two text columns, one of which says something of the label and is missing now and then."""
     rng = np.random.default_rng(seed)
@@ -121,13 +145,14 @@ def session(export: Export) -> ort.InferenceSession:
     return ort.InferenceSession(export.files["model.onnx"], options, providers=["CPUExecutionProvider"])
 
 
+def inputs_of(data: Dataset) -> dict[str, np.ndarray]:
+    """Return rows as the graph of a blend takes them."""
+    return Encoding.of(data.schema, moments=True).inputs_of_frame(data.frame)
+
+
 def run_graph(running: ort.InferenceSession, data: Dataset) -> np.ndarray:
     """Answer rows by the graph, shaped as `Blend.answer` shapes them."""
-    encoding = Encoding.of(data.schema)
-    numbers, strings = encoding.frame(data.frame)
-    rows = {"numbers": numbers, "strings": strings, "texts": encoding.texts_of_frame(data.frame)}
-    given = {i.name: rows[i.name] for i in running.get_inputs()}
-    answer = running.run(["answer"], given)[0].astype(np.float64)
+    answer = running.run(["answer"], inputs_of(data))[0].astype(np.float64)
     if data.schema.task == "binary":
         np.testing.assert_allclose(answer.sum(axis=1), 1.0, atol=1e-6)
         return answer[:, 1]

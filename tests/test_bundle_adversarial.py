@@ -55,7 +55,8 @@ def test_every_kind_of_member_answers_hard_rows_as_its_library_does(case: str) -
     given = loss_parameters(metric(case)) if case in METRICS else {}
     members = [Tabular().fit(candidate(name, **given), split.blind(), 0) for name in LIBRARIES]
     data = split.development
-    encoding, deviation = Encoding.of(data.schema), 1.0 if data.schema.classes else float(data.truth().std())
+    encoding = Encoding.of(data.schema, moments=True)
+    deviation = 1.0 if data.schema.classes else float(data.truth().std())
     for chosen in (*([one] for one in members), members):
         mixed = blended(chosen, case) if case in METRICS else blend(case, chosen)
         graph = Tabular().export(mixed, data).files["model.onnx"]
@@ -74,7 +75,7 @@ def test_every_kind_of_member_answers_hard_rows_as_its_library_does(case: str) -
 def test_a_graph_that_takes_the_least_numbers_at_their_word_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """LightGBM reads what is nearer to 0 than 1e-35 as 0; no real row of most tables shows whether the graph does."""
     split = parts("binary")
-    data, encoding = split.development, Encoding.of(split.development.schema)
+    data, encoding = split.development, Encoding.of(split.development.schema, moments=True)
     mixed = blend("binary", [Tabular().fit(candidate("lightgbm"), split.blind(), 0)])
     monkeypatch.setattr(lightgbm_trees, "_beside_zero", lambda threshold: threshold)
     graph = Tabular().export(mixed, data).files["model.onnx"]

@@ -168,8 +168,23 @@ def test_unknown_format_is_refused(folder: Path, number: object) -> None:
 def test_older_format_is_read_through_its_reader(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = json.loads((folder / "manifest.json").read_bytes())
     reseal(folder, format=0, use_case=plain["name"])
-    monkeypatch.setattr(verify, "READERS", {0: lambda old: {**old, "format": 1, "name": old["use_case"].upper()}})
+    first = {0: lambda old: {**old, "format": 1, "name": old["use_case"].upper()}}
+    monkeypatch.setattr(verify, "READERS", {**verify.READERS, **first})
     assert load_bundle(folder).manifest.name == "CHURN"
+
+
+def test_a_bundle_of_format_1_answers_explains_and_is_named_as_it_was() -> None:
+    """The parts of its dates reach the graph in the matrix of numbers, as its manifest lays them out."""
+    old = Path(__file__).parent / "format-1"
+    packed, known = load_bundle(old.with_suffix(".tar.gz")), json.loads(old.with_suffix(".json").read_bytes())
+    assert packed.manifest.encoding.dates == ()
+    assert packed.hash == known["hash"]
+    np.testing.assert_allclose(packed.predict_proba(known["rows"])[:, 1], known["answers"], atol=1e-6)
+    one_by_one = [packed.predict_proba(row)[1] for row in known["rows"]]
+    np.testing.assert_allclose(one_by_one, known["answers"], atol=1e-6)
+    assert np.ptp(known["answers"]) > 0.1
+    moved = packed.explain(known["rows"])
+    assert max(abs(row["born"]) for row in moved) > 0.1
 
 
 def test_field_a_later_version_adds_is_read_over_and_counts(folder: Path, packed: Path) -> None:

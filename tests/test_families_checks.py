@@ -70,7 +70,8 @@ def run_export(export: Export, rows) -> np.ndarray:
     schema = rows.schema
     if export.runtime == "arrays":
         return ArraysRuntime(export.files["forecast.npz"], schema).frame(rows.frame)[:, 0]
-    graph = OnnxRuntime(export.files["model.onnx"], Encoding.of(schema), max(1, len(schema.classes)))
+    encoding = Encoding.of(schema, moments=export.moments)
+    graph = OnnxRuntime(export.files["model.onnx"], encoding, max(1, len(schema.classes)))
     found = graph.frame(rows.frame).astype(np.float64)
     return found[:, 0] if not schema.classes else found[:, 1] if len(schema.classes) == 2 else found
 

@@ -10,7 +10,7 @@ from modelyard.bundle.contributions import contributions
 from modelyard.core.errors import BundleError
 from modelyard.encoding.encoding import Encoding
 from modelyard.families.tabular.tabular import Tabular
-from tabular_cases import LIBRARIES, TASKS, blend, candidate, frame, parts, raw, write
+from tabular_cases import LIBRARIES, TASKS, blend, candidate, frame, inputs_of, parts, raw, write
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -20,8 +20,7 @@ def test_base_and_contributions_sum_to_the_calibrated_raw_score(task, tmp_path):
     scale = 1.0 if task == "regression" else 1.3
     mixed = blend(task, members, scale=scale, offset=0.25)
     exported = Tabular().export(mixed, split.development)
-    numbers, strings = Encoding.of(split.test.schema).frame(split.test.frame)
-    base, parts_ = contributions(write(exported, tmp_path), exported.facts, numbers, strings)
+    base, parts_ = contributions(write(exported, tmp_path), exported.facts, inputs_of(split.test))
     score = scale * raw(mixed, split.test) + 0.25
     assert parts_.shape == (len(split.test), score.shape[1], len(split.test.schema.features))
     np.testing.assert_allclose(base + parts_.sum(axis=2), score, rtol=1e-4, atol=1e-5)
@@ -37,13 +36,12 @@ def test_parts_of_a_date_and_ignored_columns_keep_their_names(tmp_path):
     split = parts("binary", table)
     mixed = blend("binary", [Tabular().fit(candidate("xgboost"), split.blind(), 0)])
     exported = Tabular().export(mixed, split.development)
-    numbers, strings = Encoding.of(split.test.schema).frame(split.test.frame)
-    base, found = contributions(write(exported, tmp_path), exported.facts, numbers, strings)
-    assert numbers.shape[1] > 6
+    base, found = contributions(write(exported, tmp_path), exported.facts, inputs_of(split.test))
+    assert len(Encoding.of(split.test.schema).numbers) > 6
     assert exported.facts["columns"] == [c.name for c in split.test.schema.features]
     np.testing.assert_allclose(base + found.sum(axis=2), raw(mixed, split.test), rtol=1e-4, atol=1e-5)
 
 
 def test_a_bundle_without_an_explanation_says_so(tmp_path):
     with pytest.raises(BundleError, match="nothing to explain"):
-        contributions(tmp_path, {"columns": []}, np.zeros((1, 1), dtype=np.float32), np.zeros((1, 0), dtype=object))
+        contributions(tmp_path, {"columns": []}, {"numbers": np.zeros((1, 1), dtype=np.float32)})

@@ -22,7 +22,21 @@ from modelyard.families.tabular.labels import mean_loss
 from modelyard.families.tabular.models import load_models
 from modelyard.families.tabular.network import Network, Scaling
 from modelyard.families.tabular.tabular import Tabular
-from tabular_cases import TASKS, blend, brief, candidate, frame, parts, raw, rows_of, run_graph, session, whole, write
+from tabular_cases import (
+    TASKS,
+    blend,
+    brief,
+    candidate,
+    frame,
+    inputs_of,
+    parts,
+    raw,
+    rows_of,
+    run_graph,
+    session,
+    whole,
+    write,
+)
 
 torch = pytest.importorskip("torch", reason="torch is not installed: make test-nets")
 TOLERANCE = 1e-5
@@ -234,8 +248,7 @@ def test_a_blend_of_networks_trees_and_a_line_is_one_graph(task, tmp_path):
     graph = session(exported)
     for rows in (split.test, strange(split)):
         assert np.abs(run_graph(graph, rows) - mixed.answer(raw(mixed, rows))).max() < TOLERANCE * deviation(split)
-    numbers, strings = Encoding.of(split.test.schema).frame(split.test.frame)
-    base, moved = contributions(write(exported, tmp_path), exported.facts, numbers, strings)
+    base, moved = contributions(write(exported, tmp_path), exported.facts, inputs_of(split.test))
     score = mixed.scale * raw(mixed, split.test) + 0.25
     np.testing.assert_allclose(base + moved.sum(axis=2), score, rtol=1e-4, atol=1e-4 * deviation(split))
     assert np.abs(base - base[0]).max() < 1e-9
@@ -246,8 +259,7 @@ def test_contributions_belong_to_the_columns_that_moved_the_answer(tmp_path):
     split = parts("regression", smooth().with_columns(pl.Series("idle", rng.normal(size=1_500))))
     fitted = Tabular().fit(net(heads=4, width=32, learning_rate=0.1, dropout=0.0, rounds=20), split.blind(), 0)
     exported = Tabular().export(blend("regression", [fitted]), split.development)
-    numbers, strings = Encoding.of(split.test.schema).frame(split.test.frame)
-    _, moved = contributions(write(exported, tmp_path), exported.facts, numbers, strings)
+    _, moved = contributions(write(exported, tmp_path), exported.facts, inputs_of(split.test))
     share = dict(zip(exported.facts["columns"], np.abs(moved).mean(axis=(0, 1)), strict=True))
     assert min(share["a"], share["b"], share["c"]) > 2 * share["idle"]
     # What a column adds alone is what it adds: c has no part in an interaction.

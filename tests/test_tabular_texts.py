@@ -23,7 +23,20 @@ from modelyard.families.tabular.tabular import Tabular
 from modelyard.families.tabular.text_graph import TOKENS, add_texts
 from modelyard.families.tabular.text_tables import DIRECTIONS, TextTable, fit_text, targets
 from modelyard.families.tabular.texts import Vocabulary, find_vocabulary, read_texts
-from tabular_cases import LIBRARIES, TASKS, blend, candidate, frame, parts, raw, run_graph, session, with_texts, write
+from tabular_cases import (
+    LIBRARIES,
+    TASKS,
+    blend,
+    candidate,
+    frame,
+    inputs_of,
+    parts,
+    raw,
+    run_graph,
+    session,
+    with_texts,
+    write,
+)
 
 TEXTS = np.array(
     [
@@ -187,9 +200,7 @@ def test_explanations_give_texts_their_part(tmp_path: pytest.TempPathFactory) ->
     split = parts("binary", with_texts(frame("binary")))
     mixed = blend("binary", [Tabular().fit(candidate(library), split, 0) for library in ("linear", "lightgbm")])
     exported = Tabular().export(mixed, split.development)
-    encoding, rows = Encoding.of(split.development.schema), split.development.frame
-    told = (*encoding.frame(rows), encoding.texts_of_frame(rows))
-    base, moved = contributions(write(exported, tmp_path), exported.facts, *told)
+    base, moved = contributions(write(exported, tmp_path), exported.facts, inputs_of(split.development))
     np.testing.assert_allclose((base + moved.sum(axis=2))[:, 0], raw(mixed, split.development)[:, 0], atol=1e-4)
     share = np.abs(moved[:, 0]).mean(axis=0)
     assert share[exported.facts["columns"].index("note")] > share[exported.facts["columns"].index("title")]
@@ -199,7 +210,7 @@ def test_the_runtime_answers_any_number_of_rows_and_reads_no_further_than_it_say
     split = parts("binary", with_texts(frame("binary")))
     exported = Tabular().export(blend("binary", [Tabular().fit(candidate("linear"), split, 0)]), split.development)
     schema = split.development.schema
-    runtime = OnnxRuntime(exported.files["model.onnx"], Encoding.of(schema), 2)
+    runtime = OnnxRuntime(exported.files["model.onnx"], Encoding.of(schema, moments=True), 2)
     row = {**split.development.frame.drop("label").row(0, named=True), "note": "good " * MOST_CHARACTERS}
     assert runtime.frame(split.development.frame.head(0)).shape == (0, 2)
     many = runtime.rows([row] * (2 * CHUNK_OF_TEXTS + 1))

@@ -170,11 +170,7 @@ def _dict_and_bare(bundle: Any, predict: Callable[[Any], Any], x: pd.DataFrame) 
     run = ort.InferenceSession(Path(bundle.path) / "model.onnx", options, providers=["CPUExecutionProvider"]).run
     rows = plain_rows(bundle.frame(x.head(ROWS)), bundle.schema)
     encoding = bundle.manifest.encoding
-    feeds = []
-    for row in rows:
-        numbers, strings = encoding.rows([bundle.schema.check_row(row)])
-        feed = {"numbers": numbers} if encoding.numbers else {}
-        feeds.append({**feed, "strings": strings} if encoding.strings else feed)
+    feeds = [encoding.inputs_of_rows([bundle.schema.check_row(row)]) for row in rows]
     timed = _turns([lambda i: predict(rows[i % len(rows)]), lambda i: run(["answer"], feeds[i % len(feeds)])])
     return {"dict_ms_p50": timed[0], "bare_ms_p50": timed[1]}
 

@@ -309,9 +309,7 @@ class Bundle:
         names = [column.name for column in self.schema.features]
         # They are read anew from the folder, which may have changed since it was checked.
         check_files(self.path, {n: h for n, h in self.manifest.files.items() if n.startswith(_EXPLAINED_BY)})
-        encoding = self.manifest.encoding
-        rows = (*encoding.frame(frame), encoding.texts_of_frame(frame))
-        _, parts = contributions(self.path, self.manifest.facts, *rows)
+        _, parts = contributions(self.path, self.manifest.facts, self.manifest.encoding.inputs_of_frame(frame))
         chosen = (
             np.zeros(len(parts), dtype=np.intp) if parts.shape[1] == 1 else self.runtime.frame(frame).argmax(axis=1)
         )

@@ -37,13 +37,7 @@ NETWORKS = "from_networks"
 """What all networks of the graph add to the raw scores."""
 
 
-def contributions(
-    folder: Path,
-    facts: Mapping[str, Any],
-    numbers: NDArray[np.float32],
-    strings: NDArray[np.object_],
-    texts: NDArray[np.object_] | None = None,
-) -> tuple[Floats, Floats]:
+def contributions(folder: Path, facts: Mapping[str, Any], inputs: Mapping[str, NDArray[Any]]) -> tuple[Floats, Floats]:
     """Return what each column adds to the calibrated raw scores of rows.
 
     Parameters
@@ -52,10 +46,8 @@ def contributions(
         A bundle of a tabular model.
     facts : mapping
         The manifest's facts of the export.
-    numbers, strings : arrays of shape [n, p] and [n, q]
-        Rows as the Encoding lays them out.
-    texts : array of shape [n, t], optional
-        Their texts, where the model reads any.
+    inputs : mapping of str to array
+        Rows as the Encoding lays them out for the graph.
 
     Returns
     -------
@@ -77,17 +69,18 @@ def contributions(
     known = json.loads(recipe.read_bytes())
     columns = len(facts["columns"])
     offset = np.array(known["offset"], dtype=np.float64)
-    graph = _Graph(folder / "model.onnx", {"numbers": numbers, "strings": strings, "texts": texts})
-    total = np.zeros((len(numbers), len(offset), columns))
-    base = np.tile(offset, (len(numbers), 1))
+    graph = _Graph(folder / "model.onnx", inputs)
+    n = len(next(iter(inputs.values())))
+    total = np.zeros((n, len(offset), columns))
+    base = np.tile(offset, (n, 1))
     owners = _owners(known, columns)
     for booster in known["boosters"]:
         place = np.array(booster["features"], dtype=np.int64)
         used = place >= 0
-        features = np.zeros((len(numbers), len(place)), dtype=np.float32)
+        features = np.zeros((n, len(place)), dtype=np.float32)
         features[:, used] = graph.values("features")[:, place[used]]
         shap = SHAP[booster["library"]]((folder / booster["file"]).read_text(encoding="utf-8"), features)
-        shap = booster["factor"] * shap.reshape(len(numbers), len(booster["outputs"]), -1)
+        shap = booster["factor"] * shap.reshape(n, len(booster["outputs"]), -1)
         base[:, booster["outputs"]] += shap[:, :, -1]
         by_column = np.zeros((len(place), columns))
         by_column[used] = owners[place[used]]
@@ -120,7 +113,7 @@ class _Graph:
         onnx = need("onnx", "train", PURPOSE)
         self._model = onnx.load(str(path))
         self._array = onnx.numpy_helper.to_array
-        self._inputs = {i.name: rows[i.name] for i in self._model.graph.input}
+        self._inputs = dict(rows)
         self._names = {name for node in self._model.graph.node for name in node.output}
         wanted = [n for n in ("features", "centred", "gaps", "by_level") if n in self._names]
         self._values = dict(zip(wanted, self._session(wanted).run(wanted, self._inputs), strict=True)) if wanted else {}
@@ -166,10 +159,11 @@ class _Graph:
         """Return what the networks say of a typical row, [k], and what each column adds to that, [n, k, columns]."""
         session = self._session([NETWORKS])
         widths = {name: rows.shape[1] for name, rows in self._inputs.items()}
-        owned = {"numbers": numbers[: widths.get("numbers", 0)], "strings": strings}
+        # Where the graph takes moments, what it is given is not what its models read, and who owns it is told.
+        owned = typical.get("owners", {"numbers": numbers[: widths.get("numbers", 0)], "strings": strings})
         # Networks read no texts: those stay empty, and move nothing.
         owners = {name: np.array(owned.get(name, [-1] * width), dtype=np.int64) for name, width in widths.items()}
-        types = {"numbers": np.float32}
+        types = {"numbers": np.float32, "moments": np.int64}
         usual = {
             name: np.array([typical.get(name, [""] * width)], dtype=types.get(name, object))
             for name, width in widths.items()

@@ -6,6 +6,9 @@ The format number
 field with another meaning, an input or output of the graph changed. Adding an optional field does not count up.
 Whoever counts up adds a reader for the old number to ``bundle/verify.py``, a bundle of the old number to the tests, and
 a line to the CHANGELOG. A bundle with a higher number than the reader's is refused by name.
+
+In format 1 the parts of dates reached the graph in ``numbers``; since 2 the graph may take ``moments`` instead, where
+the encoding names ``dates``.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from modelyard.core.canonical import content_hash
 from modelyard.data.schema import Schema
 from modelyard.encoding.encoding import Encoding
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)

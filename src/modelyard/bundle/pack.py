@@ -87,8 +87,8 @@ def pack(
     family = family_named(run.plan.family)
     blend, learnt = _final(run, parts, family)
     schema = parts.development.schema
-    encoding = Encoding.of(schema)
     export = family.export(blend, learnt)
+    encoding = Encoding.of(schema, moments=export.moments)
     runtime = _runtime(export, schema, encoding)
     checked, thresholds = parts.development if parts.test is None else parts.test, _thresholds(export, encoding)
     parity = check_parity(

@@ -16,7 +16,7 @@ MANIFEST = "manifest.json"
 SEAL = "manifest.sha256"
 """SHA-256 of the manifest, in the form ``sha256sum -c`` reads: the manifest vouches for every file but itself."""
 
-READERS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+READERS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: lambda old: {**old, "format": 2}}
 """For each older format number the function that turns its manifest into one of the next number."""
 
 
@@ -47,9 +47,10 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
         number = plain.get("format")
         if not isinstance(number, int) or number > FORMAT or (number < FORMAT and number not in READERS):
             raise _unknown_format(path, number)
+        named = identity(plain)  # of what was packed: a registry knows the bundle by it
         while plain["format"] < FORMAT:
             plain = READERS[plain["format"]](plain)
-        return msgspec.convert(plain, Manifest), identity(plain)
+        return msgspec.convert(plain, Manifest), named
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
         raise _damaged(folder, MANIFEST, f"cannot be read ({error})") from error
 

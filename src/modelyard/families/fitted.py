@@ -186,8 +186,12 @@ class Export:
         By name; native members under ``members/``, as text.
     facts : mapping
         JSON values the manifest records: trees, nodes, members with weights, and what explanations need.
+    moments : bool
+        Whether the graph works out the parts of dates itself: it then has the input ``moments`` (int64 [n, d], absent
+        when d = 0) and they are not among ``numbers``.
     """
 
     runtime: Literal["onnx", "arrays"]
     files: Mapping[str, bytes]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    moments: bool = False

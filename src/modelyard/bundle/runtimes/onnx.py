@@ -27,7 +27,7 @@ class OnnxRuntime:
     graph : bytes
         The content of ``model.onnx``.
     encoding : Encoding
-        The layout of its two inputs.
+        The layout of its inputs.
     outputs : int
         Columns its answer must have.
     threads : int
@@ -57,8 +57,6 @@ class OnnxRuntime:
             ) from error
         self._encoding = encoding
         self._run = self._session.run
-        self._takes_numbers, self._takes_strings = bool(encoding.numbers), bool(encoding.strings)
-        self._takes_texts = bool(encoding.texts)
         self._outputs = outputs
         self._chunk = CHUNK_OF_TEXTS if encoding.texts else CHUNK
         self._check_interface(outputs)
@@ -77,34 +75,28 @@ class OnnxRuntime:
             return self._frame(frame)
         return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
 
-    def _rows(self, rows: Sequence[Row]) -> Answers:
-        texts = self._encoding.texts_of_rows(rows) if self._takes_texts else None
-        return self._matrices(*self._encoding.rows(rows), texts)
-
-    def _frame(self, frame: pl.DataFrame) -> Answers:
-        texts = self._encoding.texts_of_frame(frame) if self._takes_texts else None
-        return self._matrices(*self._encoding.frame(frame), texts)
-
-    def _matrices(self, numbers: Any, strings: Any, texts: Any) -> Answers:
-        """Answer encoded rows: float32 ``[n, p]``, object ``[n, q]``, and object ``[n, t]`` or None."""
-        feed = {}
-        if self._takes_numbers:
-            feed["numbers"] = numbers
-        if self._takes_strings:
-            feed["strings"] = strings
-        if texts is not None:
-            if not len(texts):  # the node that finds words gives no matrix then
-                return np.zeros((0, self._outputs), dtype=np.float32)
-            feed["texts"] = texts
-        answer: Answers = self._run(["answer"], feed)[0]
+    def answer(self, inputs: dict[str, Any]) -> Answers:
+        """Answer rows laid out as the graph's inputs, all at once."""
+        if "texts" in inputs and not len(inputs["texts"]):  # the node that finds words gives no matrix then
+            return np.zeros((0, self._outputs), dtype=np.float32)
+        answer: Answers = self._run(["answer"], inputs)[0]
         return answer
 
+    def _rows(self, rows: Sequence[Row]) -> Answers:
+        return self.answer(self._encoding.inputs_of_rows(rows))
+
+    def _frame(self, frame: pl.DataFrame) -> Answers:
+        return self.answer(self._encoding.inputs_of_frame(frame))
+
     def _check_interface(self, outputs: int) -> None:
-        expected = {"numbers": ("tensor(float)", len(self._encoding.numbers))} if self._takes_numbers else {}
-        if self._takes_strings:
-            expected["strings"] = ("tensor(string)", len(self._encoding.strings))
-        if self._takes_texts:
-            expected["texts"] = ("tensor(string)", len(self._encoding.texts))
+        encoding = self._encoding
+        widths = {
+            "numbers": ("tensor(float)", len(encoding.given)),
+            "moments": ("tensor(int64)", len(encoding.dates)),
+            "strings": ("tensor(string)", len(encoding.strings)),
+            "texts": ("tensor(string)", len(encoding.texts)),
+        }
+        expected = {name: (kind, width) for name, (kind, width) in widths.items() if width}
         found = {i.name: (i.type, _width(i.shape)) for i in self._session.get_inputs()}
         answers = {o.name: (o.type, _width(o.shape)) for o in self._session.get_outputs()}
         fits = found.keys() == expected.keys() and all(

@@ -11,8 +11,9 @@ import numpy as np
 from modelyard.core.canonical import canonical_json
 from modelyard.core.errors import FamilyError
 from modelyard.data.dataset import Dataset, Floats
-from modelyard.encoding.encoding import Encoding
+from modelyard.encoding.encoding import NO_MOMENT, Encoding
 from modelyard.families.fitted import Blend, Export
+from modelyard.families.tabular.date_graph import DAY
 from modelyard.families.tabular.forest import Forest, Tree, merge, plant
 from modelyard.families.tabular.graph import LinearPart, build
 from modelyard.families.tabular.inputs import Levels
@@ -34,7 +35,7 @@ NOTHING = Tree(_ZERO - 1, np.zeros(1, np.float32), _ZERO, _ZERO, _ZERO > 0, _ZER
 
 def export(blend: Blend, data: Dataset) -> Export:
     """Return the whole blend as ``model.onnx`` and its members; see `Family.export`."""
-    encoding = Encoding.of(data.schema)
+    encoding = Encoding.of(data.schema, moments=True)
     if not encoding.numbers and not encoding.strings and not encoding.texts:
         raise FamilyError(
             "The table has no column a graph could read.", do="Name at least one number, category, date or text."
@@ -104,25 +105,38 @@ def export(blend: Blend, data: Dataset) -> Export:
             **({"networks": _typical(data, encoding)} if networks else {}),
         }
     )
-    files["model.onnx"] = build(whole, part, network_parts(networks, layout), layout, offset, blend.link)
+    files["model.onnx"] = build(whole, part, network_parts(networks, layout), layout, encoding, offset, blend.link)
     facts = {
         "trees": 0 if whole is None else len(whole.roots),
         "nodes": 0 if whole is None else len(whole.feature),
         "members": members,
         "columns": columns,
     }
-    return Export("onnx", files, facts)
+    return Export("onnx", files, facts, moments=True)
 
 
 def _typical(data: Dataset, encoding: Encoding) -> dict[str, Any]:
-    """Return the row that a network's contributions are told against: mean numbers, most frequent categories."""
-    numbers, strings = encoding.frame(data.frame)
-    largest = np.finfo(np.float32).max
-    finite = np.clip(np.nan_to_num(numbers.astype(np.float64)), -largest, largest)
-    means = finite.sum(axis=0) / np.maximum((~np.isnan(numbers)).sum(axis=0), 1)
-    counts = [Counter(column.tolist()) for column in strings.T]
-    most = [min(count, key=lambda level: (-count[level], level)) for count in counts]
-    return {"numbers": means.astype(np.float32).tolist(), "strings": most}
+    """Return the row that a network's contributions are told against, and whose columns the graph's inputs are.
+
+    It has mean numbers, the day of the mean moment, and most frequent categories.
+    """
+    inputs = encoding.inputs_of_frame(data.frame)
+    columns = [column.name for column in data.schema.features]
+    row: dict[str, Any] = {}
+    if "numbers" in inputs:
+        numbers, largest = inputs["numbers"], np.finfo(np.float32).max
+        finite = np.clip(np.nan_to_num(numbers.astype(np.float64)), -largest, largest)
+        means = finite.sum(axis=0) / np.maximum((~np.isnan(numbers)).sum(axis=0), 1)
+        row["numbers"] = means.astype(np.float32).tolist()
+    if "moments" in inputs:
+        known = inputs["moments"] != NO_MOMENT
+        days = np.where(known, inputs["moments"] // DAY, 0).sum(axis=0) // np.maximum(known.sum(axis=0), 1)
+        row["moments"] = (days * DAY).tolist()
+    if "strings" in inputs:
+        counts = [Counter(column.tolist()) for column in inputs["strings"].T]
+        row["strings"] = [min(count, key=lambda level: (-count[level], level)) for count in counts]
+    owners = {"numbers": [n.column for n in encoding.given], "moments": encoding.dates, "strings": encoding.strings}
+    return {**row, "owners": {name: [columns.index(c) for c in owned] for name, owned in owners.items()}}
 
 
 def _levels(listed: Any) -> Levels:

@@ -13,6 +13,8 @@ NODE_BYTES, VALUE_BYTES = 28, 13
 720 trees, and rounded up."""
 FRAME_BYTES = 3_000
 """Bytes of the graph's other nodes and of the small constants."""
+CALENDAR_BYTES = 24_000
+"""Bytes of the nodes and constants that work out the parts of dates."""
 
 
 def forest_bytes(leaves: float, trees: float, values: int = 1) -> float:
@@ -20,10 +22,15 @@ def forest_bytes(leaves: float, trees: float, values: int = 1) -> float:
     return NODE_BYTES * (2 * leaves - trees) + VALUE_BYTES * leaves * values
 
 
-def shared_bytes(levels: Levels, classes: int, vocabularies: Sequence[Vocabulary] = ()) -> float:
-    """Reckon what all members share of the file: names of levels, their places in each column, figures; words."""
+def shared_bytes(levels: Levels, classes: int, vocabularies: Sequence[Vocabulary] = (), dates: bool = False) -> float:
+    """Reckon what all members share of the file: names of levels, their places and figures; words; the calendar."""
     forms = (form for known in vocabularies for form in known.forms())
-    frame = FRAME_BYTES + sum(len(form.encode()) + 18 for form in forms) + 16 * sum(len(v.pairs) for v in vocabularies)
+    frame = (
+        FRAME_BYTES
+        + CALENDAR_BYTES * dates
+        + sum(len(form.encode()) + 18 for form in forms)
+        + 16 * sum(len(v.pairs) for v in vocabularies)
+    )
     if not levels:
         return frame
     words = set().union(*levels)

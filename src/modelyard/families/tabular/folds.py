@@ -52,8 +52,9 @@ def fit_folds(
     levels, vocabularies = find_levels(data), find_vocabularies(data)
     given = data.weights()
     inputs = read_inputs(data, levels, vocabularies)
+    encoding = Encoding.of(data.schema, moments=True)
     if not candidate.parameters.get("elapsed"):
-        inputs = inputs.without(Encoding.of(data.schema).elapsed)
+        inputs = inputs.without(encoding.elapsed)
     learning = Learning(
         candidate,
         data,
@@ -106,7 +107,7 @@ def fit_folds(
         whole_seconds=_whole_seconds(learning, folds, counts, whole, seconds),
         microseconds=microseconds(candidate.parameters, models[0], whole, learning.classes),
         own_bytes=own_bytes(candidate.parameters, models, counts, whole, _times_more_rows(learning, folds)),
-        shared_bytes=shared_bytes(levels, learning.classes, vocabularies),
+        shared_bytes=shared_bytes(levels, learning.classes, vocabularies, bool(encoding.dates)),
     )
 
 

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from modelyard.core.optional import need
 from modelyard.data.dataset import Floats
+from modelyard.encoding.encoding import Encoding
 from modelyard.families.fitted import Link
+from modelyard.families.tabular.date_graph import add_dates
 from modelyard.families.tabular.derived import DIFFERENCE, PRODUCT, RATIO
 from modelyard.families.tabular.draft import Draft
 from modelyard.families.tabular.forest import Forest
@@ -61,6 +63,7 @@ def build(
     linear: LinearPart | None,
     networks: Sequence[NetworkPart],
     layout: Layout,
+    encoding: Encoding,
     offset: Floats,
     link: Link,
 ) -> bytes:
@@ -76,6 +79,8 @@ def build(
         The networks, by shape.
     layout : Layout
         Of the feature matrix.
+    encoding : Encoding
+        Of the inputs.
     offset : float64 array of shape [k]
         Added to every row's raw score.
     link : {"identity", "log", "logistic", "softmax"}
@@ -83,10 +88,11 @@ def build(
     """
     onnx = need("onnx", "train", "The ONNX export")
     draft = Draft(onnx.helper)
-    numbers, strings = layout.numbers, len(layout.levels)
+    strings = len(layout.levels)
     if strings:
         _rows(draft, layout.levels)
-    plain = ["numbers"] if numbers else []
+    numbers = add_dates(draft, encoding) if encoding.dates else "numbers" if layout.numbers else None
+    plain = [numbers] if numbers else []
     plain += add_texts(draft, layout.texts)
     if len(plain) > 1:
         plain = [draft.add("Concat", plain, "numbers_and_texts", axis=1)]
@@ -94,9 +100,9 @@ def build(
     if linear is not None:
         terms += _linear(draft, linear, plain, strings)
     if forest is not None:
-        terms += _trees(draft, forest, plain, layout, len(offset))
+        terms += _trees(draft, forest, plain, layout, numbers, len(offset))
     if networks:
-        terms.append(add_networks(draft, networks, numbers, strings))
+        terms.append(add_networks(draft, networks, numbers, layout.numbers, strings))
     if link != "log":
         terms.append(draft.constant("offset", offset.astype(np.float32)))
     last = "answer" if link == "identity" else "raw"
@@ -113,7 +119,8 @@ def build(
         draft.add("Mul", ["ratio", draft.constant("usual", np.exp(offset).astype(np.float32))], "answer")
     kinds = onnx.TensorProto
     value = onnx.helper.make_tensor_value_info
-    inputs = [value("numbers", kinds.FLOAT, ["rows", numbers])] if numbers else []
+    inputs = [value("numbers", kinds.FLOAT, ["rows", len(encoding.given)])] if encoding.given else []
+    inputs += [value("moments", kinds.INT64, ["rows", len(encoding.dates)])] if encoding.dates else []
     inputs += [value("strings", kinds.STRING, ["rows", strings])] if strings else []
     inputs += [value("texts", kinds.STRING, ["rows", len(layout.texts)])] if layout.texts else []
     width = 2 if link == "logistic" else len(offset)
@@ -143,10 +150,10 @@ def _rows(draft: Draft, levels: Levels) -> None:
     draft.add("Gather", [draft.constant("row_of_cell", rows.ravel()), "cell"], "row")
 
 
-def _derived(draft: Draft, layout: Layout) -> list[str]:
+def _derived(draft: Draft, layout: Layout, numbers: str | None) -> list[str]:
     """Compute derived numbers from the matrix of numbers, those of one kind in one node."""
     pairs = layout.derived.pairs
-    if not len(pairs):
+    if numbers is None or not len(pairs):
         return []
     parts = []
     for kind, name in ((DIFFERENCE, "Sub"), (PRODUCT, "Mul"), (RATIO, "Div")):
@@ -154,7 +161,7 @@ def _derived(draft: Draft, layout: Layout) -> list[str]:
         if not len(own):
             continue
         first, second = (
-            draft.add("Gather", ["numbers", draft.constant(f"{name}_{side}_of", own[:, i])], f"{name}_{side}", axis=1)
+            draft.add("Gather", [numbers, draft.constant(f"{name}_{side}_of", own[:, i])], f"{name}_{side}", axis=1)
             for i, side in ((1, "first"), (2, "second"))
         )
         if kind == RATIO:
@@ -168,8 +175,10 @@ def _derived(draft: Draft, layout: Layout) -> list[str]:
     return [draft.add("Min", [low, draft.constant("largest", largest)], "derived")]
 
 
-def _trees(draft: Draft, forest: Forest, plain: list[str], layout: Layout, outputs: int) -> list[str]:
-    parts = [*plain, *_derived(draft, layout)]
+def _trees(
+    draft: Draft, forest: Forest, plain: list[str], layout: Layout, numbers: str | None, outputs: int
+) -> list[str]:
+    parts = [*plain, *_derived(draft, layout, numbers)]
     if layout.width:
         draft.add("Gather", [draft.constant("figures", layout.table()), "row"], "figures_by_column")
         flat = draft.constant("flat", np.array([-1, len(layout.levels) * layout.width], dtype=np.int64))

@@ -61,10 +61,13 @@ def network_parts(members: Sequence[OF_NETWORK], layout: Layout) -> list[Network
     return parts
 
 
-def add_networks(draft: Draft, parts: Sequence[NetworkPart], numbers: int, strings: int) -> str:
-    """Add the networks to a graph whose ``row`` holds the levels' rows; return the name of what they add, [n, k]."""
-    if numbers:
-        draft.add("Transpose", ["numbers"], "columns", perm=[1, 0])  # [p, n]
+def add_networks(draft: Draft, parts: Sequence[NetworkPart], matrix: str | None, numbers: int, strings: int) -> str:
+    """Add the networks to a graph; return the name of what they add, [n, k].
+
+    Its ``row`` holds the levels' rows, and the named matrix the numbers, where there are any.
+    """
+    if matrix is not None:
+        draft.add("Transpose", [matrix], "columns", perm=[1, 0])  # [p, n]
         draft.add("IsNaN", ["columns"], "columns_gone")
         draft.add(
             "Cast", ["columns_gone"], "columns_gaps", to=need("onnx", "train", "The ONNX export").TensorProto.FLOAT
