@@ -117,9 +117,7 @@ def graph_thresholds(graph: bytes, encoding: Encoding) -> Thresholds:
     """
     onnx = need("onnx", "train", "The parity gate")
     found: dict[str, list[NDArray[np.float32]]] = {}
-    for node in onnx.load_from_string(graph).graph.node:
-        if node.op_type != "TreeEnsembleRegressor":
-            continue
+    for node in _ensembles(onnx.load_from_string(graph).graph):
         held = {attribute.name: attribute for attribute in node.attribute}
         feature = np.array(held["nodes_featureids"].ints)
         value = np.array(held["nodes_values"].floats, dtype=np.float32)
@@ -131,6 +129,16 @@ def graph_thresholds(graph: bytes, encoding: Encoding) -> Thresholds:
     # A split at the end of float32 asks whether a value is missing; no number stands beside it.
     inside = {name: values[np.abs(values) < np.finfo(np.float32).max] for name, values in points.items()}
     return {name: values for name, values in inside.items() if len(values)}
+
+
+def _ensembles(graph: Any) -> Iterator[Any]:
+    """Yield the tree ensembles of a graph and of its branches: symmetric trees lie within the branch for few rows."""
+    for node in graph.node:
+        if node.op_type == "TreeEnsembleRegressor":
+            yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _ensembles(attribute.g)
 
 
 def _parts(

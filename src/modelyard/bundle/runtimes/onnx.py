@@ -15,8 +15,11 @@ from modelyard.encoding.encoding import Encoding
 
 FILE = "model.onnx"
 CHUNK, CHUNK_OF_TEXTS = 8_192, 256
-"""Rows given to the graph at once: bounds the memory of its intermediate results, kilobytes a row for networks, and up
-to some hundred for texts, each of which takes as much as the longest."""
+"""Rows encoded at once: bounds the memory of a large table's strings, and of texts, each of which takes as much as the
+longest."""
+AT_ONCE = 256
+"""Rows given to the graph at once: bounds the memory of its intermediate results, kilobytes a row for trees and
+networks, so that they stay in the processor's cache."""
 
 
 class OnnxRuntime:
@@ -76,9 +79,16 @@ class OnnxRuntime:
         return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
 
     def answer(self, inputs: dict[str, Any]) -> Answers:
-        """Answer rows laid out as the graph's inputs, all at once."""
-        if "texts" in inputs and not len(inputs["texts"]):  # the node that finds words gives no matrix then
+        """Answer rows laid out as the graph's inputs."""
+        rows = len(next(iter(inputs.values())))
+        if not rows and "texts" in inputs:  # the node that finds words gives no matrix then
             return np.zeros((0, self._outputs), dtype=np.float32)
+        if rows <= AT_ONCE:
+            return self._at_once(inputs)
+        parts = (slice(start, start + AT_ONCE) for start in range(0, rows, AT_ONCE))
+        return np.concatenate([self._at_once({name: held[part] for name, held in inputs.items()}) for part in parts])
+
+    def _at_once(self, inputs: dict[str, Any]) -> Answers:
         answer: Answers = self._run(["answer"], inputs)[0]
         return answer
 

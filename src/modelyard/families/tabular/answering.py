@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modelyard.families.tabular.file_bytes import forest_bytes
+from modelyard.families.tabular.file_bytes import compared_bytes, forest_bytes
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.models import Model
 from modelyard.families.tabular.network import answer_microseconds
@@ -59,5 +59,8 @@ def own_bytes(
 
 def _forest_bytes(parameters: Mapping[str, Any], model: Model, growth: float) -> float:
     sizes = library(model.algorithm).leaves(model.text)
-    values = len(model.present) if model.algorithm == "catboost" else 1
-    return forest_bytes(sum(max(size, min(size * growth, leaves(parameters))) for size in sizes), len(sizes), values)
+    grown = sum(max(size, min(size * growth, leaves(parameters))) for size in sizes)
+    if model.algorithm != "catboost":
+        return forest_bytes(grown, len(sizes))
+    values = len(model.present)
+    return forest_bytes(grown, len(sizes), values) + compared_bytes(int(parameters["depth"]), len(sizes), values)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from modelyard.families.tabular.inputs import Levels
+from modelyard.families.tabular.symmetric import DEPTHS
 from modelyard.families.tabular.tables import FEW_LEVELS, MOST_CLASSES
 from modelyard.families.tabular.texts import Vocabulary
 
 NODE_BYTES, VALUE_BYTES = 28, 13
 """Bytes of a node of a tree, and of a leaf's value, in the graph's file: measured as 26.5 and 11.4 on forests of 130 to
 720 trees, and rounded up."""
+SPLIT_BYTES = 12
+"""Bytes of a split of a whole level of a symmetric tree: its feature and its threshold."""
 FRAME_BYTES = 3_000
 """Bytes of the graph's other nodes and of the small constants."""
 CALENDAR_BYTES = 24_000
@@ -20,6 +23,12 @@ CALENDAR_BYTES = 24_000
 def forest_bytes(leaves: float, trees: float, values: int = 1) -> float:
     """Return what trees of so many leaves in all take, each leaf with so many values."""
     return NODE_BYTES * (2 * leaves - trees) + VALUE_BYTES * leaves * values
+
+
+def compared_bytes(depth: int, trees: float, values: int = 1) -> float:
+    """Return what symmetric trees take besides: splits by level and leaves by number, for many rows at once."""
+    held = next((size for size in DEPTHS if size >= depth), None)
+    return 0.0 if held is None else trees * (SPLIT_BYTES * held + 4.0 * values * 2**held)
 
 
 def shared_bytes(levels: Levels, classes: int, vocabularies: Sequence[Vocabulary] = (), dates: bool = False) -> float:

@@ -1,16 +1,15 @@
 """Graph: a whole blend as one ONNX graph of a dozen nodes.
 
 Strings become codes in one look-up, codes become rows of one table that holds every fold's figures side by side; one
-tree ensemble holds the trees of all boosters of all folds, with weight, fold mean and calibration in its leaf values;
-linear members share one matrix product, and networks of one shape each of theirs. The node count does not grow with
-columns, folds or members.
+tree ensemble holds the trees of all boosters of all folds, with weight, fold mean and calibration in its leaf values,
+symmetric ones apart (see `symmetric`); linear members share one matrix product, and networks of one shape each of
+theirs. The node count does not grow with columns, folds or members.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from modelyard.families.tabular.date_graph import add_dates
 from modelyard.families.tabular.derived import DIFFERENCE, PRODUCT, RATIO
 from modelyard.families.tabular.draft import Draft
 from modelyard.families.tabular.forest import Forest
+from modelyard.families.tabular.forest_graph import add_forest
 from modelyard.families.tabular.inputs import Levels
 from modelyard.families.tabular.layout import Layout, vocabulary
 from modelyard.families.tabular.network_graph import NetworkPart, add_networks
@@ -30,8 +30,6 @@ from modelyard.families.tabular.text_graph import TOKENS, add_texts
 
 OPSET, TREES_OPSET, IR_VERSION = 17, 3, 8
 """Versions ONNX Runtime has read since 1.15."""
-MOST_TREES = 4_000
-"""Trees of one node of the graph; more are shared out, since every float32 sum of so many loses a little."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,44 +184,7 @@ def _trees(
     elif not parts:  # trees that ask nothing still need a matrix with a row for each row
         parts.append(draft.add("Cast", ["row"], "rows_as_numbers", to=need("onnx", "train", "").TensorProto.FLOAT))
     features = draft.add("Concat", parts, "features", axis=1)
-    order = forest.smallest_first()
-    pieces = -(-len(order) // MOST_TREES)
-    return [
-        draft.add(
-            "TreeEnsembleRegressor",
-            [features],
-            f"trees{piece or ''}",
-            domain="ai.onnx.ml",
-            **_ensemble(forest.take(order[piece::pieces]), outputs),
-        )
-        for piece in range(pieces)
-    ]
-
-
-def _ensemble(forest: Forest, outputs: int) -> dict[str, Any]:
-    tree = np.zeros(len(forest.feature), dtype=np.int64)
-    tree[forest.roots[1:]] = 1
-    tree = np.cumsum(tree)
-    node = np.arange(len(tree)) - forest.roots[tree]
-    inner = forest.feature >= 0
-    start = forest.roots[tree]
-    return {
-        "n_targets": outputs,
-        "aggregate_function": "SUM",
-        "post_transform": "NONE",
-        "nodes_treeids": tree.tolist(),
-        "nodes_nodeids": node.tolist(),
-        "nodes_featureids": np.maximum(forest.feature, 0).tolist(),
-        "nodes_values": np.where(inner, forest.threshold, np.float32(0)).tolist(),
-        "nodes_modes": np.where(inner, "BRANCH_LEQ", "LEAF").tolist(),
-        "nodes_truenodeids": np.where(inner, forest.left - start, 0).tolist(),
-        "nodes_falsenodeids": np.where(inner, forest.right - start, 0).tolist(),
-        "nodes_missing_value_tracks_true": (forest.nan_left & inner).astype(np.int64).tolist(),
-        "target_treeids": tree[forest.leaf].tolist(),
-        "target_nodeids": node[forest.leaf].tolist(),
-        "target_ids": forest.target.tolist(),
-        "target_weights": forest.value.astype(np.float32).tolist(),
-    }
+    return add_forest(draft, forest, features, outputs)
 
 
 def _linear(draft: Draft, part: LinearPart, plain: list[str], strings: int) -> list[str]:
