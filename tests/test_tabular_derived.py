@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from modelyard.bundle.contributions import contributions
-from modelyard.encoding.encoding import Encoding
 from modelyard.families.tabular import folds, learning
 from modelyard.families.tabular.derived import DIFFERENCE, PRODUCT, RATIO, Derived
 from modelyard.families.tabular.tabular import Tabular
-from tabular_cases import TASKS, blend, candidate, parts, raw, run_graph, session, whole, write
+from tabular_cases import TASKS, blend, candidate, inputs_of, parts, raw, run_graph, session, whole, write
 
 singles = st.floats(width=32, allow_nan=True, allow_infinity=False)
 
@@ -87,8 +86,7 @@ def test_what_a_ratio_moved_belongs_to_both_its_columns(tmp_path):
     split = parts("binary", ratio("binary"))
     mixed = blend("binary", [whole(candidate("xgboost"), split.blind())])
     exported = Tabular().export(mixed, split.development)
-    numbers, strings = Encoding.of(split.test.schema).frame(split.test.frame)
-    base, found = contributions(write(exported, tmp_path), exported.facts, numbers, strings)
+    base, found = contributions(write(exported, tmp_path), exported.facts, inputs_of(split.test))
     np.testing.assert_allclose(base + found.sum(axis=2), raw(mixed, split.test), rtol=1e-4, atol=1e-5)
     moved = dict(zip(exported.facts["columns"], np.abs(found).mean(axis=(0, 1)), strict=True))
     assert min(moved["a"], moved["b"]) > 5 * moved["noise"]

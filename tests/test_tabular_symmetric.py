@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from modelyard.encoding.encoding import Encoding, NumberInput
 from modelyard.families.tabular import symmetric as symmetric_module
 from modelyard.families.tabular.forest import Forest, Tree, plant
 from modelyard.families.tabular.forest_graph import MANY
@@ -13,6 +14,7 @@ from modelyard.families.tabular.layout import Layout
 from modelyard.families.tabular.symmetric import symmetric
 
 NUMBERS = 5
+INPUTS = Encoding(tuple(NumberInput(f"x{i}") for i in range(NUMBERS)), ())
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
 
@@ -100,8 +102,8 @@ def test_what_is_missing_and_goes_right_is_not_compared():
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_few_rows_and_many_are_answered_alike(outputs, monkeypatch):
     forest, x = mixed(outputs), rows(40)
-    graph = build(forest, None, [], Layout(NUMBERS, ()), np.zeros(outputs), "identity")
-    assert build(forest, None, [], Layout(NUMBERS, ()), np.zeros(outputs), "identity") == graph
+    graph = build(forest, None, [], Layout(NUMBERS, ()), INPUTS, np.zeros(outputs), "identity")
+    assert build(forest, None, [], Layout(NUMBERS, ()), INPUTS, np.zeros(outputs), "identity") == graph
     assert sum(n.op_type == "If" for n in onnx.load_from_string(graph).graph.node) == 1
     run = session(graph).run
     many = run(["answer"], {"numbers": x})[0]
@@ -109,7 +111,7 @@ def test_few_rows_and_many_are_answered_alike(outputs, monkeypatch):
     np.testing.assert_allclose(many, walk(forest, x, outputs), atol=1e-4)
     np.testing.assert_array_equal(few, many)
     monkeypatch.setattr(symmetric_module, "LEAST", 1_000)
-    plain = build(forest, None, [], Layout(NUMBERS, ()), np.zeros(outputs), "identity")
+    plain = build(forest, None, [], Layout(NUMBERS, ()), INPUTS, np.zeros(outputs), "identity")
     walked = session(plain)
     assert not any(n.op_type == "If" for n in onnx.load_from_string(plain).graph.node)
     np.testing.assert_allclose(many, walked.run(["answer"], {"numbers": x})[0], atol=1e-4)

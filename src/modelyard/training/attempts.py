@@ -109,7 +109,7 @@ class Attempts:
         """Say whether so many seconds, and those of a fit on every row, are left, or the candidate is done already."""
         fits = [(one.seconds, of_models(one, 1).whole_seconds) for one in self.fitted]
         tried, whole = np.sum(fits, axis=0) if fits else (0.0, 0.0)
-        more = whole / tried if tried > 0 else 0.0
+        more = min(1.0, whole / tried) if tried > 0 else 0.0  # fewer rows in fewer fits than those of the folds
         return seconds * (1 + more) <= self.left or self.steps.find(candidate) is not None
 
     def skip(self, candidate: Candidate, why: str = "") -> None:
