@@ -109,14 +109,18 @@ def test_what_turns_out_larger_than_reckoned_is_fitted_fewer_times_and_weighed_a
     assert [(len(one.whole), one.own_bytes) for one, _ in run.blend.members] == [(2, 8e5)]  # two would be too large
 
 
+def asks(plan, **asked):
+    return replace(plan, brief=replace(plan.brief, **asked))
+
+
 def test_as_many_models_on_every_row_as_the_limits_leave_room_for():
     fitted = cases.whole(cases.candidate("lightgbm"), cases.parts("binary"))
     fitted = replace(fitted, whole_seconds=3.0)
     assert len(fitted.whole) == 6
-    alone = Brief()
+    plan = plan_of(dataset())
 
     def count(left=1e9, **asked):
-        return [len(one.whole) for one in spread([(fitted, 1.0)], replace(alone, **asked), left)]
+        return [len(one.whole) for one in spread([(fitted, 1.0)], asks(plan, **asked), left)]
 
     assert count() == [6]
     assert count(size=Size((fitted.own_bytes / 2 + fitted.shared_bytes) / 1e6)) == [3]
@@ -126,15 +130,17 @@ def test_as_many_models_on_every_row_as_the_limits_leave_room_for():
     half = of_models(fitted, 3)
     assert (half.whole, half.own_bytes) == (fitted.whole[:3], pytest.approx(fitted.own_bytes / 2))
     assert of_models(fitted, 9) is fitted
-    assert room(replace(alone, size=Size(1.0)), fitted.shared_bytes)[1] == 1e6 - fitted.shared_bytes
+    assert room(asks(plan, size=Size(1.0)), fitted.shared_bytes)[1] == 1e6 - fitted.shared_bytes
 
 
 def test_the_larger_share_is_averaged_over_more_models():
     fitted = cases.whole(cases.candidate("lightgbm"), cases.parts("binary"))
-    tight = replace(Brief(), latency=Latency(99, fitted.microseconds * 5 / 6 / 300 + 1e-9))  # five models in all
+    tight = asks(
+        plan_of(dataset()), latency=Latency(99, fitted.microseconds * 5 / 6 / 300 + 1e-9)
+    )  # five models in all
     made = spread([(fitted, 0.8), (fitted, 0.2)], tight, 1e9)
     assert [len(one.whole) for one in made] == [4, 1]
-    assert sum(one.microseconds for one in made) <= tight.latency.model_microseconds
+    assert sum(one.microseconds for one in made) <= tight.brief.latency.model_microseconds
 
 
 def test_the_plan_and_the_file_keep_to_a_size():

@@ -115,7 +115,7 @@ class Attempts:
     def skip(self, candidate: Candidate, why: str = "") -> None:
         """Note that a candidate was not tried, by default because there was no time for it."""
         asked = f"it takes about {self.seconds(candidate):.0f} s, and {self.left:.0f} s were left"
-        self._note(candidate, 0.0, f"not tried, {why or f'no time left: {asked}'}")
+        self._note(candidate, 0.0, why or f"not tried, no time left: {asked}")
 
     def fit(
         self,
@@ -176,7 +176,7 @@ class Attempts:
         self.tell(f"{candidate.name} on every row")
         try:
             made = fit_whole(self.family, fitted, self.parts, self._seed(candidate))
-            fewer = of_models(fitted, len(held_to(self.plan.brief, made).whole))
+            fewer = of_models(fitted, len(held_to(self.plan, made).whole))
             if fewer is not fitted:  # larger than was reckoned
                 made = fit_whole(self.family, fewer, self.parts, self._seed(candidate))
         except Exception as error:

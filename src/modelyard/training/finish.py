@@ -45,7 +45,7 @@ def _fit_members(tried: Sequence[Fitted], attempts: Attempts) -> tuple[list[Fitt
     """Fit the members of the best blend on every row; return them, and the names of those that failed."""
     weights = weigh(of_one(tried), attempts, left=attempts.clock.left)
     largest = [i for i in np.argsort(-weights, kind="stable") if weights[i] > 0]
-    chosen = spread([(tried[i], float(weights[i])) for i in largest], attempts.plan.brief, attempts.clock.left)
+    chosen = spread([(tried[i], float(weights[i])) for i in largest], attempts.plan, attempts.clock.left)
     members: list[Fitted] = []
     broken: set[str] = set()
     pace = 1.0
@@ -69,7 +69,7 @@ def _fit_members(tried: Sequence[Fitted], attempts: Attempts) -> tuple[list[Fitt
 
 def quick_enough(attempts: Attempts) -> float:
     """Return the microseconds a blend's answer may take."""
-    return room(attempts.plan.brief)[0]
+    return room(attempts.plan)[0]
 
 
 def weigh(
@@ -87,7 +87,7 @@ def weigh(
     rows = scored_rows(fitted)
     if not len(rows):  # candidates that score different rows cannot be weighed against each other
         return np.asarray(np.eye(1, len(fitted))[0], dtype=np.float64)
-    usual, small = room(attempts.plan.brief, max(one.shared_bytes for one in fitted))
+    usual, small = room(attempts.plan, max(one.shared_bytes for one in fitted))
     costs = [[one.microseconds, one.own_bytes, one.whole_seconds] for one in fitted]
     return greedy_weights(
         [one.scores[rows] for one in fitted],

@@ -39,7 +39,7 @@ def frontier(attempts: Attempts, members: Sequence[tuple[Fitted, float]], *, lef
         Blends are chosen on a sample of the rows and scored on all of them; those that are slower than another and no
         better are left out. Where rows are many, limits far from the one that held may be left out for time.
     """
-    fitted, brief = of_one(attempts.fitted), attempts.plan.brief
+    fitted = of_one(attempts.fitted)
     rows = scored_rows([*fitted, *(one for one, _ in members)])
     if len(fitted) < 2 or not len(rows) or not any(one.microseconds > 0 for one in fitted):
         return None
@@ -59,7 +59,7 @@ def frontier(attempts: Attempts, members: Sequence[tuple[Fitted, float]], *, lef
         weights = weigh(fitted, attempts, quick=quick, left=left, cells=GLANCE)
         if tuple(weights) not in tried:
             blended = [(one, w) for one, w in zip(attempts.fitted, weights, strict=True) if w > 0]
-            more = spread(blended, brief, left, quick)
+            more = spread(blended, attempts.plan, left, quick)
             tried[tuple(weights)] = point([(one, w) for one, (_, w) in zip(more, blended, strict=True)])
     singles = tuple(
         Point(one.microseconds, scores[one.candidate.name], (one.candidate.name,))

@@ -51,8 +51,7 @@ def leaderboard(
         elif entry.name not in kept and entry.name.endswith(MARK) and not any(name.endswith(MARK) for name in kept):
             why = f"put aside: the moment as a feature does not take {elapsed.WORTH:.0%} off the loss"
         elif entry.name not in kept and attempts.loss.name == "squared_error" and logs != learns_log(entry.parameters):
-            much = f"{link.WORTH:.1%} off the loss of the first kind of trees"
-            why = f"put aside: learning the logarithm of the mean {'takes over' if logs else 'does not take'} {much}"
+            why = f"put aside: learning the logarithm of the mean takes over {link.WORTH:.1%} off the squared error"
         elif entry.name not in kept:
             why = f"not among the best {KEPT} by {attempts.loss.title}, of which the blend is made"
         else:

@@ -12,17 +12,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from modelyard.brief.brief import Brief
 from modelyard.core.machine import usable_cores
 from modelyard.families.fitted import Fitted
+from modelyard.selection.plan import Plan
 
-USUAL_MICROSECONDS = 150.0
-"""What a blend's answer may take where the brief names no limit: beyond it, members hardly repay their time."""
+ANSWER, OF_A_COLUMN, LEAST = 250.0, 3.3, 150.0
+"""Microseconds a usual answer takes beside its fixed parts, those that each column takes of it, and those that members
+have in any case: beyond them, members hardly repay their time."""
 
 
-def room(brief: Brief, shared_bytes: float = 0.0) -> tuple[float, float]:
+def room(plan: Plan, shared_bytes: float = 0.0) -> tuple[float, float]:
     """Return the microseconds all members may take together, and the bytes beside those they share."""
-    quick = USUAL_MICROSECONDS if brief.latency is None else brief.latency.model_microseconds
+    brief = plan.brief
+    quick = max(LEAST, ANSWER - OF_A_COLUMN * len(plan.schema.features))
+    if brief.latency is not None:
+        quick = brief.latency.model_microseconds
     return quick, float("inf") if brief.size is None else max(0.0, brief.size.bytes - shared_bytes)
 
 
@@ -47,7 +51,7 @@ def of_one(fitted: Sequence[Fitted]) -> list[Fitted]:
 
 
 def spread(
-    members: Sequence[tuple[Fitted, float]], brief: Brief, left: float, quick: float | None = None
+    members: Sequence[tuple[Fitted, float]], plan: Plan, left: float, quick: float | None = None
 ) -> list[Fitted]:
     """Return the members with as many models on every row as the limits leave room for, one each at least.
 
@@ -58,14 +62,14 @@ def spread(
     ----------
     members : sequence of (Fitted, float)
         With all the models a family offers, and their shares.
-    brief : Brief
+    plan : Plan
         Its limits hold.
     left : float
         Seconds there are to fit them.
     quick : float, optional
         Microseconds an answer may take, instead of the brief's.
     """
-    usual, small = room(brief, max(one.shared_bytes for one, _ in members))
+    usual, small = room(plan, max(one.shared_bytes for one, _ in members))
     limits = np.array([usual if quick is None else quick, small, left])
     made = of_one([one for one, _ in members])
     open_ = set(range(len(made)))
@@ -86,8 +90,8 @@ def spread(
     return made
 
 
-def held_to(brief: Brief, fitted: Fitted) -> Fitted:
+def held_to(plan: Plan, fitted: Fitted) -> Fitted:
     """Return a candidate with as few models on every row as leave it within the brief's size, one at least."""
     count = len(fitted.whole)
-    small = room(brief, fitted.shared_bytes)[1]
+    small = room(plan, fitted.shared_bytes)[1]
     return fitted if fitted.own_bytes <= small else of_models(fitted, max(1, int(count * small / fitted.own_bytes)))

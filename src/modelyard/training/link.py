@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from modelyard.families.fitted import Candidate
-from modelyard.training.attempts import Attempts, learns_log
+from modelyard.core.machine import usable_cores
+from modelyard.data.dataset import Fold
+from modelyard.families.fitted import Candidate, Fitted
+from modelyard.training.attempts import Attempts, scored_rows
 
 MARK = "-log"
 """After the name of a candidate that learns the logarithm of the mean in place of the mean."""
@@ -17,29 +20,51 @@ def choose_link(attempts: Attempts, candidate: Candidate) -> bool:
     """Fit the first kind of trees again, learning the logarithm of the mean; return whether the link is settled now.
 
     Where effects multiply, as on prices and counts, logarithms have less to learn, and answers stay above zero. Their
-    deviance is proper for the mean, so that squared error may compare both ways. One link then serves all members,
-    since only raw scores of one kind can be summed: fits of the other kind are put aside, and made anew if there is
-    time.
+    deviance is proper for the mean, so that squared error may compare both ways; as many folds as fit side by side say
+    enough. One link then serves all members, since only raw scores of one kind can be summed: fits for the mean itself
+    are put aside, and made anew if there is time.
     """
     fitted = next((one for one in attempts.fitted if one.candidate.name == candidate.name), None)
     twin = of_log(candidate)
     if fitted is None or twin is None or not candidate.space:
         return False
-    if not attempts.affordable(twin, fitted.seconds):
+    split = attempts.parts.split
+    count = min(usable_cores(), len(split.folds))
+    if not attempts.affordable(twin, fitted.seconds * count / len(split.folds)):
         attempts.skip(twin)
         return True
-    step = attempts.fit(twin)
-    made = None if step is None else step.fitted
-    logs = made is not None and attempts.rank(made) < (1 - WORTH) * attempts.rank(fitted)
-    earlier = [one for one in attempts.fitted if not learns_log(one.candidate.parameters) and one is not fitted]
-    attempts.fitted[:] = [one for one in attempts.fitted if learns_log(one.candidate.parameters) == logs]
-    if logs:
-        attempts.loss = replace(attempts.loss, link="log")
-        for one in earlier:
-            again = of_log(one.candidate)
-            if again is not None and attempts.affordable(again, one.seconds):
-                attempts.fit(again)
+    gain = _gain(attempts, fitted, twin, split.folds[-count:] if split.forward else split.folds[:count])
+    if gain is None or gain < WORTH:
+        lost = (
+            "it could not be fitted"
+            if gain is None
+            else f"it takes {gain:.1%} off the squared error, under {WORTH:.1%}"
+        )
+        attempts.skip(twin, f"put aside after {count} of {len(split.folds)} folds: {lost}")
+        return True
+    earlier = attempts.fitted[:]
+    attempts.fitted.clear()
+    attempts.loss = replace(attempts.loss, link="log")
+    for one in earlier:
+        again = of_log(one.candidate)
+        if again is not None and (one is fitted or attempts.affordable(again, one.seconds)):
+            attempts.fit(again, to_the_end=one is fitted)
+    if not attempts.fitted:
+        attempts.loss, attempts.fitted[:] = replace(attempts.loss, link="identity"), earlier
     return True
+
+
+def _gain(attempts: Attempts, fitted: Fitted, twin: Candidate, folds: Sequence[Fold]) -> float | None:
+    """Return the part of the squared error that the twin takes off on some folds; None where it cannot be fitted."""
+    attempts.tell(f"{twin.name} on {len(folds)} folds")
+    try:
+        made = attempts.again(twin, folds)
+    except Exception:
+        return None
+    rows = scored_rows([fitted, made])
+    loss = attempts.loss.take(rows)
+    before = loss(fitted.scores[rows])
+    return 1 - replace(loss, link="log")(made.scores[rows]) / before if before > 0 else 0.0
 
 
 def in_link(attempts: Attempts, candidate: Candidate) -> Candidate | None:

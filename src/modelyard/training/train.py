@@ -166,7 +166,7 @@ def _explore(attempts: Attempts) -> _Made:
         candidate = in_link(attempts, planned)
         first = not attempts.fitted
         if candidate is None:
-            attempts.skip(planned, "it cannot learn the logarithm of the mean, which the others do")
+            attempts.skip(planned, "not tried: it cannot learn the logarithm of the mean, which the others do")
         elif first or attempts.affordable(candidate, attempts.seconds(candidate)):
             attempts.fit(candidate, to_the_end=first)
             follow(attempts)

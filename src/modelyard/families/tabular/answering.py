@@ -6,11 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from modelyard.families.tabular.file_bytes import compared_bytes, forest_bytes
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.models import Model
 from modelyard.families.tabular.network import answer_microseconds
 from modelyard.families.tabular.portfolio import leaves, tree_microseconds
+
+SYMMETRIC = 0.65
+"""Part of its leaves that says how long a symmetric tree takes: measured beside LightGBM's, 1,600 trees each."""
 
 
 def trees_a_round(parameters: Mapping[str, Any], classes: int) -> int:
@@ -19,12 +24,18 @@ def trees_a_round(parameters: Mapping[str, Any], classes: int) -> int:
 
 
 def microseconds(parameters: Mapping[str, Any], model: Model, whole: Sequence[int], classes: int) -> float:
-    """Reckon what models on every row add to one answer; `model` is one of a fold, `whole` their rounds."""
+    """Reckon what models on every row add to one answer; `model` is one of a fold, `whole` their rounds.
+
+    A symmetric tree is never deeper than the others of as many leaves are on average.
+    """
     if model.network is not None:
         return answer_microseconds(len(whole) * model.network.products)
     if not model.text:
         return 0.0
-    return tree_microseconds(leaves(parameters)) * sum(whole) * trees_a_round(parameters, classes)
+    grown = float(np.mean(library(model.algorithm).leaves(model.text) or [1]))
+    if model.algorithm == "catboost":
+        grown *= SYMMETRIC
+    return tree_microseconds(grown) * sum(whole) * trees_a_round(parameters, classes)
 
 
 def own_bytes(
