@@ -98,7 +98,10 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
         found.append(_linear(table, data, straight, probe.columns))
     kinds = list(_quick_enough(brief, table, kinds))
     paces = {kind.name: probe.pace(kind.parameters(table)) for kind in kinds}
-    for offer in _within(brief, table, kinds, paces, straight + fixed * len(kinds) + texts):
+    deriving = table.waves * max(
+        (probe.deriving_seconds(pace, table.learnt) for pace in list(paces.values())[:1]), default=0.0
+    )
+    for offer in _within(brief, table, kinds, paces, straight + fixed * len(kinds) + texts + deriving):
         cost = Cost(round(offer.seconds + fixed, 3), _megabytes(table, probe.columns, offer.parameters))
         found.append(
             Candidate(
@@ -118,9 +121,12 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
     few = table.rows < 2_000
     if not few and len(found) > 1 and found[0].name == LINEAR and found[1].name != NETWORK:
         found = [found[1], found[0], *found[2:]]
-    if found and texts:  # the first to be fitted reads the texts for all of them
-        cost = found[0].cost
-        found[0] = replace(found[0], cost=replace(cost, seconds=round(cost.seconds + texts, 3)))
+    # The first to be fitted reads the texts for all of them, the first trees find the derived numbers.
+    trees = next((i for i, one in enumerate(found) if one.name in paces), 0)
+    for place, more in ((0, texts), (trees, deriving)):
+        if found and more:
+            cost = found[place].cost
+            found[place] = replace(found[place], cost=replace(cost, seconds=round(cost.seconds + more, 3)))
     return tuple(found)
 
 

@@ -61,6 +61,13 @@ class Derived:
         """Return no derived numbers."""
         return cls(np.zeros((0, 3), dtype=np.int64))
 
+    @classmethod
+    def usual(cls, numbers: int) -> Derived:
+        """Return as many derived numbers as are kept where they help, of any pairs of so many numbers."""
+        pairs = combinations(range(min(numbers, TOP)), 2)
+        made = [(kind, *pair) for pair in pairs for kind in (DIFFERENCE, PRODUCT, RATIO)][:MOST]
+        return cls(np.array(made, dtype=np.int64).reshape(-1, 3))
+
     def values(self, numbers: Singles) -> Singles:
         """Return the derived numbers of rows, float32 [n, m], as the graph computes them, to the last bit.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from modelyard.core.optional import need
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Dataset
 from modelyard.families.monotone import signs
+from modelyard.families.tabular import derived
 from modelyard.families.tabular.booster import Loss, Request, Sample
 from modelyard.families.tabular.cores import one_thread
+from modelyard.families.tabular.derived import Derived
 from modelyard.families.tabular.inputs import find_levels, find_vocabularies, read_inputs
 from modelyard.families.tabular.labels import loss_of, read_labels
 from modelyard.families.tabular.libraries import library
@@ -94,7 +97,10 @@ class Probe:
         order = order[: max(200, CELLS // max(1, self.columns))]
         self._inputs, self._sizes = inputs.take(order), tuple(len(known) for known in levels)
         start = np.tile(labels.start, (len(order), 1))
-        self._sample = Sample(np.ascontiguousarray(x[order]), y[order], weights[order], start)
+        # Derived numbers are found later; a fit that keeps them takes as much longer.
+        self._numbers = inputs.numbers.shape[1]
+        made = Derived.usual(self._numbers).values(self._inputs.numbers)
+        self._sample = Sample(np.hstack([x[order], made]), y[order], weights[order], start)
 
     def pace(self, parameters: Mapping[str, Any]) -> Pace:
         """Return how fast a library boosts with these parameters."""
@@ -110,6 +116,15 @@ class Probe:
     def preparing_seconds(self, rows: float) -> float:
         """Return the seconds a fold takes beside its rounds: inputs are read, and category means fitted, anew."""
         return self._prepared * max(1.0, rows / self._drawn)
+
+    def deriving_seconds(self, pace: Pace, rows: float) -> float:
+        """Return the seconds a fold takes to find its derived numbers, given LightGBM's pace on the sample."""
+        made = Derived.usual(self._numbers).pairs
+        if not len(made):
+            return 0.0
+        tried = 3 * math.comb(min(self._numbers, derived.TOP), 2) + self._numbers + self.columns
+        wide = tried / (self.columns + len(made))
+        return float(derived.ROUNDS * pace.seconds(min(rows, derived.ROWS), 1) * wide)
 
     def text_seconds(self, rows: float, fits: int) -> float:
         """Return the seconds that texts take, once for all candidates: they are read twice over, and fitted by fold."""
@@ -132,7 +147,7 @@ class Probe:
     def linear_seconds(self, rows: float) -> float:
         """Return the seconds of one linear fit: measured passes over the data, times the passes a path takes."""
         values = min(rows * self.columns * max(self.outputs, 1), ROWS_TIMES_WEIGHTS)
-        matrix = self._sample.x.astype(np.float64)
+        matrix = self._sample.x[:, : self.columns].astype(np.float64)
         weights = np.ones(self.columns)
         matrix @ weights
         began = time.perf_counter()
