@@ -16,17 +16,14 @@ from modelyard.core.machine import usable_cores
 from modelyard.families.fitted import Fitted
 from modelyard.selection.plan import Plan
 
-ANSWER, OF_A_COLUMN, LEAST = 250.0, 3.3, 150.0
-"""Microseconds a usual answer takes beside its fixed parts, those that each column takes of it, and those that members
-have in any case: beyond them, members hardly repay their time."""
+USUAL_MICROSECONDS = 130.0
+"""What a blend's answer may take where the brief names no limit: beyond it, members hardly repay their time."""
 
 
 def room(plan: Plan, shared_bytes: float = 0.0) -> tuple[float, float]:
     """Return the microseconds all members may take together, and the bytes beside those they share."""
     brief = plan.brief
-    quick = max(LEAST, ANSWER - OF_A_COLUMN * len(plan.schema.features))
-    if brief.latency is not None:
-        quick = brief.latency.model_microseconds
+    quick = USUAL_MICROSECONDS if brief.latency is None else brief.latency.model_microseconds
     return quick, float("inf") if brief.size is None else max(0.0, brief.size.bytes - shared_bytes)
 
 
