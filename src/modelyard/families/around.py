@@ -30,7 +30,7 @@ def after_seconds(rows: int, columns: int, outputs: int) -> float:
 
     Notes
     -----
-    Measured on two cores, for tables of 3,000 to 100,000 rows, with runs of 30 and 60 s.
+    Set from runs of 30 and 60 s on two cores that others used too, tables of 3,000 to 100,000 rows: on the long side.
     """
     cells = rows * columns
     return _AFTER + _AFTER_A_COLUMN * columns + _AFTER_A_CELL * cells + _AFTER_AN_OUTPUT * rows * outputs

@@ -113,7 +113,7 @@ class Attempts:
         return seconds * (1 + more) <= self.left or self.steps.find(candidate) is not None
 
     def skip(self, candidate: Candidate, why: str = "") -> None:
-        """Note that a candidate was not tried, by default because there was no time for it."""
+        """Note why a candidate is no member of what is blended, by default that there was no time to try it."""
         asked = f"it takes about {self.seconds(candidate):.0f} s, and {self.left:.0f} s were left"
         self._note(candidate, 0.0, why or f"not tried, no time left: {asked}")
 
@@ -180,7 +180,7 @@ class Attempts:
             if fewer is not fitted:  # larger than was reckoned
                 made = fit_whole(self.family, fewer, self.parts, self._seed(candidate))
         except Exception as error:
-            self._note(candidate, time.monotonic() - began, f"on every row: {_told(error)}")
+            self._note(candidate, time.monotonic() - began, f"on every row: {told(error)}")
             return None
         self.steps.keep(Step(candidate, made, (), time.monotonic() - began), fitted.rounds, whole=fitted.whole)
         return made
@@ -229,7 +229,7 @@ class Attempts:
             fault = self._fault(fitted)
         except Exception as error:
             # A family may wrap what was raised through it; only our own word says why it ended.
-            fault = stopped or _told(error)
+            fault = stopped or told(error)
         seconds = time.monotonic() - began
         if stopped == "pruned":
             return Step(candidate, None, tuple(watched), seconds)
@@ -359,6 +359,7 @@ def _train_loss(fitted: Fitted) -> Mapping[str, float]:
     return {"train_loss": float(np.mean(last))} if last else {}
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
+    """Return why a fit failed, in a line of the leaderboard."""
     what = error.what if isinstance(error, ModelyardError) else f"{type(error).__name__}: {error}"
     return f"failed: {what.splitlines()[0] if what else type(error).__name__}"

@@ -69,21 +69,21 @@ def spread(
     usual, small = room(plan, max(one.shared_bytes for one, _ in members))
     limits = np.array([usual if quick is None else quick, small, left])
     made = of_one([one for one, _ in members])
-    open_ = set(range(len(made)))
+    growing = set(range(len(made)))
 
     def worth(i: int) -> float:
         share, count = members[i][1], max(1, len(made[i].whole))
         return share * share / (count * (count + 1)) / max(made[i].microseconds / count, 1e-9)
 
-    while open_:
-        i = max(open_, key=lambda i: (worth(i), -i))
+    while growing:
+        i = max(growing, key=lambda i: (worth(i), -i))
         more = of_models(members[i][0], len(made[i].whole) + 1)
         others = [*made[:i], more, *made[i + 1 :]]
         taken = np.sum([[one.microseconds, one.own_bytes, one.whole_seconds] for one in others], axis=0)
         if len(more.whole) > len(made[i].whole) and (taken <= limits).all():
             made = others
         else:
-            open_.remove(i)
+            growing.remove(i)
     return made
 
 

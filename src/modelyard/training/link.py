@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from modelyard.core.machine import usable_cores
-from modelyard.data.dataset import Fold
 from modelyard.families.fitted import Candidate, Fitted
-from modelyard.training.attempts import Attempts, scored_rows
+from modelyard.training.attempts import Attempts, scored_rows, told
 
 MARK = "-log"
 """After the name of a candidate that learns the logarithm of the mean in place of the mean."""
@@ -33,14 +31,16 @@ def choose_link(attempts: Attempts, candidate: Candidate) -> bool:
     if not attempts.affordable(twin, fitted.seconds * count / len(split.folds)):
         attempts.skip(twin)
         return True
-    gain = _gain(attempts, fitted, twin, split.folds[-count:] if split.forward else split.folds[:count])
-    if gain is None or gain < WORTH:
-        lost = (
-            "it could not be fitted"
-            if gain is None
-            else f"it takes {gain:.1%} off the squared error, under {WORTH:.1%}"
-        )
-        attempts.skip(twin, f"put aside after {count} of {len(split.folds)} folds: {lost}")
+    attempts.tell(f"{twin.name} on {count} of {len(split.folds)} folds")
+    try:
+        made = attempts.again(twin, split.folds[-count:] if split.forward else split.folds[:count])
+    except Exception as error:
+        attempts.skip(twin, told(error))
+        return True
+    gain = _gain(attempts, fitted, made)
+    if gain < WORTH:
+        off = f"it takes {gain:.1%} off the squared error, under {WORTH:.1%}"
+        attempts.skip(twin, f"put aside after {count} of {len(split.folds)} folds: {off}")
         return True
     earlier = attempts.fitted[:]
     attempts.fitted.clear()
@@ -54,13 +54,8 @@ def choose_link(attempts: Attempts, candidate: Candidate) -> bool:
     return True
 
 
-def _gain(attempts: Attempts, fitted: Fitted, twin: Candidate, folds: Sequence[Fold]) -> float | None:
-    """Return the part of the squared error that the twin takes off on some folds; None where it cannot be fitted."""
-    attempts.tell(f"{twin.name} on {len(folds)} folds")
-    try:
-        made = attempts.again(twin, folds)
-    except Exception:
-        return None
+def _gain(attempts: Attempts, fitted: Fitted, made: Fitted) -> float:
+    """Return the part of the squared error that logarithms take off, on the rows both score."""
     rows = scored_rows([fitted, made])
     loss = attempts.loss.take(rows)
     before = loss(fitted.scores[rows])

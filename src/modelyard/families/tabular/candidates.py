@@ -98,9 +98,8 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
         found.append(_linear(table, data, straight, probe.columns))
     kinds = list(_quick_enough(brief, table, kinds))
     paces = {kind.name: probe.pace(kind.parameters(table)) for kind in kinds}
-    deriving = table.waves * max(
-        (probe.deriving_seconds(pace, table.learnt) for pace in list(paces.values())[:1]), default=0.0
-    )
+    first = next(iter(paces.values()), None)  # whose fit finds the derived numbers
+    deriving = 0.0 if first is None else table.waves * probe.deriving_seconds(first, table.learnt)
     for offer in _within(brief, table, kinds, paces, straight + fixed * len(kinds) + texts + deriving):
         cost = Cost(round(offer.seconds + fixed, 3), _megabytes(table, probe.columns, offer.parameters))
         found.append(
@@ -121,7 +120,7 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
     few = table.rows < 2_000
     if not few and len(found) > 1 and found[0].name == LINEAR and found[1].name != NETWORK:
         found = [found[1], found[0], *found[2:]]
-    # The first to be fitted reads the texts for all of them, the first trees find the derived numbers.
+    # The first to be fitted reads the texts for all of them, the first trees find their derived numbers.
     trees = next((i for i, one in enumerate(found) if one.name in paces), 0)
     for place, more in ((0, texts), (trees, deriving)):
         if found and more:

@@ -118,7 +118,7 @@ class Probe:
         return self._prepared * max(1.0, rows / self._drawn)
 
     def deriving_seconds(self, pace: Pace, rows: float) -> float:
-        """Return the seconds a fold takes to find its derived numbers, given LightGBM's pace on the sample."""
+        """Return the seconds a fold takes to find its derived numbers, given the pace of trees on the sample."""
         made = Derived.usual(self._numbers).pairs
         if not len(made):
             return 0.0
