@@ -11,13 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundles import CITIES, FEATURES, LABELS, ROW, Stumps, blend, draft, schema, table
-from modelyard.bundle.load import Bundle, load_bundle
+from bundles import CITIES, FEATURES, LABELS, PLAIN, ROW, make_plain, schema
+from modelyard.bundle.load import load_bundle
 from modelyard.bundle.runtimes.onnx import OnnxRuntime
-from modelyard.bundle.write import write_bundle
 from modelyard.core.errors import RowError
-from modelyard.data.dataset import Dataset
-from modelyard.data.profile import Profile
 from modelyard.data.schema import Column, Schema
 from modelyard.encoding.encoding import Encoding
 from modelyard.serving.app import App
@@ -47,7 +44,6 @@ FULL: dict[str, Any] = {
     "note / ~text": "fell down",
     "left at": "2024-03-09T12:30:00+02:00",
 }
-PLAIN = {name: value for name, value in ROW.items() if name != "joined"}
 ENCODING = Encoding.of(WIDE, moments=True)
 VALUES = (
     st.none()
@@ -151,20 +147,8 @@ def test_there_is_none_where_the_graph_is_given_the_parts_of_dates():
 @pytest.fixture(scope="module")
 def undated(tmp_path_factory):
     """Return bundles that have a quick way."""
-    home, features = tmp_path_factory.mktemp("undated"), [c for c in FEATURES if c.name != "joined"]
-
-    def made(task: str) -> Bundle:
-        label, classes = LABELS[task]
-        kept = Schema((*features, label), task, classes)
-        data = table(task)
-        data = Dataset(data.frame.select([c.name for c in kept.columns]), kept, data.fingerprint)
-        export = Stumps().export(blend(task, data), data)
-        folder = write_bundle(
-            home / task, draft(kept, export), export, profile=Profile(12, ()), card="# Card\n", examples=[PLAIN]
-        )
-        return load_bundle(folder)
-
-    return {task: made(task) for task in LABELS}
+    home = tmp_path_factory.mktemp("undated")
+    return {task: load_bundle(make_plain(home / task, task)) for task in LABELS}
 
 
 @pytest.mark.parametrize("task", list(LABELS))

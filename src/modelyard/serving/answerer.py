@@ -10,12 +10,13 @@ from typing import Any
 
 import msgspec
 
+from modelyard.bundle.runtimes.runtime import Row
 from modelyard.core.errors import Problem, RowError
 from modelyard.serving.asgi import Scope, head
 from modelyard.serving.asked import Asked
 from modelyard.serving.guard.admitted import Admitted
 from modelyard.serving.log import PredictionLog, Record
-from modelyard.serving.predictor import Row, Unanswered
+from modelyard.serving.predictor import Unanswered
 from modelyard.serving.problem import MOST_ERRORS, HttpProblem, bad_fields
 from modelyard.serving.router import Router
 from modelyard.serving.rows import check_rows
