@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from modelyard.serving.counts import Cells, Count, Durations
 
 REQUESTS = "http_server_request_duration_seconds"
 PREDICTIONS = "modelyard_predictions_total"
 SOURCE_FAILURES = "modelyard_source_failures_total"
 LOG_FAILURES = "modelyard_prediction_log_failures_total"
 LOG_RECORDS = "modelyard_prediction_log_records_total"
+FLIPS = "modelyard_release_flips_total"
+IN_FLIGHT = "http_server_active_requests"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
 _BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_WHO = ("model", "version", "variant")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 
 
@@ -25,39 +33,53 @@ class Metrics:
     ----------
     model : str
         Name of the model.
-    version : str
-        Of the release, or the bundle's short hash.
-    variant : str
-        Which arm of a rollout this server is; "stable" outside one.
     limit : float or None
         The brief's latency limit in seconds: a bucket ends there, so that the share of slower requests is exact.
+
+    Attributes
+    ----------
+    registry : CollectorRegistry
+        Where parts of the server put what they count.
     """
 
-    def __init__(self, model: str, version: str, variant: str = "stable", limit: float | None = None) -> None:
-        self._registry = CollectorRegistry()
+    def __init__(self, model: str, limit: float | None = None) -> None:
+        self.registry = CollectorRegistry()
+        self._model = model
+        folder = os.environ.get(MULTIPROCESS)
+        self._cells = Cells(None if folder is None else Path(folder))
+        self.registry.register(self._cells)
         buckets = sorted({*_BUCKETS, *([limit] if limit else [])})
         labels = ("model", "http_request_method", "http_route", "http_response_status_code")
-        self._requests = Histogram(
-            REQUESTS, "Duration of HTTP server requests.", labels, buckets=buckets, registry=self._registry
+        self._cells.histogram(REQUESTS, "Duration of HTTP server requests.", labels, buckets)
+        self._cells.counter(PREDICTIONS, "Rows answered.", _WHO)
+        self._cells.counter(LOG_RECORDS, "Answered requests written to the prediction log.", _WHO)
+        self._source_failures = self._counter(
+            SOURCE_FAILURES, "Requests a source of answers failed on; the next source was asked.", "source"
         )
-        who = ("model", "version", "variant")
-        names = (model, version, variant)
-        self.predictions = Counter(PREDICTIONS, "Rows answered.", who, registry=self._registry).labels(*names)
-        self._failures = Counter(
-            SOURCE_FAILURES, "Requests a source of answers failed on; the next source was asked.", (*who, "source"),
-            registry=self._registry,
+        self._log_failures = self._counter(LOG_FAILURES, "Answered requests the prediction log lacks.")
+        self._flips = Counter(
+            FLIPS, "Releases a server that follows the registry took up, refused, or could not look for.",
+            ("model", "result"), registry=self.registry,
         )  # fmt: skip
-        self.log_failures = Counter(
-            LOG_FAILURES, "Answered requests the prediction log lacks.", who, registry=self._registry
-        ).labels(*names)
-        self.log_records = Counter(
-            LOG_RECORDS, "Answered requests written to the prediction log.", who, registry=self._registry
-        ).labels(*names)
-        self._names = names
-        self._children: dict[tuple[str, str, int], Histogram] = {}
-        self.source_failed("model", 0)
+        self._in_flight = Gauge(
+            IN_FLIGHT, "Requests that are under way.", ("model",), registry=self.registry, multiprocess_mode="livesum"
+        ).labels(model)
+        self._children: dict[tuple[str, str, int], Durations] = {}
         if MULTIPROCESS not in os.environ:
-            ProcessCollector(registry=self._registry)
+            ProcessCollector(registry=self.registry)
+
+    def of(self, version: str, variant: str) -> Counts:
+        """Return what is counted of one version: the release's, and the arm of a rollout it is."""
+        who = (self._model, version, variant)
+        failures = self._source_failures
+        counts = Counts(
+            self._cells.count(PREDICTIONS, who),
+            self._log_failures.labels(*who),
+            self._cells.count(LOG_RECORDS, who),
+            lambda source: failures.labels(*who, source).inc(),
+        )
+        failures.labels(*who, "model")  # shown from the start, at 0
+        return counts
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request; an unknown method counts as ``_OTHER``, so that callers cannot invent time series."""
@@ -65,17 +87,43 @@ class Metrics:
         child = self._children.get(key)
         if child is None:
             shown = method if method in _METHODS else "_OTHER"
-            child = self._children[key] = self._requests.labels(self._names[0], shown, route, str(status))
+            child = self._children[key] = self._cells.durations(REQUESTS, (self._model, shown, route, str(status)))
         child.observe(seconds)
 
-    def source_failed(self, source: str, count: int = 1) -> None:
-        """Count a request that a source of answers failed on."""
-        self._failures.labels(*self._names, source).inc(count)
+    def flipped(self, result: str) -> None:
+        """Count a look at the registry: "done", "refused" or "unreachable"."""
+        self._flips.labels(self._model, result).inc()
+
+    def in_flight(self, count: int) -> None:
+        """Say how many requests are under way in this process."""
+        self._in_flight.set(count)
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format, over all workers of the server."""
         if MULTIPROCESS not in os.environ:
-            return generate_latest(self._registry)
+            return generate_latest(self.registry)
         everything = CollectorRegistry()
+        everything.register(self._cells)
         MultiProcessCollector(everything)  # type: ignore[no-untyped-call]
         return generate_latest(everything)
+
+    def _counter(self, name: str, text: str, *more: str) -> Counter:
+        return Counter(name, text, (*_WHO, *more), registry=self.registry)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What is counted of one version.
+
+    Attributes
+    ----------
+    predictions, log_failures, log_records : Count or Counter
+        Rows answered; answered requests the prediction log lacks, and those it has.
+    source_failed : callable
+        Counts a request that the named source of answers failed on.
+    """
+
+    predictions: Count
+    log_failures: Counter
+    log_records: Count
+    source_failed: Callable[[str], None]

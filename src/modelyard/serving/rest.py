@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -13,9 +14,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from modelyard.bundle.bundle import Bundle
+from modelyard.serving.endpoint import Load
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.openapi import docs_page, openapi
 from modelyard.serving.problem import MEDIA_TYPE, HttpProblem
+from modelyard.serving.terms import Terms
 
 ROUTES = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs"})
 
@@ -23,9 +26,15 @@ ROUTES = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/openapi.
 class Served(Protocol):
     """What this half needs of the server it belongs to."""
 
-    bundle: Bundle
     metrics: Metrics
     ready: bool
+    terms: Terms
+    load: Load
+    background: list[Callable[[], Coroutine[Any, Any, None]]]
+
+    @property
+    def bundle(self) -> Bundle:
+        """What the documents describe."""
 
     def warm(self) -> dict[str, Any]:
         """Answer until the first caller finds everything loaded; return an answer."""
@@ -47,14 +56,23 @@ def rest(app: Served) -> FastAPI:
     """
     document: dict[str, Any] = {}
 
+    def described_now() -> dict[str, Any]:
+        """Describe the bundle that answers now: a server that follows the registry changes it."""
+        if document.get("info", {}).get("version") != app.bundle.hash[:12]:
+            document.update(openapi(app.bundle, app.warm(), app.terms.unknown))
+        return document
+
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        document.update(openapi(app.bundle, app.warm()))
+        described_now()
         app.ready = True
+        tasks = [asyncio.create_task(work()) for work in app.background]
         try:
             yield
         finally:
             app.drain()
+            for task in tasks:
+                task.cancel()
             app.close()
 
     # Its own OpenAPI is replaced: the one served is made from the bundle's schema.
@@ -76,15 +94,16 @@ def rest(app: Served) -> FastAPI:
 
     @api.get("/metrics")
     async def metrics() -> Response:
+        app.metrics.in_flight(app.load.count)
         return Response(app.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     @api.get("/openapi.json")
     async def described() -> Response:
-        return _json(document)
+        return _json(described_now())
 
     @api.get("/docs")
     async def docs() -> Response:
-        return HTMLResponse(docs_page(document))
+        return HTMLResponse(docs_page(described_now()))
 
     async def refused(_: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
