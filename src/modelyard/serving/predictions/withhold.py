@@ -6,11 +6,11 @@ import hmac
 import os
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from modelyard.core.errors import ServingError, did_you_mean
 from modelyard.core.files import guarded
