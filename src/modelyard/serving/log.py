@@ -94,7 +94,7 @@ class PredictionLog:
         self.close()
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         name = f"{stamp}-{time.time_ns() % 10**9:09d}-{os.getpid()}{SUFFIX}"
-        hidden = self.folder / f".{name}"
+        hidden = self.folder / f".{name}.begun"
         self._file = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o640)
         # Named once it is held: a file that the loader sees and nobody holds is finished.
         hold(self._file)

@@ -86,14 +86,10 @@ class SqlStore:
 
     def add(self, piece: Piece) -> bool:
         """Add a piece in one transaction; False, and nothing is added, where loading stood elsewhere."""
-        move, values = "INSERT INTO files VALUES (?, ?) ON CONFLICT DO NOTHING", (piece.file, piece.end)
-        if piece.start:
-            move, values = (
-                "UPDATE files SET place = ? WHERE name = ? AND place = ?",
-                (piece.end, piece.file, piece.start),
-            )
+        move = "UPDATE files SET place = ? WHERE name = ? AND place = ?"
         with self._using(), self._transaction():
-            if self._run(move, values).rowcount != 1:
+            self._run("INSERT INTO files VALUES (?, 0) ON CONFLICT DO NOTHING", (piece.file,))
+            if self._run(move, (piece.end, piece.file, piece.start)).rowcount != 1:
                 return False
             self._many(
                 f"INSERT INTO predictions VALUES ({_places(14)}) ON CONFLICT DO NOTHING",
@@ -151,14 +147,8 @@ class SqlStore:
                 " (SELECT DISTINCT id, row_number FROM labels) l JOIN predictions p ON p.id = l.id"
                 " WHERE l.row_number < p.count GROUP BY p.model, p.version, p.variant"
             )
-        labelled = {tuple(key): int(count) for *key, count in met}
-        return [  # Postgres adds whole numbers up to decimals
-            Summary(
-                model, version, variant, int(requests), int(rows), labelled.get((model, version, variant), 0),
-                first, last, mean, int(size),
-            )  # fmt: skip
-            for model, version, variant, requests, rows, first, last, mean, size in held
-        ]
+        labelled = {tuple(who): int(count) for *who, count in met}
+        return [_summary(line, labelled.get(tuple(line[:3]), 0)) for line in held]
 
     def waiting_labels(self) -> int:
         """Return how many labels have no record yet."""
@@ -256,6 +246,12 @@ def _values(label: Label) -> tuple[Any, ...]:
     value = _text(label.value)
     same = (label.id, label.row, value, label.id, label.row, label.received)
     return (label.id, label.row, label.received, label.at, value, label.key, *same)
+
+
+def _summary(line: Sequence[Any], labelled: int) -> Summary:
+    model, version, variant, requests, rows, first, last, milliseconds, size = line
+    # Postgres adds whole numbers up to decimals.
+    return Summary(model, version, variant, int(requests), int(rows), labelled, first, last, milliseconds, int(size))
 
 
 def _text(value: object) -> str:
