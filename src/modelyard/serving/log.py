@@ -37,8 +37,11 @@ class PredictionLog:
         Where the files lie; made if it is not there.
     file_bytes : int
         Length from which the next file is begun; one is begun every hour too.
-    withhold : Withhold, optional
-        What hashes and leaves out columns before anything is written.
+
+    Attributes
+    ----------
+    withholds : dict of str to Withhold
+        By the bundle's hash, what hashes and leaves out columns of its records before they are written.
 
     Raises
     ------
@@ -46,10 +49,10 @@ class PredictionLog:
         If nothing can be written there.
     """
 
-    def __init__(self, folder: Path | str, *, file_bytes: int = FILE_BYTES, withhold: Withhold | None = None) -> None:
+    def __init__(self, folder: Path | str, *, file_bytes: int = FILE_BYTES) -> None:
         self.folder = Path(folder)
         self._most = file_bytes
-        self._withhold = withhold
+        self.withholds: dict[str, Withhold] = {}
         self._file = -1
         self._length = 0
         self._begun = 0.0
@@ -67,8 +70,8 @@ class PredictionLog:
 
     def append(self, written: Written) -> bool:
         """Write a record, or labels that stand or fall together; False where that failed, as on a full disk."""
-        if self._withhold is not None and type(written) is Record:
-            written = self._withhold(written)
+        if self.withholds and type(written) is Record and (withhold := self.withholds.get(written.bundle)) is not None:
+            written = withhold(written)
         content = frame(written)
         try:
             if self._file < 0 or self._length >= self._most or time.monotonic() - self._begun >= _FILE_SECONDS:

@@ -6,22 +6,22 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from modelyard.core.errors import ModelyardError, WorkspaceError
 from modelyard.core.files import guarded, hold
 from modelyard.serving.predictions.frames import frames
 from modelyard.serving.predictions.predictions import Predictions, no_log
-from modelyard.serving.predictions.record import Record
+from modelyard.serving.predictions.record import Label, Record
 from modelyard.serving.predictions.store import Piece, Store
 
 DAMAGED = ".damaged"
 """Suffix of a loaded file that held more than whole records: kept until it is as old as what retention removes."""
-_BATCH = 2_000
-"""Records of one transaction."""
+_READ = 4 * 2**20
+"""Bytes read at a time, and loaded in one transaction."""
 _PRUNE_EVERY = 3_600.0
 _LONGEST_PAUSE = 60.0
 _DAY = 86_400.0
@@ -148,32 +148,40 @@ def _load_file(path: Path, store: Store, finished: bool) -> tuple[int, int, bool
 
     While the file grows, loading stops before a stretch that is no frame, so that the last pass sees it too.
     """
-    content, place = path.read_bytes(), store.place(path.name)
+    place, most = store.place(path.name), _READ
     records = labels = 0
-    whole, found = True, frames(content, place)
-    while some := list(islice(found, _BATCH)):
-        begins = [place, *(end for _, _, end in some)]
-        gap = next((i for i, (_, begin, _) in enumerate(some) if begin != begins[i]), None)
-        if gap is not None:
-            whole = False
-            some = some if finished else some[:gap]
-        if not some:
-            break
-        held = [(item, end - begin) for item, begin, end in some]
-        piece = Piece(
-            path.name, place, some[-1][2],
-            [(item, size) for item, size in held if isinstance(item, Record)],
-            [label for item, _ in held if not isinstance(item, Record) for label in item],
-        )  # fmt: skip
-        if not store.add(piece):
-            raise WorkspaceError(
-                f"The store has loaded another file of this name: {path.name}.",
-                where=str(path.parent),
-                do="Give each server a folder of its own.",
-            )
-        place = piece.end
-        records += len(piece.records)
-        labels += len(piece.labels)
-        if gap is not None and not finished:
-            break
-    return records, labels, whole and place == len(content)
+    whole = True
+    with path.open("rb") as file:
+        while True:
+            file.seek(place)
+            content = file.read(most)
+            some = list(frames(content))
+            begins = [0, *(end for _, _, end in some)]
+            gap = next((i for i, (_, begin, _) in enumerate(some) if begin != begins[i]), None)
+            if gap is not None and not finished:
+                some = some[:gap]
+            if some:
+                piece = _piece(path.name, place, some)
+                if not store.add(piece):
+                    raise WorkspaceError(
+                        f"The store has loaded another file of this name: {path.name}.",
+                        where=str(path.parent),
+                        do="Give each server a folder of its own.",
+                    )
+                records, labels = records + len(piece.records), labels + len(piece.labels)
+                place = piece.end
+            whole = whole and gap is None
+            if len(content) < most or (gap is not None and not finished):
+                return records, labels, whole and place == path.stat().st_size
+            if not some:
+                most *= 2  # one frame is longer than what was read
+
+
+def _piece(name: str, place: int, some: Sequence[tuple[Record | list[Label], int, int]]) -> Piece:
+    return Piece(
+        name,
+        place,
+        place + some[-1][2],
+        [(held, end - begin) for held, begin, end in some if isinstance(held, Record)],
+        [label for held, _, _ in some if not isinstance(held, Record) for label in held],
+    )

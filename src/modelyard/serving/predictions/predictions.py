@@ -71,6 +71,22 @@ class Predictions:
                     if isinstance(held, Record) and held in chosen:
                         yield held
 
+    def newest(self, model: str) -> float | None:
+        """Return the moment of a model's newest record, or None.
+
+        Raises
+        ------
+        WorkspaceError
+            See `records`.
+        """
+        return max((record.at for record in self.records(Chosen(model, since=self._held_until(model)))), default=None)
+
+    def _held_until(self, model: str) -> float | None:
+        if self.store is None and not (self.folder / FILE).exists():
+            return None
+        with closing(self.open()) as store:
+            return store.newest(model)
+
     def known(self, ids: Sequence[str]) -> set[str]:
         """Return those of the ids that records have, in the store or in files."""
         wanted = set(ids)

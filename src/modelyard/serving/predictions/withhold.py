@@ -5,13 +5,15 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
+from modelyard.bundle.bundle import Bundle
 from modelyard.core.errors import ServingError, did_you_mean
 from modelyard.core.files import guarded
 from modelyard.serving.predictions.record import Record
@@ -33,21 +35,30 @@ class Withhold:
         Columns; one that is in both is dropped.
     key : bytes
         The secret.
+    known : iterable of str, optional
+        Columns that may be written at all; None lets every other through.
 
     References
     ----------
     RFC 2104, "HMAC: Keyed-Hashing for Message Authentication".
     """
 
-    def __init__(self, hashed: Iterable[str], dropped: Iterable[str], key: bytes) -> None:
-        self.dropped = frozenset(dropped)
-        self._hashed = {name: _encode(name) + b":" for name in hashed if name not in self.dropped}
+    def __init__(
+        self, hashed: Iterable[str], dropped: Iterable[str], key: bytes, known: Iterable[str] | None = None
+    ) -> None:
+        self._dropped = frozenset(dropped)
+        self._hashed = {name: _encode(name) + b":" for name in hashed if name not in self._dropped}
+        self._known = None if known is None else frozenset(known)
         self._key = key
-        self.columns = tuple(sorted({*self._hashed, *self.dropped}))
+        self.columns = tuple(sorted({*self._hashed, *self._dropped}))
 
     def __call__(self, record: Record) -> Record:
         """Return the record as it may be written."""
-        rows = [{n: self._value(n, v) for n, v in row.items() if n not in self.dropped} for row in record.rows]
+        dropped, known = self._dropped, self._known
+        rows = [
+            {n: self._value(n, v) for n, v in row.items() if n not in dropped and (known is None or n in known)}
+            for row in record.rows
+        ]
         return replace(record, rows=rows, withheld=self.columns)
 
     def _value(self, name: str, value: Any) -> Any:
@@ -59,33 +70,63 @@ class Withhold:
         return "hmac:" + hmac.digest(self._key, begin + _encode(value), "sha256")[:_BYTES].hex()
 
 
-def withhold(hashed: Sequence[str], dropped: Sequence[str], known: Sequence[str], key: Path) -> Withhold | None:
-    """Return what withholds columns of a model's rows, or None where there are none.
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """What is kept out of the prediction log.
 
-    Parameters
+    Attributes
     ----------
-    hashed, dropped, known : sequence of str
-        Columns to hash and to leave out, and those of the model.
-    key : path
+    hashed, dropped : tuple of str or None
+        Columns; None for those the brief of each bundle names under ``log``.
+    key : path or None
         File of the secret; made where hashing asks for one and there is none.
-
-    Raises
-    ------
-    ServingError
-        If the model has no such column.
-    WorkspaceError
-        If the secret cannot be written.
     """
-    strange = next((name for name in (*hashed, *dropped) if name not in known), None)
-    if strange is not None:
-        raise ServingError(
-            f"'{strange}' is to be kept out of the prediction log, and is not a column of this model.",
-            allowed=f"Its columns: {', '.join(known)}.",
-            do=did_you_mean(strange, list(known)) or "Correct log.hash or log.drop in the brief, or the option.",
+
+    hashed: tuple[str, ...] | None = None
+    dropped: tuple[str, ...] | None = None
+    key: Path | None = None
+
+    def of(self, bundle: Bundle, *, only_known: bool = False) -> Withhold | None:
+        """Return what withholds columns of a bundle's rows, or None where nothing is.
+
+        Parameters
+        ----------
+        bundle : Bundle
+            Whose rows.
+        only_known : bool
+            Whether fields that its schema does not know are left out too.
+
+        Raises
+        ------
+        ServingError
+            If it has no such column, or there is no secret.
+        WorkspaceError
+            If the secret cannot be written.
+        """
+        brief = bundle.manifest.brief.log
+        known = [column.name for column in bundle.schema.columns]
+        strange = next((name for name in (*(self.hashed or ()), *(self.dropped or ())) if name not in known), None)
+        if strange is not None:
+            raise ServingError(
+                f"'{strange}' is to be kept out of the prediction log, and is not a column of this model.",
+                allowed=f"Its columns: {', '.join(known)}.",
+                do=did_you_mean(strange, known) or "Correct --log-hash or --log-drop.",
+            )
+        # What the brief names and the model does not read is never sent.
+        hashed, dropped = (
+            [name for name in (said if chosen is None else chosen) if name in known]
+            for said, chosen in ((brief.hash, self.hashed), (brief.drop, self.dropped))
         )
-    if not hashed and not dropped:
-        return None
-    return Withhold(hashed, dropped, secret(key) if hashed else b"")
+        if hashed and self.key is None:
+            raise ServingError("Columns are to be hashed, and there is no key.", do="Name its file: --log-key FILE.")
+        if not hashed and not dropped and not only_known:
+            return None
+        key = secret(self.key) if hashed and self.key is not None else b""
+        return Withhold(hashed, dropped, key, known if only_known else None)
+
+
+NOTHING_MORE = Withheld()
+"""What the brief of each bundle names."""
 
 
 def secret(path: Path) -> bytes:

@@ -18,6 +18,7 @@ from modelyard.serving.predict import check_json
 from modelyard.serving.predictions.label_check import LabelCheck
 from modelyard.serving.predictions.record import Label
 from modelyard.serving.problem import MOST_ERRORS, HttpProblem, bad_fields
+from modelyard.serving.terms import Terms
 
 PATH = "/v1/labels"
 _RETRY = [(b"retry-after", b"5")]
@@ -38,8 +39,8 @@ class Labels:
         Returns what labels are checked by at that time.
     log : PredictionLog
         Where they are written.
-    body_limit : int
-        Bytes a request's body may have.
+    terms : Terms
+        What a body may be, and how long it may take.
     known : callable, optional
         Returns those of the ids given that predictions have: labels of others are then refused. None keeps them until
         their prediction comes.
@@ -49,15 +50,16 @@ class Labels:
         self,
         check: Callable[[], LabelCheck],
         log: PredictionLog,
-        body_limit: int,
+        terms: Terms,
         known: Callable[[Sequence[str]], set[str]] | None = None,
     ) -> None:
-        self._check, self._log, self._limit, self._known = check, log, body_limit, known
+        self._check, self._log, self._known = check, log, known
+        self._limit, self._seconds = terms.body_limit, terms.body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, admitted: Admitted) -> Reply:
         """Answer one request."""
         check_json(scope, self._limit)
-        sent, many = _labels(await read_body(receive, self._limit))
+        sent, many = _labels(await read_body(receive, self._limit, self._seconds))
         labels = self._checked(sent, many, admitted.key)
         if self._known is not None:
             await self._refuse_unknown(self._known, labels, many)
