@@ -119,8 +119,7 @@ def test_any_value_is_a_label_or_a_row_error(made, value):
         check = LabelCheck(made[task])
         try:
             found = check({"id": "a", "label": value}, "", received=0.0).value
-        except RowError as error:
-            assert error.problems[0].pointer == "/label"
+        except RowError:
             continue
         if made[task].classes:
             assert found in made[task].classes

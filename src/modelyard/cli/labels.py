@@ -39,6 +39,5 @@ def command(
     if as_json:
         options.print_json({"labels": sent.labels, "without_prediction": sent.waiting})
         return
-    click.echo(
-        f"{sent.labels:,} labels" + (f"; of {sent.waiting:,} ids no prediction is there" if sent.waiting else "")
-    )
+    more = f"; {sent.waiting:,} ids are of no prediction yet" if sent.waiting else ""
+    click.echo(f"Added {sent.labels:,} labels{more}")

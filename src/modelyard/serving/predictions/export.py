@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -63,24 +63,35 @@ def export(store: Store, out: Path, chosen: Chosen, *, label: str = "label", lab
         out.parent.mkdir(parents=True, exist_ok=True)
         # Two passes over lines of our own: the columns are known when the last one was seen.
         with tempfile.TemporaryFile(dir=out.parent) as spool:
-            columns: dict[str, str] = {}
+            sent: dict[str, str] = {}
+            ours: dict[str, str] = {}
             count = 0
-            for line in _lines(store, chosen, label, labelled):
-                for name, value in line.items():
-                    columns[name] = _kind(columns.get(name, ""), value)
-                spool.write(_encode(line) + b"\n")
+            for row, more in _lines(store, chosen, label, labelled):
+                for columns, line in ((sent, row), (ours, more)):
+                    for name, value in line.items():
+                        columns[name] = _kind(columns.get(name, ""), value)
+                spool.write(_encode((row, more)) + b"\n")
                 count += 1
             spool.seek(0)
+            names = {name: _free(name, sent) for name in ours}
+            columns = sent | {names[name]: kind for name, kind in ours.items()}
+            lines = ({**row, **{names[n]: v for n, v in more.items()}} for row, more in map(_decode, spool))
             neighbour = out.with_name(f".{out.name}.part")
             try:
-                _write(neighbour, out.suffix, map(_decode, spool), columns)
+                _write(neighbour, out.suffix, lines, columns)
                 neighbour.replace(out)
             finally:
                 neighbour.unlink(missing_ok=True)
     return count
 
 
-def _lines(store: Store, chosen: Chosen, label: str, labelled: bool) -> Iterator[dict[str, Any]]:
+def _free(name: str, taken: Container[str]) -> str:
+    return name if name not in taken else _free(f"{name}_", taken)
+
+
+def _lines(
+    store: Store, chosen: Chosen, label: str, labelled: bool
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     records = store.records(chosen)
     while some := list(islice(records, _PIECE)):
         # In order of receipt: the last of a row is the one that counts.
@@ -89,14 +100,12 @@ def _lines(store: Store, chosen: Chosen, label: str, labelled: bool) -> Iterator
             for number, (row, answer) in enumerate(zip(record.rows, record.answers, strict=False)):
                 found = labels.get((record.id, number))
                 if found is not None or not labelled:
-                    yield _line(record, number, row, answer, label, found)
+                    yield row, _more(record, number, answer, label, found)
 
 
-def _line(
-    record: Record, number: int, row: dict[str, Any], answer: dict[str, Any], name: str, label: Label | None
-) -> dict[str, Any]:
+def _more(record: Record, number: int, answer: dict[str, Any], name: str, label: Label | None) -> dict[str, Any]:
     bounds = answer.get("interval") or {}
-    more = {
+    return {
         name: None if label is None else label.value,
         "label_at": None if label is None or label.at is None else _moment(label.at),
         "prediction": answer.get("prediction"),
@@ -115,12 +124,6 @@ def _line(
         "log_trace": record.trace,
         "log_milliseconds": record.milliseconds,
     }
-    line = dict(row)
-    for key, value in more.items():
-        while key in row:
-            key += "_"
-        line[key] = value
-    return line
 
 
 def _moment(seconds: float) -> str:
