@@ -89,9 +89,7 @@ def _free(name: str, taken: Container[str]) -> str:
     return name if name not in taken else _free(f"{name}_", taken)
 
 
-def _lines(
-    store: Store, chosen: Chosen, label: str, labelled: bool
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def _lines(store: Store, chosen: Chosen, label: str, labelled: bool) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     records = store.records(chosen)
     while some := list(islice(records, _PIECE)):
         # In order of receipt: the last of a row is the one that counts.
