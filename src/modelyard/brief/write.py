@@ -100,7 +100,8 @@ def _example(key: str) -> str:
         "data.weight": "weight_column", "data.positive": "'yes'", "data.types": "{zip: category}",
         "data.monotone": "{age: increasing}",
         "rule": "prior_visits > 2", "budget.trials": "20", "budget.memory": "4", "validation.test_fraction": "0.2",
-        "log.hash": "[patient_number]", "log.drop": "[name]", "forecast.horizon": "12", "forecast.season": "12",
+        "log.hash": "[patient_number]", "log.drop": "[name]", "validation.folds": "5",
+        "forecast.horizon": "12", "forecast.season": "12",
     }  # fmt: skip
     return examples[key]
 
