@@ -116,11 +116,17 @@ class App:
         """Serve one connection event, as ASGI says."""
         if scope["type"] != "http":
             await self._rest(scope, receive, send)
-        elif (endpoint := self._paths.get(scope["path"])) is not None:
+            return
+        path = scope["path"]
+        endpoint = self._paths.get(path)
+        if endpoint is None:
+            endpoint = next((e for route, e in self._below.items() if path.startswith(route)), self._other)
+        active = self.metrics.active(scope["method"], scope.get("scheme", "http"))
+        active.inc()
+        try:
             await endpoint(scope, receive, send)
-        else:
-            below = (e for route, e in self._below.items() if scope["path"].startswith(route))
-            await next(below, self._other)(scope, receive, send)
+        finally:
+            active.dec()
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()

@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 REQUESTS = "http_server_request_duration_seconds"
+ACTIVE = "http_server_active_requests"
 PREDICTIONS = "modelyard_predictions_total"
 SOURCE_FAILURES = "modelyard_source_failures_total"
 LOG_FAILURES = "modelyard_prediction_log_failures_total"
@@ -44,6 +45,13 @@ class Metrics:
         self._requests = Histogram(
             REQUESTS, "Duration of HTTP server requests.", labels, buckets=buckets, registry=self.registry
         )
+        self._active = Gauge(
+            ACTIVE,
+            "Number of active HTTP server requests.",
+            ("model", "http_request_method", "url_scheme"),
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
         self._predictions = self._counter(PREDICTIONS, "Rows answered.")
         self._source_failures = self._counter(
             SOURCE_FAILURES, "Requests a source of answers failed on; the next source was asked.", "source"
@@ -51,6 +59,8 @@ class Metrics:
         self._log_failures = self._counter(LOG_FAILURES, "Answered requests the prediction log lacks.")
         self._log_records = self._counter(LOG_RECORDS, "Answered requests written to the prediction log.")
         self._children: dict[tuple[str, str, int], Histogram] = {}
+        self._under_way: dict[tuple[str, str], Gauge] = {}
+        self.active("POST", "http")  # shown from the start, at 0
         if MULTIPROCESS not in os.environ:
             ProcessCollector(registry=self.registry)
 
@@ -72,9 +82,16 @@ class Metrics:
         key = (method, route, status)
         child = self._children.get(key)
         if child is None:
-            shown = method if method in _METHODS else "_OTHER"
-            child = self._children[key] = self._requests.labels(self._model, shown, route, str(status))
+            child = self._children[key] = self._requests.labels(self._model, _shown(method), route, str(status))
         child.observe(seconds)
+
+    def active(self, method: str, scheme: str) -> Gauge:
+        """Return the gauge of requests under way, which whoever answers one counts up and down."""
+        child = self._under_way.get((method, scheme))
+        if child is None:
+            labels = (self._model, _shown(method), scheme)
+            child = self._under_way[method, scheme] = self._active.labels(*labels)
+        return child
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format, over all workers of the server."""
@@ -86,6 +103,10 @@ class Metrics:
 
     def _counter(self, name: str, text: str, *more: str) -> Counter:
         return Counter(name, text, ("model", "version", "variant", *more), registry=self.registry)
+
+
+def _shown(method: str) -> str:
+    return method if method in _METHODS else "_OTHER"
 
 
 @dataclass(frozen=True, slots=True)

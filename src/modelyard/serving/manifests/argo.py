@@ -1,4 +1,4 @@
-"""An Argo Rollout over the Deployment: a canary by weight, judged by sequential tests, held where they cannot decide."""
+"""An Argo Rollout over the Deployment: a canary by weight, judged by sequential tests; undecided, it is held."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from prometheus_client.utils import floatToGoString
 from modelyard.brief.brief import Latency
 from modelyard.serving.manifests.deployed import Deployed
 from modelyard.serving.manifests.kubernetes import metadata, selector, service
-from modelyard.serving.metrics import PREDICT, REQUESTS
+from modelyard.serving.metrics import REQUESTS
+from modelyard.serving.predict import PATH
 
 ERROR_LIMIT = 0.01
 """Share of failed requests from which a version is not promoted."""
@@ -32,7 +33,7 @@ def argo_files(deployed: Deployed) -> dict[str, str]:
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": ["../kubernetes", "rollout.yaml", "analysis.yaml", "services.yaml", "route.yaml"],
-        # The rollout scales the Deployment it refers to: the autoscaler must move the rollout, and nobody else the pods.
+        # The rollout scales the Deployment it refers to: the autoscaler moves the rollout, and nobody else the pods.
         "patches": [
             {
                 "target": {"kind": "HorizontalPodAutoscaler", "name": name},
@@ -50,9 +51,9 @@ def argo_files(deployed: Deployed) -> dict[str, str]:
         "argo/analysis.yaml": deployed.yaml(
             analysis(deployed),
             "Fill in: the value of `prometheus`, its address within the cluster.",
-            "Each look asks for the logarithm of an e-value: a likelihood ratio of all requests so far. However often it",
-            f"is looked at, a version within the limit is rolled back with a chance of at most {ROLLBACK_LEVEL:.0%}. What",
-            f"is not decided after {LOOKS * LOOK_MINUTES} minutes, or not measured, holds the rollout for a person.",
+            "Each look asks for the logarithm of an e-value, a likelihood ratio of all requests so far: however often",
+            f"one looks, a version within the limit is rolled back with a chance of at most {ROLLBACK_LEVEL:.0%};",
+            f"what is not decided in {LOOKS * LOOK_MINUTES} minutes, or not measured, holds the rollout for a person.",
         ),
         "argo/services.yaml": deployed.yaml([service(deployed, "stable"), service(deployed, "canary")]),
         "argo/route.yaml": deployed.yaml(route(deployed), "Fill in: parentRefs, your Gateway and its namespace."),
@@ -137,26 +138,33 @@ def counted_slow(deployed: Deployed, canary: str) -> tuple[str, str]:
     return f'({everything} - sum({REQUESTS}_bucket{{{asked},le="{end}"}}))', everything
 
 
-def log_e_value(bad: str, everything: str, limit: float, times: float) -> str:
-    """Return PromQL for the logarithm of an e-value: that bad requests are `times` the limit, against the limit.
+def decision(bad: str, everything: str, limit: float) -> str:
+    """Return PromQL for one number: the logarithm of the e-value against a version, or minus that of the one for it.
+
+    Where neither has any evidence the answer is empty, and where nothing was measured too.
 
     Parameters
     ----------
     bad, everything : str
-        PromQL that counts requests from the start.
+        PromQL that counts requests since the version started.
     limit : float
-        The share that is tested.
-    times : float
-        Above 1 bets that the share is larger than the limit, below 1 that it is smaller.
+        The share of bad requests that is tested, from above and from below.
 
     References
     ----------
     Ramdas et al. (2023), "Game-theoretic statistics and safe anytime-valid inference", section 2: a likelihood ratio is
     a test martingale, and Ville's inequality bounds the chance that it ever passes 1/level by that level.
     """
-    bet = min(times * limit, (1 + limit) / 2)
+    against, good = (
+        _log_ratio(bad, everything, limit, min(times * limit, (1 + limit) / 2)) for times in (WORSE, BETTER)
+    )
+    return f"({against} > 0)\nor\n-({good} > 0)\n"
+
+
+def _log_ratio(bad: str, everything: str, limit: float, bet: float) -> str:
+    """Return PromQL for the logarithm of the likelihood of a share that is bet on, over that of the limit."""
     hit, miss = math.log(bet / limit), math.log((1 - bet) / (1 - limit))
-    return f"{bad} * {hit:.6f} + ({everything} - {bad}) * {miss:.6f}"
+    return f"({hit - miss:.6f} * {bad}\n  + {miss:.6f} * {everything})"
 
 
 def route(deployed: Deployed) -> dict[str, Any]:
@@ -189,15 +197,8 @@ def _metric(name: str, bad: str, everything: str, limit: float) -> dict[str, Any
     }
 
 
-def decision(bad: str, everything: str, limit: float) -> str:
-    """Return PromQL for one number: the evidence against a version above 0, the evidence for it below."""
-    against = log_e_value(bad, everything, limit, WORSE)
-    good = log_e_value(bad, everything, limit, BETTER)
-    return f"(({against}) > 0) or -(({good}) > 0)"
-
-
 def _asked(deployed: Deployed, canary: str) -> str:
-    return f'model="{deployed.bundle.manifest.name}",http_route="{PREDICT}",{HASH}="{canary}"'
+    return f'model="{deployed.bundle.manifest.name}",http_route="{PATH}",{HASH}="{canary}"'
 
 
 def _flow(mapping: dict[str, str]) -> str:

@@ -66,6 +66,13 @@ class _Plain(yaml.SafeDumper):
         return True
 
 
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Plain.add_representer(str, _text)
+
+
 def object_name(bundle: Bundle) -> str:
     """Return the model's name as every Kubernetes object takes it: a Service's must start with a letter (RFC 1035)."""
     name = slug(bundle.manifest.name)

@@ -1,4 +1,4 @@
-"""The container image: a Dockerfile whose build folder holds the bundle, the versions it was tested with, and how it runs."""
+"""The container image: a Dockerfile whose build folder holds the bundle, the tested versions, and how it runs."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def constraints() -> str:
 
 
 def compose(deployed: Deployed) -> str:
-    """Return a Compose file: the image with a read-only root, no capabilities, and the memory it was reckoned to need."""
+    """Return a Compose file: the image with a read-only root, no capabilities, and the memory it is to need."""
     server = {
         "image": deployed.image,
         "build": {"context": "."},

@@ -10,9 +10,8 @@ from modelyard.serving.manifests.kubernetes import container, metadata, pod_spec
 def kserve_files(deployed: Deployed) -> dict[str, str]:
     """Return the InferenceService and its kustomization.
 
-    The bundle is its own server and speaks the Open Inference Protocol, so KServe is given the container and no runtime.
-    The mode `Standard` runs it as a plain Deployment: a pod that is started takes seconds, which scaling to none and
-    back would put on a caller.
+    The bundle is its own server, so KServe is given the container and no runtime. The mode `Standard` runs it as a
+    plain Deployment: a pod takes seconds to start, which scaling to none and back would put on a caller.
     """
     server = container(deployed, "kserve-container")
     predictor = pod_spec(server) | {

@@ -15,7 +15,7 @@ SCRAPED = {"prometheus.io/scrape": "true", "prometheus.io/path": "/metrics", "pr
 _DRAIN = 5
 """Seconds a pod goes on answering after it was told to stop, until no load balancer sends it requests any more."""
 _IN_FLIGHT = BODIES // 2
-"""Requests under way in a pod, in the mean, from which on another is started: half of what its memory is reckoned for."""
+"""Requests under way in a pod, in the mean, from which on another is started: half of what its memory is made for."""
 
 
 def kubernetes_files(deployed: Deployed) -> dict[str, str]:
@@ -37,7 +37,8 @@ def kubernetes_files(deployed: Deployed) -> dict[str, str]:
     how = (
         "kubectl apply -k kubernetes/",
         "Fill in: newName, the registry your cluster pulls the image from.",
-        f"Let a namespace call the model, that of your gateway or of Prometheus: kubectl label namespace NAME {CALLERS}=yes",
+        "Let other namespaces call the model, such as those of your gateway and of Prometheus:",
+        f"kubectl label namespace NAME {CALLERS}=yes",
     )
     return {f"kubernetes/{file}": deployed.yaml(content) for file, content in objects.items()} | {
         "kubernetes/kustomization.yaml": deployed.yaml(kustomization, *how)

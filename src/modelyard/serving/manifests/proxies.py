@@ -7,7 +7,7 @@ from typing import Any
 
 from modelyard.serving.app import BODY_LIMIT
 from modelyard.serving.manifests.deployed import Deployed
-from modelyard.serving.metrics import PREDICT
+from modelyard.serving.predict import PATH
 
 KEY = "x-request-key"
 """Header whose value keeps a caller on one version."""
@@ -64,7 +64,7 @@ http {{
 
   server {{
     listen {s.listen};
-    location = {PREDICT} {{ mirror /shadow; proxy_pass http://$version; }}
+    location = {PATH} {{ mirror /shadow; proxy_pass http://$version; }}
     location ~ {_PATHS} {{ proxy_pass http://$version; }}
     location = /health {{ proxy_pass http://stable/health/ready; }}
     location / {{ return 404; }}
@@ -143,7 +143,7 @@ def _manager(deployed: Deployed, split: Split) -> dict[str, Any]:
         },
     }
     routes = [
-        {"match": {"path": PREDICT}, "route": action | {"request_mirror_policies": [mirrored]}},
+        {"match": {"path": PATH}, "route": action | {"request_mirror_policies": [mirrored]}},
         {"match": {"safe_regex": {"regex": _PATHS}}, "route": action},
         {"match": {"path": "/health"}, "route": {"cluster": "stable", "prefix_rewrite": "/health/ready"}},
     ]

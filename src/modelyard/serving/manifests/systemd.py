@@ -18,7 +18,9 @@ def systemd_files(deployed: Deployed) -> dict[str, str]:
     """
     name, needs = deployed.name, deployed.needs
     workers = max(1, math.ceil(needs.peak / needs.per_core))
-    processes = workers if workers == 1 else workers + 1  # the first one looks after the others, and holds the bundle too
+    processes = (
+        workers if workers == 1 else workers + 1
+    )  # the first one looks after the others, and holds the bundle too
     unit = f"""\
 
 [Unit]
@@ -30,7 +32,8 @@ StartLimitBurst=5
 
 [Service]
 Type=exec
-ExecStart={PROGRAM} serve /srv/{name}/bundle --host 127.0.0.1 --port {PORT} --workers {workers} --log %S/{name}/predictions
+ExecStart={PROGRAM} serve /srv/{name}/bundle --host 127.0.0.1 --port {PORT} --workers {workers} \\
+  --log %S/{name}/predictions
 Environment=PYTHONUNBUFFERED=1
 Restart=always
 RestartSec=1
@@ -63,7 +66,7 @@ NoNewPrivileges=yes
 CapabilityBoundingSet=
 AmbientCapabilities=
 LockPersonality=yes
-MemoryDenyWriteExecute=yes
+# Not MemoryDenyWriteExecute: a library of the server asks the processor what it is from a page that it writes.
 RemoveIPC=yes
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
 RestrictNamespaces=yes

@@ -50,9 +50,9 @@ def config(deployed: Deployed) -> str:
         "texts": ("TYPE_STRING", list(encoding.texts), 'missing is ""; at most 5,000 characters'),
     }
     blocks = []
-    for name, (kind, names, how) in columns.items():
+    for name, (kind, names, meant) in columns.items():
         if names:
-            blocks.append(f"# {', '.join(names)} ({how})\n{_tensor('input', name, kind, len(names))}")
+            blocks.append(f"# {', '.join(names)} ({meant})\n{_tensor('input', name, kind, len(names))}")
     width = max(1, len(bundle.classes))
     label = [f"label_filename: {json.dumps(_CLASSES)}"] if bundle.classes else []
     said = f"probabilities of {', '.join(map(str, bundle.schema.classes))}" if bundle.classes else "the value"
