@@ -81,6 +81,8 @@ def budgets(bundle: Bundle) -> tuple[Budget, Budget]:
     everything = _summed(f"{REQUESTS}_count{{{asked}}}")
     failed = _summed(f'{REQUESTS}_count{{{asked},http_response_status_code=~"5.."}}')
     within = _summed(f'{REQUESTS}_bucket{{{asked},le="{end}"}}')
+    # No failure yet is no series yet, which counts as none.
+    failed = f"({failed} or 0 * {everything})"
     slow = round(1 - limit.percentile / 100, 6)
     return (
         Budget("model:requests_failed", round(1 - AVAILABILITY, 6), failed, everything, model),
