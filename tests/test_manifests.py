@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from contextlib import closing
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from types import ModuleType
 
 import kubernetes_validate
 import numpy as np
@@ -224,21 +226,30 @@ def test_the_units_command_serves_and_logs_where_it_may_write(made, written, tmp
     assert server.returncode == 0
 
 
+def by_path(package: str, file: str) -> ModuleType:
+    """Return a module of a package that is installed without what it depends on."""
+    (root,) = importlib.util.find_spec(package).submodule_search_locations
+    spec = importlib.util.spec_from_file_location(Path(file).stem, Path(root, file))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_triton_reads_the_repository_and_its_graph_takes_what_it_declares(tmp_path, task):
     from google.protobuf import text_format
-    from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
+    described = by_path("tritonclient", "grpc/model_config_pb2.py")
     asked = bundle(tmp_path / "bundle", task)
     export_all(asked, tmp_path, needs=capacity(asked, 300.0), targets=("triton",))
     folder = tmp_path / "triton/churn"
-    config = text_format.Parse((folder / "config.pbtxt").read_text(), ModelConfig())
+    config = text_format.Parse((folder / "config.pbtxt").read_text(), described.ModelConfig())
     assert config.name == folder.name
     assert config.backend == "onnxruntime"
     session = ort.InferenceSession(str(folder / "1/model.onnx"), providers=["CPUExecutionProvider"])
     kinds = {"TYPE_FP32": "tensor(float)", "TYPE_INT64": "tensor(int64)", "TYPE_STRING": "tensor(string)"}
     for declared, real in ((config.input, session.get_inputs()), (config.output, session.get_outputs())):
-        shown = {t.name: (kinds[DataType.Name(t.data_type)], list(t.dims)) for t in declared}
+        shown = {t.name: (kinds[described.DataType.Name(t.data_type)], list(t.dims)) for t in declared}
         assert shown == {t.name: (t.type, t.shape[1:]) for t in real}
     row = asked.schema.check_row(ROW)
     answer = session.run(None, asked.manifest.encoding.inputs_of_rows([row]))[0]

