@@ -35,7 +35,7 @@ from modelyard.flow.export import export_all
 from modelyard.serving.capacity import capacity
 from modelyard.serving.manifests.described import described
 from modelyard.serving.manifests.kubernetes import repository_of
-from modelyard.serving.metrics import ACTIVE
+from modelyard.serving.metrics import IN_FLIGHT
 
 HERE = Path(__file__).parent
 WITHIN = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -172,7 +172,7 @@ def test_the_objects_belong_together(written):
     assert policy["spec"]["egress"] == []
     scaled = [m["pods"]["metric"]["name"] for m in hpa["spec"]["metrics"] if m["type"] == "Pods"]
     adapter = yaml.safe_load((folder / "prometheus/adapter.yaml").read_text())["rules"]
-    assert scaled == [ACTIVE] == [rule["name"]["as"] for rule in adapter]
+    assert scaled == [IN_FLIGHT] == [rule["name"]["as"] for rule in adapter]
 
 
 def test_compose_fits_its_schema_and_locks_the_container_down(written):

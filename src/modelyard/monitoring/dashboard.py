@@ -10,7 +10,7 @@ from typing import Any
 from modelyard.bundle.bundle import Bundle
 from modelyard.core.names import slug
 from modelyard.monitoring.budgets import AVAILABILITY, DEFAULT_LIMIT, budgets
-from modelyard.serving.metrics import ACTIVE, LOG_FAILURES, LOG_RECORDS, PREDICTIONS, REQUESTS, SOURCE_FAILURES
+from modelyard.serving.metrics import IN_FLIGHT, LOG_FAILURES, LOG_RECORDS, PREDICTIONS, REQUESTS, SOURCE_FAILURES
 from modelyard.serving.predict import PATH
 
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
@@ -103,9 +103,9 @@ def panels(bundle: Bundle) -> tuple[Panel, ...]:
         ),
         Panel(
             "Requests under way",
-            "In each server; a scrape counts itself, under GET.",
+            "In each server.",
             "short",
-            {"{{instance}} {{http_request_method}}": f"sum by (instance, http_request_method) ({ACTIVE}{{{model}}})"},
+            {"{{instance}}": f"sum by (instance) ({IN_FLIGHT}{{{model}}})"},
         ),
         Panel(
             "Sources of answers that failed",

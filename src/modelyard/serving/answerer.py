@@ -10,12 +10,13 @@ from typing import Any
 
 import msgspec
 
+from modelyard.bundle.runtimes.runtime import Row
 from modelyard.core.errors import Problem, RowError
 from modelyard.serving.asgi import Scope, head
 from modelyard.serving.asked import Asked
 from modelyard.serving.guard.admitted import Admitted
 from modelyard.serving.log import PredictionLog, Record
-from modelyard.serving.predictor import Row, Unanswered
+from modelyard.serving.predictor import Unanswered
 from modelyard.serving.problem import MOST_ERRORS, HttpProblem, bad_fields
 from modelyard.serving.router import Router
 from modelyard.serving.rows import check_rows
@@ -54,10 +55,12 @@ class Answerer:
         Which version answers.
     log : PredictionLog, optional
         Where answered requests are written before they are answered; None keeps none.
+    seconds : float
+        How long an answer may take.
     """
 
-    def __init__(self, router: Router, log: PredictionLog | None = None) -> None:
-        self.router = router
+    def __init__(self, router: Router, log: PredictionLog | None = None, seconds: float = 30.0) -> None:
+        self.router, self._seconds = router, seconds
         self._log = log
         self._start = os.urandom(6).hex()
         self._count = 0
@@ -110,23 +113,41 @@ class Answerer:
         chosen = self.choose(scope) if version is None else version
         try:
             if len(rows) > _INLINE:
-                answers = await asyncio.to_thread(_answers, chosen, rows, at, wanted)
+                async with asyncio.timeout(self._seconds):
+                    answers = await asyncio.to_thread(_answers, chosen, rows, at, wanted)
             else:
                 answers = _answers(chosen, rows, at, wanted)
         except RowError as error:
             raise bad_fields(error.problems) from None
-        except Unanswered:
+        except (Unanswered, TimeoutError):
             self.router.seen(chosen, False, time.perf_counter() - began, None)
             raise HttpProblem(503, "Neither the model nor a fallback could answer.") from None
+        return Answered(self.keep(chosen, rows, answers, began, scope, admitted), answers, chosen)
+
+    def keep(
+        self,
+        version: Version,
+        rows: list[Any],
+        answers: list[dict[str, Any]],
+        began: float,
+        scope: Scope,
+        admitted: Admitted,
+    ) -> str:
+        """Count and log an answered request before its answer is sent; return the id it has in the log.
+
+        Parameters
+        ----------
+        version, rows, answers, began, scope, admitted
+            See `answer`; rows may be anything that MessagePack writes as objects.
+        """
         seconds = time.perf_counter() - began
-        chosen.counts.predictions.inc(len(rows))
+        version.counts.predictions.inc(len(rows))
         name = self.next_id()
         if self._log is not None:
-            # Before the answer is sent: what a caller was told is always in the log.
-            self._write(self._log, name, rows, answers, seconds, chosen, scope, admitted)
+            self._write(self._log, name, rows, answers, seconds, version, scope, admitted)
         first = answers[0]
-        self.router.seen(chosen, first["served_by"] == "model", seconds, _score(first))
-        return Answered(name, answers, chosen)
+        self.router.seen(version, first["served_by"] == "model", seconds, _score(first))
+        return name
 
     def _write(
         self,
@@ -152,7 +173,11 @@ class Answerer:
             admitted.key,
             _trace(scope),
         )
-        if log.append(record):
+        try:
+            kept = log.append(record)
+        except OverflowError:
+            kept = log.append(msgspec.structs.replace(record, rows=[_holdable(row) for row in rows]))
+        if kept:
             version.counts.log_records.inc()
         else:
             version.counts.log_failures.inc()
@@ -161,12 +186,12 @@ class Answerer:
 def _answers(version: Version, rows: Sequence[Any], at: str | None, wanted: Asked) -> list[dict[str, Any]]:
     schema = version.bundle.schema
     if at is None:
-        return _score_rows(version, [schema.check_row(rows[0])], "", wanted)
+        return _score_rows(version, [schema.check_row(rows[0], unknown=version.unknown)], "", wanted)
     answers: list[dict[str, Any]] = []
     problems: list[Problem] = []
     for first in range(0, len(rows), _SLICE):
         try:
-            checked = check_rows(schema, rows[first : first + _SLICE], at, first)
+            checked = check_rows(schema, rows[first : first + _SLICE], at, first, version.unknown)
             if not problems:  # the request is refused; the other rows are still checked, and not scored
                 answers += _score_rows(version, checked, at, wanted, first)
         except RowError as error:
@@ -189,6 +214,19 @@ def _score_rows(
             _, number, rest = problem.pointer.split("/", 2)
             problem.pointer = f"{at}/{first + int(number)}/{rest}" if at else f"/{rest}"
         raise
+
+
+def _holdable(row: Any) -> dict[str, Any]:
+    """Return a row with text for what MessagePack has no type for: JSON's integers may have more than 64 bits."""
+
+    def held(value: Any) -> Any:
+        try:
+            msgspec.msgpack.encode(value)
+        except OverflowError:
+            return msgspec.json.encode(value).decode()
+        return value
+
+    return {name: held(value) for name, value in msgspec.to_builtins(row).items()}
 
 
 def _score(answer: dict[str, Any]) -> float | None:

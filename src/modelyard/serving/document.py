@@ -11,12 +11,12 @@ from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.latency import Timing
 from modelyard.core.markup import Block, Code, Details, Document, Facts, Heading, Listing, Note, Table, Text, literal
 from modelyard.serving.capacity import BODIES, BUSY, PEAK, Capacity, model_bytes
+from modelyard.serving.fallback import fallback_rule
 from modelyard.serving.manifests.deployed import LOG, object_name
 from modelyard.serving.manifests.described import described
 from modelyard.serving.manifests.image import dockerfile, image_name
 from modelyard.serving.metrics import LOG_FAILURES
 from modelyard.serving.openapi import curl
-from modelyard.serving.predictor import fallback_rule
 from modelyard.serving.rehearsal import Rehearsal
 
 _SHOWN_FIELDS = 12

@@ -10,11 +10,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.multiprocess import MultiProcessCollector
 
 REQUESTS = "http_server_request_duration_seconds"
-ACTIVE = "http_server_active_requests"
 PREDICTIONS = "modelyard_predictions_total"
 SOURCE_FAILURES = "modelyard_source_failures_total"
 LOG_FAILURES = "modelyard_prediction_log_failures_total"
 LOG_RECORDS = "modelyard_prediction_log_records_total"
+FLIPS = "modelyard_release_flips_total"
+IN_FLIGHT = "http_server_active_requests"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
 _BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -45,22 +46,20 @@ class Metrics:
         self._requests = Histogram(
             REQUESTS, "Duration of HTTP server requests.", labels, buckets=buckets, registry=self.registry
         )
-        self._active = Gauge(
-            ACTIVE,
-            "Number of active HTTP server requests.",
-            ("model", "http_request_method", "url_scheme"),
-            registry=self.registry,
-            multiprocess_mode="livesum",
-        )
         self._predictions = self._counter(PREDICTIONS, "Rows answered.")
         self._source_failures = self._counter(
             SOURCE_FAILURES, "Requests a source of answers failed on; the next source was asked.", "source"
         )
         self._log_failures = self._counter(LOG_FAILURES, "Answered requests the prediction log lacks.")
         self._log_records = self._counter(LOG_RECORDS, "Answered requests written to the prediction log.")
+        self._flips = Counter(
+            FLIPS, "Releases a server that follows the registry took up, refused, or could not look for.",
+            ("model", "result"), registry=self.registry,
+        )  # fmt: skip
+        self._in_flight = Gauge(
+            IN_FLIGHT, "Requests that are under way.", ("model",), registry=self.registry, multiprocess_mode="livesum"
+        ).labels(model)
         self._children: dict[tuple[str, str, int], Histogram] = {}
-        self._under_way: dict[tuple[str, str], Gauge] = {}
-        self.active("POST", "http")  # shown from the start, at 0
         if MULTIPROCESS not in os.environ:
             ProcessCollector(registry=self.registry)
 
@@ -82,16 +81,17 @@ class Metrics:
         key = (method, route, status)
         child = self._children.get(key)
         if child is None:
-            child = self._children[key] = self._requests.labels(self._model, _shown(method), route, str(status))
+            shown = method if method in _METHODS else "_OTHER"
+            child = self._children[key] = self._requests.labels(self._model, shown, route, str(status))
         child.observe(seconds)
 
-    def active(self, method: str, scheme: str) -> Gauge:
-        """Return the gauge of requests under way, which whoever answers one counts up and down."""
-        child = self._under_way.get((method, scheme))
-        if child is None:
-            labels = (self._model, _shown(method), scheme)
-            child = self._under_way[method, scheme] = self._active.labels(*labels)
-        return child
+    def flipped(self, result: str) -> None:
+        """Count a look at the registry: "done", "refused" or "unreachable"."""
+        self._flips.labels(self._model, result).inc()
+
+    def in_flight(self, count: int) -> None:
+        """Say how many requests are under way in this process."""
+        self._in_flight.set(count)
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format, over all workers of the server."""
@@ -103,10 +103,6 @@ class Metrics:
 
     def _counter(self, name: str, text: str, *more: str) -> Counter:
         return Counter(name, text, ("model", "version", "variant", *more), registry=self.registry)
-
-
-def _shown(method: str) -> str:
-    return method if method in _METHODS else "_OTHER"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from modelyard.serving.capacity import BODIES, BUSY, plain_capacity
 from modelyard.serving.manifests.deployed import LOG, PORT, USER, Deployed
-from modelyard.serving.metrics import ACTIVE
+from modelyard.serving.metrics import IN_FLIGHT
 
 CALLERS = "modelyard/callers"
 """Label of the namespaces whose pods may send requests, beside the model's own namespace."""
@@ -14,7 +14,7 @@ SCRAPED = {"prometheus.io/scrape": "true", "prometheus.io/path": "/metrics", "pr
 """By these annotations Prometheus finds the pods."""
 _DRAIN = 5
 """Seconds a pod goes on answering after it was told to stop, until no load balancer sends it requests any more."""
-_IN_FLIGHT = BODIES // 2
+_MANY = BODIES // 2
 """Requests under way in a pod, in the mean, from which on another is started: half of what its memory is made for."""
 
 
@@ -145,8 +145,8 @@ def autoscaler(deployed: Deployed) -> dict[str, Any]:
                 {
                     "type": "Pods",
                     "pods": {
-                        "metric": {"name": ACTIVE},
-                        "target": {"type": "AverageValue", "averageValue": str(_IN_FLIGHT)},
+                        "metric": {"name": IN_FLIGHT},
+                        "target": {"type": "AverageValue", "averageValue": str(_MANY)},
                     },
                 },
             ],

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard.serving.app import BODY_LIMIT
 from modelyard.serving.manifests.deployed import Deployed
 from modelyard.serving.predict import PATH
+from modelyard.serving.terms import BODY_LIMIT
 
 KEY = "x-request-key"
 """Header whose value keeps a caller on one version."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from modelyard.serving.manifests.argo import HASH
 from modelyard.serving.manifests.deployed import Deployed
-from modelyard.serving.metrics import ACTIVE
+from modelyard.serving.metrics import IN_FLIGHT
 
 _POD = "__meta_kubernetes_pod"
 
@@ -48,14 +48,10 @@ def scrape(deployed: Deployed) -> dict[str, Any]:
 
 
 def adapter_rule() -> dict[str, Any]:
-    """Return the rule that serves the gauge as a metric of pods, in the mean over a minute.
-
-    Only POST counts, so that a scrape does not see itself.
-    """
-    asked = '<<.LabelMatchers>>,http_request_method="POST"'
+    """Return the rule that serves the gauge as a metric of pods, in the mean over a minute."""
     return {
-        "seriesQuery": f'{ACTIVE}{{namespace!="",pod!=""}}',
+        "seriesQuery": f'{IN_FLIGHT}{{namespace!="",pod!=""}}',
         "resources": {"overrides": {"namespace": {"resource": "namespace"}, "pod": {"resource": "pod"}}},
-        "name": {"as": ACTIVE},
-        "metricsQuery": f"sum by (<<.GroupBy>>) (avg_over_time(<<.Series>>{{{asked}}}[1m]))",
+        "name": {"as": IN_FLIGHT},
+        "metricsQuery": "sum by (<<.GroupBy>>) (avg_over_time(<<.Series>>{<<.LabelMatchers>>}[1m]))",
     }
