@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 
+import numpy as np
 import promql_parser
 import pytest
 import yaml
@@ -23,7 +24,7 @@ from modelyard.serving.manifests.argo import (
     PROMOTE_LEVEL,
     ROLLBACK_LEVEL,
     WORSE,
-    analysis,
+    analyses,
 )  # fmt: skip
 from modelyard.serving.manifests.deployed import Deployed
 from modelyard.serving.manifests.scrape import adapter_rule
@@ -148,10 +149,13 @@ def test_every_expression_can_be_parsed_and_names_what_is_recorded_or_exposed(ma
 
 
 def analysed(made) -> list[dict]:
-    return analysis(Deployed(made, capacity(made, 300.0), "churn:7"))["spec"]["metrics"]
+    promotes, guards = analyses(Deployed(made, capacity(made, 300.0), "churn:7"))
+    for metric, guard in zip(promotes["spec"]["metrics"], guards["spec"]["metrics"], strict=True):
+        assert guard.items() < metric.items()  # the same test, which nothing but evidence against the version ends
+    return promotes["spec"]["metrics"]
 
 
-def e_value(bad: int, everything: int, limit: float, times: float) -> float:
+def e_value(bad, everything, limit: float, times: float):
     share = times * limit
     return bad * math.log(share / limit) + (everything - bad) * math.log((1 - share) / (1 - limit))
 
@@ -185,3 +189,18 @@ def test_the_analysis_decides_by_the_evidence_and_by_nothing_where_there_is_none
         found = [{"labels": "{}", "value": 1}] if name == expected else []
         tests.append({"expr": f"(({query}) {condition}) * 0 + 1", "eval_time": "3m", "exp_samples": found})
     checked(tmp_path, series, promql_expr_test=tests)
+
+
+def test_a_version_at_the_limit_is_hardly_ever_rolled_back_and_a_bad_one_is(made):
+    random = np.random.default_rng(0)
+
+    def rolled_back(share: float, requests: int = 60, looks: int = 60) -> float:
+        """Return how many of 2,000 simulated versions are, looked at every minute for an hour."""
+        bad = random.binomial(requests, share, (2_000, looks)).cumsum(axis=1)
+        everything = requests * np.arange(1, looks + 1)
+        passed = e_value(bad, everything, ERROR_LIMIT, WORSE) >= math.log(1 / ROLLBACK_LEVEL)
+        return float(passed.any(axis=1).mean())
+
+    assert rolled_back(ERROR_LIMIT) <= ROLLBACK_LEVEL
+    assert rolled_back(0.003) == 0
+    assert rolled_back(0.05) == 1

@@ -117,10 +117,10 @@ def test_kubernetes_accepts_the_services_of_a_rollout(written):
 def test_custom_resources_fit_their_projects_schemas(written, schema, file):
     folder, _ = written
     validator = Draft7Validator(json.loads((HERE / "schemas" / f"{schema}.json").read_text()))
-    content = yaml.safe_load((folder / file).read_text())
-    validator.validate(content)
-    content["spec"]["replica"] = 2
-    assert not validator.is_valid(content)
+    for content in yaml.safe_load_all((folder / file).read_text()):
+        validator.validate(content)
+        content["spec"]["replica"] = 2
+        assert not validator.is_valid(content)
 
 
 def test_the_container_that_kserve_runs_is_the_deployments(written):
@@ -151,7 +151,7 @@ def test_kustomize_builds_the_objects_and_the_rollout_over_them(written):
     assert backends == {canary["stableService"], canary["canaryService"]}
     assert all(("Service", name) in over for name in backends)
     assert ("Deployment", rollout["workloadRef"]["name"]) in over
-    judged = {
+    judged = {t["templateName"] for t in canary["analysis"]["templates"]} | {
         t["templateName"] for step in canary["steps"] if "analysis" in step for t in step["analysis"]["templates"]
     }
     assert all(("AnalysisTemplate", name) in over for name in judged)

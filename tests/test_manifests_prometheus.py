@@ -24,7 +24,7 @@ from modelyard.brief.brief import Brief, Latency
 from modelyard.monitoring.dashboard import dashboard_text, expressions, panels
 from modelyard.monitoring.rules import rules_text
 from modelyard.serving.capacity import capacity
-from modelyard.serving.manifests.argo import HASH, analysis
+from modelyard.serving.manifests.argo import HASH, analyses
 from modelyard.serving.manifests.deployed import Deployed
 from modelyard.serving.manifests.scrape import adapter_rule, scrape_files
 from monitored import monitored
@@ -83,7 +83,7 @@ def read(address: str, path: str) -> str:
 def queries(made) -> list[str]:
     """Return every expression that is written anywhere."""
     rules = [rule["expr"] for group in yaml.safe_load(rules_text(made))["groups"] for rule in group["rules"]]
-    judged = analysis(Deployed(made, capacity(made, 300.0), "churn:7"))["spec"]["metrics"]
+    judged = [m for a in analyses(Deployed(made, capacity(made, 300.0), "churn:7")) for m in a["spec"]["metrics"]]
     return [*rules, *expressions(panels(made)), *(m["provider"]["prometheus"]["query"] for m in judged)]
 
 
@@ -159,7 +159,7 @@ def test_prometheus_answers_every_query_of_the_dashboard(made, address, tmp_path
         for name, text in filled.items():
             query = query.replace(f"<<.{name}>>", text)
         assert asking(query)[0]["metric"] == {"pod": "churn-0"}
-        judged = analysis(deployed)["spec"]["metrics"]
+        judged = analyses(deployed)[0]["spec"]["metrics"]
         (errors,) = (m["provider"]["prometheus"]["query"] for m in judged if m["name"] == "errors")
         # 500 requests without a failure: the version is good.
         assert float(asking(errors.replace("{{args.hash}}", "abc"))[0]["value"][1]) < -3

@@ -38,11 +38,10 @@ def rules_text(bundle: Bundle) -> str:
         Its name and the brief's latency limit go into the rules.
     """
     name = bundle.manifest.name
-    groups = [
-        {"name": f"modelyard-{name}-shares", "rules": [rule for budget in budgets(bundle) for rule in budget.rules()]},
-        {"name": f"modelyard-{name}", "rules": [_plain(rule, name) for rule in alert_rules(bundle)]},
-    ]
-    return yaml.safe_dump({"groups": groups}, sort_keys=False, width=120)
+    # One group, whose rules are evaluated in order: an alert reads the shares that were recorded just before it.
+    shares = [rule for budget in budgets(bundle) for rule in budget.rules()]
+    group = {"name": f"modelyard-{name}", "rules": [*shares, *(_plain(rule, name) for rule in alert_rules(bundle))]}
+    return yaml.safe_dump({"groups": [group]}, sort_keys=False, width=120)
 
 
 def alert_rules(bundle: Bundle) -> tuple[Rule, ...]:

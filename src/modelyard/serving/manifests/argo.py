@@ -49,8 +49,8 @@ def argo_files(deployed: Deployed) -> dict[str, str]:
     return {
         "argo/rollout.yaml": deployed.yaml(rollout(deployed), "Fill in: namespace, where the route lies."),
         "argo/analysis.yaml": deployed.yaml(
-            analysis(deployed),
-            "Fill in: the value of `prometheus`, its address within the cluster.",
+            analyses(deployed),
+            "Fill in: the value of `prometheus`, twice: its address within the cluster.",
             "Each look asks for the logarithm of an e-value, a likelihood ratio of all requests so far: however often",
             f"one looks, a version within the limit is rolled back with a chance of at most {ROLLBACK_LEVEL:.0%};",
             f"what is not decided in {LOOKS * LOOK_MINUTES} minutes, or not measured, holds the rollout for a person.",
@@ -62,14 +62,14 @@ def argo_files(deployed: Deployed) -> dict[str, str]:
 
 
 def rollout(deployed: Deployed) -> dict[str, Any]:
-    """Return the Rollout: weights in steps, each after a bake and an analysis that must show the version is good."""
-    judged = {
-        "templates": [{"templateName": deployed.name}],
-        "args": [{"name": "hash", "valueFrom": {"podTemplateHashValue": "Latest"}}],
-    }
+    """Return the Rollout: weights in steps, each after a bake and an analysis that must show the version is good.
+
+    Beside the steps another analysis looks for evidence against the version from its first request on.
+    """
+    promoted, guarded = _judged(deployed.name), _judged(f"{deployed.name}-guard")
     steps: list[dict[str, Any]] = []
     for weight in WEIGHTS:
-        steps += [{"setWeight": weight}, {"pause": {"duration": f"{BAKE_MINUTES}m"}}, {"analysis": judged}]
+        steps += [{"setWeight": weight}, {"pause": {"duration": f"{BAKE_MINUTES}m"}}, {"analysis": promoted}]
     routes = {"httpRoute": deployed.name, "namespace": "default"}
     return {
         "apiVersion": "argoproj.io/v1alpha1",
@@ -93,6 +93,7 @@ def rollout(deployed: Deployed) -> dict[str, Any]:
                     "trafficRouting": {"plugins": {"argoproj-labs/gatewayAPI": routes}},
                     # The version before stays up this long, so that going back needs no new pod.
                     "scaleDownDelaySeconds": 3600,
+                    "analysis": guarded,
                     "steps": steps,
                 }
             },
@@ -100,24 +101,23 @@ def rollout(deployed: Deployed) -> dict[str, Any]:
     }
 
 
-def analysis(deployed: Deployed) -> dict[str, Any]:
-    """Return the AnalysisTemplate: failed requests, and requests over the brief's latency limit."""
+def analyses(deployed: Deployed) -> list[dict[str, Any]]:
+    """Return the AnalysisTemplates: what promotes a version, and what rolls it back meanwhile."""
     limit = deployed.bundle.manifest.brief.latency or Latency()
-    return {
-        "apiVersion": "argoproj.io/v1alpha1",
-        "kind": "AnalysisTemplate",
-        "metadata": metadata(deployed),
-        "spec": {
-            "args": [
-                {"name": "hash"},
-                {"name": "prometheus", "value": "http://prometheus-server.monitoring.svc.cluster.local"},
-            ],
-            "metrics": [
-                _metric("errors", *counted_errors(deployed, "{{args.hash}}"), ERROR_LIMIT),
-                _metric("latency", *counted_slow(deployed, "{{args.hash}}"), round(1 - limit.percentile / 100, 6)),
-            ],
-        },
+    queries = {
+        "errors": decision(*counted_errors(deployed, "{{args.hash}}"), ERROR_LIMIT),
+        "latency": decision(*counted_slow(deployed, "{{args.hash}}"), round(1 - limit.percentile / 100, 6)),
     }
+    success = {
+        "successCondition": f"len(result) > 0 && result[0] <= -{math.log(1 / PROMOTE_LEVEL):.4f}",
+        "count": LOOKS,
+        "consecutiveSuccessLimit": 1,
+        "inconclusiveLimit": LOOKS,
+    }
+    return [
+        _template(deployed, None, [_metric(name, query) | success for name, query in queries.items()]),
+        _template(deployed, "guard", [_metric(name, query) for name, query in queries.items()]),
+    ]
 
 
 def counted_errors(deployed: Deployed, canary: str) -> tuple[str, str]:
@@ -181,20 +181,31 @@ def route(deployed: Deployed) -> dict[str, Any]:
     }
 
 
-def _metric(name: str, bad: str, everything: str, limit: float) -> dict[str, Any]:
-    """Return a metric that fails on the evidence against a version and succeeds on the evidence for it."""
+def _template(deployed: Deployed, role: str | None, metrics: list[dict[str, Any]]) -> dict[str, Any]:
+    prometheus = {"name": "prometheus", "value": "http://prometheus-server.monitoring.svc.cluster.local"}
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "AnalysisTemplate",
+        "metadata": metadata(deployed, role),
+        "spec": {"args": [{"name": "hash"}, prometheus], "metrics": metrics},
+    }
+
+
+def _metric(name: str, query: str) -> dict[str, Any]:
+    """Return a metric that fails on the first evidence against a version, and not on a Prometheus that is away."""
     return {
         "name": name,
         "interval": f"{LOOK_MINUTES}m",
-        "count": LOOKS,
         "failureLimit": 0,
-        "consecutiveSuccessLimit": 1,
-        "inconclusiveLimit": LOOKS,
-        "consecutiveErrorLimit": LOOKS,
+        "consecutiveErrorLimit": 10_000,
         "failureCondition": f"len(result) > 0 && result[0] >= {math.log(1 / ROLLBACK_LEVEL):.4f}",
-        "successCondition": f"len(result) > 0 && result[0] <= -{math.log(1 / PROMOTE_LEVEL):.4f}",
-        "provider": {"prometheus": {"address": "{{args.prometheus}}", "query": decision(bad, everything, limit)}},
+        "provider": {"prometheus": {"address": "{{args.prometheus}}", "query": query}},
     }
+
+
+def _judged(template: str) -> dict[str, Any]:
+    canary = {"name": "hash", "valueFrom": {"podTemplateHashValue": "Latest"}}
+    return {"templates": [{"templateName": template}], "args": [canary]}
 
 
 def _asked(deployed: Deployed, canary: str) -> str:
