@@ -13,6 +13,8 @@ PEAK = 3.0
 """The busiest moment of a day against its mean. An assumption, and said to be one."""
 BUSY = 0.6
 """Share of a core one worker is meant to use at the peak: above it, waiting grows fast."""
+BODIES = 16
+"""Bodies of 1 MiB that a server's memory holds at once."""
 _SECONDS = 86_400.0
 _LEAST_PODS = 2  # so that one can be lost or replaced while the other answers
 _LEAST_MILLICORES, _MOST_MILLICORES = 100, 1_000
