@@ -30,7 +30,7 @@ STEADY_MOST = 1.1
 """How many times the known time of the steady server the generator may see in the median."""
 ROUNDS = 5
 """Rounds a comparison must at least have before its bars speak for the project."""
-SEEN = 10
+SEEN = 5
 """Latencies that must lie beyond a percentile for it to be shown."""
 _DRAWS = 10_000
 

@@ -149,7 +149,7 @@ def generate(
 
 def steady() -> Record:
     """Hold the generator to a server that answers after a known time; return both loops' figures."""
-    words = [sys.executable, str(Path(__file__).with_name("steady.py")), "0", str(STEADY_MS)]
+    words = [sys.executable, str(Path(__file__).with_name("steady.py")), str(STEADY_MS)]
     server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None

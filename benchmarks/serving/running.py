@@ -17,7 +17,7 @@ import psutil
 
 from environments import apart
 from serving.packed import Packed
-from serving.servers import CONSTANT, KEY, Server
+from serving.servers import CONSTANT, Server
 
 START_SECONDS = 180
 TOLERANCE = 1e-5
@@ -36,6 +36,7 @@ class Running:
         self.server, self.model = server, model
         self.port = _free_port()
         folder.mkdir(parents=True, exist_ok=True)
+        self._key = server.key(folder)
         self._output = folder / "output"
         environment = apart() if server.peer else dict(os.environ)
         environment |= {"BENCH_GRAPH": str(model.folder / "graph.json"), "PYTHONUNBUFFERED": "1"}
@@ -111,11 +112,11 @@ class Running:
 
     def requests(self) -> list[str]:
         """Return a request for each row, as the generator takes them."""
-        return [self.server.request(self.model, row, self.port, KEY).decode("latin-1") for row in self.model.rows]
+        return [self.server.request(self.model, row, self.port, self._key).decode("latin-1") for row in self.model.rows]
 
     def _ask(self, row: dict[str, object]) -> float:
         body = json.dumps(self.server.body(self.model, row)).encode()
-        headers = {"Content-Type": "application/json", "X-API-Key": KEY}
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"}
         asked = urllib.request.Request(f"http://127.0.0.1:{self.port}{self.server.path}", body, headers)
         try:
             with urllib.request.urlopen(asked, timeout=30) as answer:

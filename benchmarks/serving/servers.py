@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from environments import interpreter
+from modelyard.cli.main import VERBS
 from serving.packed import Packed
 
 APPS = Path(__file__).parent / "apps"
@@ -37,6 +39,8 @@ class Server:
         Its environment, and the name of its file of requirements; empty for this project's own.
     what : str
         What it does for a request, in the table.
+    key : callable
+        From its folder to the key it is asked with.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Server:
     read: Callable[[Any], float]
     peer: str = ""
     what: str = "model"
+    key: Callable[[Path], str] = lambda folder: KEY
 
     @property
     def python(self) -> str:
@@ -57,7 +62,7 @@ class Server:
         body = json.dumps(self.body(model, row), separators=(",", ":")).encode()
         head = (
             f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-            f"X-API-Key: {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"Authorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
 
@@ -98,20 +103,31 @@ def _yes(answer: Any) -> float:
 
 def _ours(workers: int) -> Callable[[Packed, Path, int], list[str]]:
     def command(model: Packed, folder: Path, port: int) -> list[str]:
-        script = str(Path(sys.executable).with_name("modelyard"))
-        words = [script, "serve", str(model.folder / "bundle"), "--port", str(port), "--log", str(folder / "log")]
-        return [*words, "--workers", str(workers)]
+        words = [str(SCRIPT), "serve", str(model.folder / "bundle"), "--port", str(port)]
+        return [*words, "--workspace", str(folder), "--workers", str(workers), *(("--auth", "keys") if GUARDED else ())]
 
     return command
 
 
+def _key(folder: Path) -> str:
+    """Make a key of ours, with a limit that is counted and never reached."""
+    if not GUARDED:
+        return KEY
+    words = [sys.executable, str(SCRIPT), "keys", "create", "bench", "--rate", str(A_MINUTE), "--json"]
+    done = subprocess.run([*words, "--workspace", str(folder)], capture_output=True, text=True, check=True)
+    return str(json.loads(done.stdout.splitlines()[-1])["secret"])
+
+
+SCRIPT = Path(sys.executable).with_name("modelyard")
+GUARDED = "keys" in VERBS
+A_MINUTE = 1_000_000
 KEY = "a key for the benchmark"
 DUTIES = "key, limit, checks, model, log"
 SERVERS = {
     one.name: one
     for one in (
-        Server(OURS, _ours(1), "/v1/predict", _row, _yes, what="checks, model, durable log, metrics"),
-        Server(TWICE, _ours(2), "/v1/predict", _row, _yes, what="the same, two workers"),
+        Server(OURS, _ours(1), "/v1/predict", _row, _yes, what=DUTIES if GUARDED else "checks, model, log", key=_key),
+        Server(TWICE, _ours(2), "/v1/predict", _row, _yes, what="the same, two workers", key=_key),
         Server(BARE, _app("bare.py", "model"), "/", _row, _second, what="raw ASGI, model alone"),
         Server(CONSTANT, _app("bare.py", "constant"), "/", _row, _second, what="raw ASGI, always the same answer"),
         Server(

@@ -16,7 +16,7 @@ import uuid
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, HTTPException, Response
-from fastapi.security import APIKeyHeader
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from graph import Graph
 from pydantic import BaseModel, ConfigDict, FiniteFloat, create_model
 from settings import run
@@ -63,10 +63,10 @@ def duties(about: str, log: str, key: str) -> FastAPI:
     logger.propagate = False
     logger.addHandler(logging.FileHandler(log))
     app = FastAPI(title="duties")
-    header = APIKeyHeader(name="X-API-Key")
+    bearer = HTTPBearer()
 
-    async def known(sent: Annotated[str, Depends(header)]) -> str:
-        digest = hashlib.sha256(sent.encode()).hexdigest()
+    async def known(sent: Annotated[HTTPAuthorizationCredentials, Depends(bearer)]) -> str:
+        digest = hashlib.sha256(sent.credentials.encode()).hexdigest()
         for held, name in hashes.items():
             if hmac.compare_digest(held, digest):
                 return name
