@@ -6,7 +6,7 @@ TORCH  ?= torch==2.13.0
 READY  := $(VENV)/.ready
 CODE   := src tests benchmarks examples
 
-.PHONY: demo test test-slow test-nets lint bench-startup bench-floors bench-coverage bench-parity bench-estimates bench-batches bench-nets bench-tabular report-tabular clean
+.PHONY: demo test test-slow test-nets lint bench-startup bench-floors bench-coverage bench-parity bench-estimates bench-batches bench-nets bench-tabular report-tabular bench-serving report-serving clean
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
@@ -54,6 +54,16 @@ bench-tabular: $(READY)
 
 report-tabular: $(READY)
 	$(BIN)/python benchmarks/tabular report $(ASKED) --into docs/benchmarks.md
+
+# Peers' environments (about 3 GB) go to the same folder. Run it on a machine that does nothing else.
+SERVED = $(if $(SERVERS),--servers $(SERVERS)) $(if $(RATES),--rates $(RATES)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+         $(if $(LOAD_SECONDS),--seconds $(LOAD_SECONDS)) $(if $(RECORD),--record $(RECORD))
+
+bench-serving: $(READY)
+	$(BIN)/python benchmarks/serving run $(SERVED)
+
+report-serving: $(READY)
+	$(BIN)/python benchmarks/serving report $(SERVED) --into docs/benchmarks.md
 
 bench-nets: $(VENV)/.nets
 	$(BIN)/python benchmarks/nets.py $(SETS)

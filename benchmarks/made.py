@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import bundles
 from modelyard.brief.brief import Brief, Budget, DataBrief
 from modelyard.bundle.bundle import Bundle
+from modelyard.bundle.examples import plain_rows
 from modelyard.bundle.load import load_bundle
 from modelyard.bundle.write import write_bundle
 from modelyard.data.dataset import Parts
@@ -68,12 +69,13 @@ def blend(members: Sequence[Fitted], brief: Brief, parts: Parts) -> Blend:
     return Blend(tuple((one, 1 / len(members)) for one in members), loss.link, 1.0, (0.0,) * outputs)
 
 
-def bundle(mixed: Blend, parts: Parts) -> Bundle:
-    """Return a blend as a loaded bundle."""
+def bundle(mixed: Blend, parts: Parts, folder: Path | None = None) -> Bundle:
+    """Return a blend as a loaded bundle, written to a folder that is not there yet (default: a temporary one)."""
     data = parts.development
     export = Tabular().export(mixed, data)
-    folder = Path(tempfile.mkdtemp()) / "bundle"
+    folder = folder or Path(tempfile.mkdtemp()) / "bundle"
     manifest = bundles.draft(data.schema, export)
+    rows = plain_rows(data.frame.head(5), data.schema)
     return load_bundle(
-        write_bundle(folder, manifest, export, profile=profile(data), card="# For a benchmark\n", examples=[])
+        write_bundle(folder, manifest, export, profile=profile(data), card="# For a benchmark\n", examples=rows)
     )

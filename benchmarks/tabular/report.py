@@ -42,7 +42,7 @@ def markdown(found: Mapping[Key, Record], asked: Asked) -> str:
     parts += [_quality(found, asked, budget) for budget in asked.budgets]
     parts.append(_latency(found, asked, max(asked.budgets)))
     parts.append(_budgets(found, asked))
-    rows = [f"| {b.question} | {b.found} | {_word(b)} |" for b in answered(found, asked)]
+    rows = [f"| {b.question} | {b.found} | {word(b)} |" for b in answered(found, asked)]
     parts.append("\n".join(["| bar | found | holds |", "|---|---|---|", *rows]))
     parts += _notes(found, asked)
     return "\n\n".join(parts) + "\n"
@@ -64,7 +64,7 @@ def last_line(found: Mapping[Key, Record], asked: Asked) -> tuple[str, bool]:
     return f"bench-tabular: {', '.join(said)}", good
 
 
-def put(text: str, page: Path) -> None:
+def put(text: str, page: Path, marks: tuple[str, str] = (BEGIN, END)) -> None:
     """Replace what lies between the two marks of a page.
 
     Raises
@@ -73,10 +73,11 @@ def put(text: str, page: Path) -> None:
         If the page has not both marks.
     """
     old = page.read_text(encoding="utf-8")
-    if BEGIN not in old or END not in old:
-        raise ValueError(f"{page} has not both marks: {BEGIN} and {END}")
-    head, _, rest = old.partition(BEGIN)
-    page.write_text(f"{head}{BEGIN}\n\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    begin, end = marks
+    if begin not in old or end not in old:
+        raise ValueError(f"{page} has not both marks: {begin} and {end}")
+    head, _, rest = old.partition(begin)
+    page.write_text(f"{head}{begin}\n\n{text}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
 
 
 def _quality(found: Mapping[Key, Record], asked: Asked, budget: int) -> str:
@@ -198,7 +199,8 @@ def _number(value: float, form: str, after: str = "") -> str:
     return "" if math.isnan(value) else f"{value:{form}}{after}"
 
 
-def _word(bar: Bar) -> str:
+def word(bar: Bar) -> str:
+    """Say whether a bar holds."""
     return "not answered" if bar.holds is None else "yes" if bar.holds else "NO"
 
 

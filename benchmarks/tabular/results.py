@@ -158,11 +158,11 @@ def measure(key: Key) -> Record:
             figures = {"error": f"{ended}: {said.strip()[-2000:]}"}
     cores = psutil.cpu_count() or 1
     figures["cores"] = cores
-    figures["others"] = round(max(0.0, (_worked(after) - _worked(before) - spent) / (seconds * cores)), 3)
+    figures["others"] = round(max(0.0, (worked(after) - worked(before) - spent) / (seconds * cores)), 3)
     return figures
 
 
-def _worked(times: Any) -> float:
+def worked(times: Any) -> float:
     """Return the seconds the cores of the machine were in use."""
     return float(times.user + times.system + times.nice + getattr(times, "irq", 0) + getattr(times, "softirq", 0))
 
