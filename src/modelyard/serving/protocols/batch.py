@@ -27,7 +27,7 @@ class Batch:
     Attributes
     ----------
     columns : polars.DataFrame
-        ``prediction``, ``p_<class>``, ``low``, ``high``, ``set`` (a JSON list), ``ood``, ``served_by``: those there are.
+        Those there are of ``prediction``, ``p_<class>``, ``low``, ``high``, ``set`` (a JSON list), ``ood``, ``served_by``.
     plain : list of dict
         The same as `Prediction.plain` gives them.
     """

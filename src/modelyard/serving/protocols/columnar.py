@@ -17,6 +17,7 @@ from typing import Any
 
 import polars as pl
 
+from modelyard.bundle.stream import BATCH
 from modelyard.core.errors import Problem
 from modelyard.serving.problem import HttpProblem, bad_fields
 
@@ -24,7 +25,7 @@ ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.
 MEDIA_TYPES = {ARROW: ARROW, PARQUET: PARQUET, "application/x-parquet": PARQUET}
 """What bodies may be sent as, and which of the two that is."""
 BODY_LIMIT = 16 * 2**20
-MOST_ROWS = 100_000
+MOST_ROWS = BATCH
 _UNPACKED = 64 * 2**20
 """Bytes the columns may take once unpacked."""
 # pyarrow raises Python's own errors too, and polars panics over some.
@@ -49,7 +50,7 @@ def read_columns(body: bytes, media_type: str) -> pl.DataFrame:
     Raises
     ------
     HttpProblem
-        400 if it is damaged or holds no row, 413 if it unpacks to too much, 422 for a column that holds no plain values.
+        400 if it is damaged or holds no row, 413 if it unpacks to too much, 422 for a column of no plain values.
     """
     import pyarrow as pa
 
@@ -168,7 +169,11 @@ def _check_size(table: Any) -> None:
         elif any(fits(kind) for fits in plain):
             size += column.nbytes
         else:
-            odd.append(Problem(f"/{name}", f"'{name}' holds {kind}, which is not read", "Numbers, text, true and false, dates."))
+            odd.append(
+                Problem(
+                    f"/{name}", f"'{name}' holds {kind}, which is not read", "Numbers, text, true and false, dates."
+                )
+            )
     if odd:
         raise bad_fields(odd)
     _check(table.num_rows, size)

@@ -61,7 +61,9 @@ def rows_ahead(sent: Mapping[str, Any], bundle: Bundle) -> list[dict[str, Any]]:
     for i, name in enumerate(named):
         if not isinstance(name, str) or name not in known:
             allowed = f"One of {len(known):,} series, such as '{runtime.series[0]}'."
-            problems.append(Problem(f"/series/{i}" if many else "/series", f"No series is called {name!r:.60}", allowed))
+            problems.append(
+                Problem(f"/series/{i}" if many else "/series", f"No series is called {name!r:.60}", allowed)
+            )
     if problems:
         raise RowError(problems)
     return [row for name in named for row in runtime.ahead(name, steps)]

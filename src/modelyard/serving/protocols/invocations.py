@@ -76,7 +76,10 @@ def read_csv(body: bytes, bundle: Bundle) -> Sent:
     if odd is not None:
         raise HttpProblem(400, f"Row {odd} of the CSV has {len(lines[odd])} fields, and its header {len(header)}.")
     columns = zip(header, zip(*lines, strict=True), strict=True)
-    frame = pl.DataFrame({name: [value or None for value in values] for name, values in columns}, schema_overrides=dict.fromkeys(header, pl.String))
+    frame = pl.DataFrame(
+        {name: [value or None for value in values] for name, values in columns},
+        schema_overrides=dict.fromkeys(header, pl.String),
+    )
     try:
         typed = check_frame(bundle.schema, frame, text=True)
     except RowError as error:
@@ -84,9 +87,7 @@ def read_csv(body: bytes, bundle: Bundle) -> Sent:
     return Sent(typed.to_dicts(), lambda row, column: f"/{row}/{escaped(column)}", {})
 
 
-def write(
-    answers: Sequence[Mapping[str, Any]], about: Mapping[str, Any], probabilities: bool, bundle: Bundle
-) -> bytes:
+def write(answers: Sequence[Mapping[str, Any]], about: Mapping[str, Any], probabilities: bool, bundle: Bundle) -> bytes:
     """Return ``{"predictions": [...]}``: classes or values, or an object of probabilities by class for each row."""
     if probabilities:
         nothing = dict.fromkeys(bundle.schema.classes)
@@ -106,7 +107,7 @@ def _split(content: Any, at: str) -> Sent:
     columns, data = (content.get("columns"), content.get("data")) if isinstance(content, dict) else (None, None)
     names = columns if isinstance(columns, list) and all(isinstance(c, str) for c in columns) else None
     if names is None or not isinstance(data, list) or not content.keys() <= {"columns", "data", "index"}:
-        raise HttpProblem(400, "'dataframe_split' must be {\"columns\": [name, ...], \"data\": [[value, ...], ...]}.")
+        raise HttpProblem(400, '\'dataframe_split\' must be {"columns": [name, ...], "data": [[value, ...], ...]}.')
     if len(set(names)) < len(names):
         raise HttpProblem(400, "Two columns of 'dataframe_split' have the same name.")
     odd = next((i for i, row in enumerate(data) if not isinstance(row, list) or len(row) != len(names)), None)

@@ -30,7 +30,7 @@ class Wanted(msgspec.Struct):
     """An output that is asked for by name."""
 
     name: str
-    parameters: dict[str, Any] = {}  # noqa: RUF012
+    parameters: dict[str, Any] = {}
 
 
 class Inference(msgspec.Struct):
@@ -38,7 +38,7 @@ class Inference(msgspec.Struct):
 
     inputs: list[Tensor]
     id: str = ""
-    parameters: dict[str, Any] = {}  # noqa: RUF012
+    parameters: dict[str, Any] = {}
     outputs: list[Wanted] | None = None
 
 
@@ -112,7 +112,8 @@ def outputs_of(bundle: Bundle) -> list[Output]:
 def metadata(bundle: Bundle, versions: Sequence[str]) -> dict[str, Any]:
     """Return the metadata of a model: its name, versions, and the tensors it takes and gives."""
     outputs = [
-        {"name": o.name, "datatype": o.datatype, "shape": [-1, o.width] if o.width else [-1]} for o in outputs_of(bundle)
+        {"name": o.name, "datatype": o.datatype, "shape": [-1, o.width] if o.width else [-1]}
+        for o in outputs_of(bundle)
     ]
     return {
         "name": bundle.manifest.name,
@@ -146,7 +147,9 @@ def read(body: bytes, header_bytes: int | None, bundle: Bundle) -> tuple[Inferen
         400 if it is not one.
     """
     if header_bytes is not None and header_bytes > len(body):
-        raise HttpProblem(400, f"Inference-Header-Content-Length is {header_bytes}, and the body has {len(body)} bytes.")
+        raise HttpProblem(
+            400, f"Inference-Header-Content-Length is {header_bytes}, and the body has {len(body)} bytes."
+        )
     try:
         request = _decode(body if header_bytes is None else body[:header_bytes])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -238,7 +241,9 @@ def _columns(inputs: Sequence[Tensor], binary: bytes) -> dict[str, list[Any]]:
 
 
 def _asked(request: Inference, bundle: Bundle) -> dict[str, str]:
-    asked = {name: str(request.parameters[name]) for name in ("coverage", "ood") if name in request.parameters}
+    asked: dict[str, str] = {
+        name: str(request.parameters[name]) for name in ("coverage", "ood") if name in request.parameters
+    }
     known = {output.name: output for output in outputs_of(bundle)}
     for i, wanted in enumerate(request.outputs or ()):
         if wanted.name not in known:

@@ -33,7 +33,7 @@ class Tensor(msgspec.Struct):
     name: str
     shape: list[int]
     datatype: str
-    parameters: dict[str, Any] = {}  # noqa: RUF012  # msgspec makes a new one for each
+    parameters: dict[str, Any] = {}  # msgspec makes a new one for each
     data: list[Any] | None = None
 
 
