@@ -81,6 +81,7 @@ class Answerer:
         version: Version | None = None,
         at: str | None = "/instances",
         began: float | None = None,
+        more: Sequence[dict[str, Any]] | None = None,
     ) -> Answered:
         """Answer the rows of one request, all or none.
 
@@ -100,6 +101,8 @@ class Answerer:
             JSON pointer of the list the rows stand in; None where the one row is the body.
         began : float, optional
             ``time.perf_counter()`` when the body was there; default: now.
+        more : sequence of dict, optional
+            What each answer says beside the prediction, such as its reasons: told and logged with it.
 
         Raises
         ------
@@ -116,17 +119,46 @@ class Answerer:
         except RowError as error:
             raise bad_fields(error.problems) from None
         except Unanswered:
-            self.router.seen(chosen, False, time.perf_counter() - began, None)
-            raise HttpProblem(503, "Neither the model nor a fallback could answer.") from None
-        seconds = time.perf_counter() - began
-        chosen.counts.predictions.inc(len(rows))
+            raise self.unanswered(chosen, time.perf_counter() - began) from None
+        if more is not None:
+            answers = [{**answer, **extra} for answer, extra in zip(answers, more, strict=True)]
+        return self.done(chosen, rows, answers, time.perf_counter() - began, scope, admitted)
+
+    def done(
+        self,
+        version: Version,
+        rows: list[Any],
+        answers: list[dict[str, Any]],
+        seconds: float,
+        scope: Scope,
+        admitted: Admitted,
+    ) -> Answered:
+        """Count and log what was scored; a protocol that scores by itself ends with it.
+
+        Parameters
+        ----------
+        version : Version
+            What answered.
+        rows, answers : list of dict
+            For the log.
+        seconds : float
+            What scoring took.
+        scope, admitted
+            The request.
+        """
+        version.counts.predictions.inc(len(rows))
         name = self.next_id()
         if self._log is not None:
             # Before the answer is sent: what a caller was told is always in the log.
-            self._write(self._log, name, rows, answers, seconds, chosen, scope, admitted)
+            self._write(self._log, name, rows, answers, seconds, version, scope, admitted)
         first = answers[0]
-        self.router.seen(chosen, first["served_by"] == "model", seconds, _score(first))
-        return Answered(name, answers, chosen)
+        self.router.seen(version, first["served_by"] == "model", seconds, _score(first))
+        return Answered(name, answers, version)
+
+    def unanswered(self, version: Version, seconds: float) -> HttpProblem:
+        """Tell the router that nothing could answer; return the problem that says so."""
+        self.router.seen(version, False, seconds, None)
+        return HttpProblem(503, "Neither the model nor a fallback could answer.")
 
     def _write(
         self,

@@ -14,6 +14,7 @@ from modelyard.serving.guard.admitted import Guard
 from modelyard.serving.log import PredictionLog
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.predict import PATH, Predict
+from modelyard.serving.protocols.add import add_protocols
 from modelyard.serving.rest import ROUTES, rest
 from modelyard.serving.router import OneVersion, Router
 from modelyard.serving.version import version
@@ -64,7 +65,9 @@ class App:
         self._rest = rest(self)
         self._paths: dict[str, Asgi] = {}
         self._below: dict[str, Asgi] = {}
-        self.add(PATH, Predict(self.answerer, body_limit))
+        predict = Predict(self.answerer, body_limit)
+        self.add(PATH, predict)
+        self._explain = add_protocols(self, predict)
 
     @property
     def router(self) -> Router:
@@ -108,7 +111,8 @@ class App:
         self.ready = False
 
     def close(self) -> None:
-        """Close the prediction log."""
+        """Close the prediction log, and end the processes that explain."""
+        self._explain.close()
         if self._log is not None:
             self._log.close()
 

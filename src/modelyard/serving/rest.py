@@ -13,16 +13,19 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from modelyard.bundle.bundle import Bundle
+from modelyard.serving.answerer import Answerer
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.openapi import docs_page, openapi
 from modelyard.serving.problem import MEDIA_TYPE, HttpProblem
+from modelyard.serving.protocols.probes import PROBES, add_probes
 
-ROUTES = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs"})
+ROUTES = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", *PROBES})
 
 
 class Served(Protocol):
     """What this half needs of the server it belongs to."""
 
+    answerer: Answerer
     metrics: Metrics
     ready: bool
 
@@ -88,6 +91,8 @@ def rest(app: Served) -> FastAPI:
     @api.get("/docs")
     async def docs() -> Response:
         return HTMLResponse(docs_page(document))
+
+    add_probes(api, app)
 
     async def refused(_: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):

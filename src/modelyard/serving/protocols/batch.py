@@ -27,7 +27,8 @@ class Batch:
     Attributes
     ----------
     columns : polars.DataFrame
-        Those there are of ``prediction``, ``p_<class>``, ``low``, ``high``, ``set`` (a JSON list), ``ood``, ``served_by``.
+        ``prediction``, ``served_by``, and those asked for or there: ``p_<class>``, ``low``, ``high``, ``set`` (a JSON
+        list), ``ood``.
     plain : list of dict
         The same as `Prediction.plain` gives them.
     """

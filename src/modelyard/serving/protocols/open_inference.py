@@ -124,7 +124,7 @@ def metadata(bundle: Bundle, versions: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def read(body: bytes, header_bytes: int | None, bundle: Bundle) -> tuple[Inference, Sent]:
+def read(body: bytes, header_bytes: int | None, bundle: Bundle) -> tuple[Sent, Inference]:
     """Read an inference request.
 
     Parameters
@@ -138,8 +138,8 @@ def read(body: bytes, header_bytes: int | None, bundle: Bundle) -> tuple[Inferen
 
     Returns
     -------
-    (Inference, Sent)
-        The request, and its rows.
+    (Sent, Inference)
+        The rows, and the request.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def read(body: bytes, header_bytes: int | None, bundle: Bundle) -> tuple[Inferen
     def pointer(row: int, column: str) -> str:
         return f"/inputs/{places[column]}/data/{row}" if column in places else "/inputs"
 
-    return request, Sent(rows, pointer, _asked(request, bundle))
+    return Sent(rows, pointer, _asked(request, bundle)), request
 
 
 def write(
@@ -241,9 +241,8 @@ def _columns(inputs: Sequence[Tensor], binary: bytes) -> dict[str, list[Any]]:
 
 
 def _asked(request: Inference, bundle: Bundle) -> dict[str, str]:
-    asked: dict[str, str] = {
-        name: str(request.parameters[name]) for name in ("coverage", "ood") if name in request.parameters
-    }
+    given = request.parameters
+    asked: dict[str, str] = {name: str(given[name]) for name in ("coverage", "ood") if name in given}
     known = {output.name: output for output in outputs_of(bundle)}
     for i, wanted in enumerate(request.outputs or ()):
         if wanted.name not in known:

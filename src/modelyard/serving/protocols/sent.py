@@ -32,9 +32,9 @@ class Sent:
     pointer: Callable[[int, str], str]
     asked: Mapping[str, str]
 
-    def relocated(self, problem: HttpProblem) -> HttpProblem:
-        """Return a problem whose pointers ``/row/column`` are those of the body."""
-        errors = [Problem(self._at(e.pointer), e.what, e.allowed) for e in problem.errors]
+    def relocated(self, problem: HttpProblem, at: str) -> HttpProblem:
+        """Return a problem whose pointers ``/row/column`` below `at` are those of the body."""
+        errors = [Problem(self._at(e.pointer.removeprefix(at)), e.what, e.allowed) for e in problem.errors]
         return HttpProblem(problem.status, problem.detail, errors, problem.headers)
 
     def _at(self, pointer: str) -> str:

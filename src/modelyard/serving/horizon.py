@@ -7,9 +7,9 @@ from typing import Any
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.runtimes.arrays import ArraysRuntime
-from modelyard.core.errors import Problem, RowError
-from modelyard.serving.problem import HttpProblem
-from modelyard.serving.protocols.columnar import MOST_ROWS
+from modelyard.bundle.stream import BATCH
+from modelyard.core.errors import Problem
+from modelyard.serving.problem import HttpProblem, bad_fields
 
 _SHAPE = '{"series": name or [name, ...], "horizon": steps}'
 
@@ -38,8 +38,7 @@ def rows_ahead(sent: Mapping[str, Any], bundle: Bundle) -> list[dict[str, Any]]:
     ------
     HttpProblem
         400 if the body holds anything else.
-    RowError
-        For a series it does not have and more steps than were forecast.
+        422 for a series it does not have and more steps than were forecast.
     """
     runtime = bundle.runtime
     if not isinstance(runtime, ArraysRuntime) or not sent.keys() <= {"series", "horizon"}:
@@ -55,8 +54,8 @@ def rows_ahead(sent: Mapping[str, Any], bundle: Bundle) -> list[dict[str, Any]]:
         named = runtime.series if len(runtime.series) == 1 else []
     if not named:
         raise HttpProblem(400, f"Name one or more series: {_SHAPE}. There are {len(runtime.series):,}.")
-    if len(named) * most > MOST_ROWS:
-        raise HttpProblem(413, f"That may be more than {MOST_ROWS:,} steps; ask for fewer series.")
+    if len(named) * most > BATCH:
+        raise HttpProblem(413, f"That may be more than {BATCH:,} steps; ask for fewer series.")
     known = set(runtime.series)
     for i, name in enumerate(named):
         if not isinstance(name, str) or name not in known:
@@ -65,7 +64,7 @@ def rows_ahead(sent: Mapping[str, Any], bundle: Bundle) -> list[dict[str, Any]]:
                 Problem(f"/series/{i}" if many else "/series", f"No series is called {name!r:.60}", allowed)
             )
     if problems:
-        raise RowError(problems)
+        raise bad_fields(problems)
     return [row for name in named for row in runtime.ahead(name, steps)]
 
 
