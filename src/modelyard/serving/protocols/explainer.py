@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import struct
+import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -50,7 +51,7 @@ class Explainer:
         self._seconds, self._most = seconds, waiting
         self._turn = asyncio.Lock()
         self._asked = 0
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -88,20 +89,25 @@ class Explainer:
 
     def close(self) -> None:
         """End the process."""
-        if self._process is not None and self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                self._process.kill()
-        self._process = None
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with suppress(OSError):  # what it was not yet sent
+                    pipe.close()
 
     async def _ask(self, content: bytes) -> dict[str, Any]:
-        try:
-            async with asyncio.timeout(self._seconds):
-                if self._process is None or self._process.returncode is not None:
-                    self._process = await self._start()
-                return await _call(self._process, content)
-        except (TimeoutError, asyncio.IncompleteReadError, OSError) as error:
-            # Whatever it was doing, the next request finds a new one.
+        if self._process is None or self._process.poll() is not None:
             self.close()
+            self._process = _start(self._path, self.hash)
+        try:
+            # A thread waits for the pipe: it ends with the process, whatever that is doing.
+            return await asyncio.wait_for(asyncio.to_thread(_call, self._process, content), self._seconds)
+        except (TimeoutError, EOFError, OSError) as error:
+            self.close()  # whatever it was doing, the next request finds a new one
             _LOGGER.error("the process that explains was ended: %s", type(error).__name__)
             problem = HttpProblem(503, "The explanation was not finished.", headers=[(b"retry-after", b"1")])
             raise problem from error
@@ -109,20 +115,25 @@ class Explainer:
             self.close()  # an answer nobody waited for would be the next caller's
             raise
 
-    async def _start(self) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-c", _PROGRAM, str(self._path), self.hash,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+
+def _start(path: Path, expected: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-c", _PROGRAM, str(path), expected]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
-async def _call(process: asyncio.subprocess.Process, content: bytes) -> dict[str, Any]:
+def _call(process: subprocess.Popen[bytes], content: bytes) -> dict[str, Any]:
     assert process.stdin is not None  # noqa: S101  # pipes were asked for
     assert process.stdout is not None  # noqa: S101
     process.stdin.write(_LENGTH.pack(len(content)) + content)
-    await process.stdin.drain()
-    (length,) = _LENGTH.unpack(await process.stdout.readexactly(_LENGTH.size))
-    answer: dict[str, Any] = msgspec.msgpack.decode(await process.stdout.readexactly(length))
+    process.stdin.flush()
+    head = process.stdout.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        raise EOFError
+    length = _LENGTH.unpack(head)[0]
+    body = process.stdout.read(length)
+    if len(body) < length:
+        raise EOFError
+    answer: dict[str, Any] = msgspec.msgpack.decode(body)
     return answer
 
 
