@@ -207,11 +207,21 @@ def test_invocations_that_do_not_fit_are_told_in_place(client: Client) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"rows": []}, {"instances": []}, {"instances": {}}, {"inputs": {"age": [1], "city": []}}, {"dataframe_split": 1},
-     {"dataframe_split": {"columns": ["age", "age"], "data": [[1, 2]]}}, {"dataframe_split": {"columns": ["age"], "data": [[]]}},
-     {"instances": [ROW], "inputs": [ROW]}, {"instances": [ROW], "params": {"n": 1}}, {"inputs": {}},
-     {"instances": [ROW], "params": {"probabilities": "yes"}}],
-)  # fmt: skip
+    [
+        {},
+        {"rows": []},
+        {"instances": []},
+        {"instances": {}},
+        {"inputs": {}},
+        {"inputs": {"age": [1], "city": []}},
+        {"dataframe_split": 1},
+        {"dataframe_split": {"columns": ["age", "age"], "data": [[1, 2]]}},
+        {"dataframe_split": {"columns": ["age"], "data": [[]]}},
+        {"instances": [ROW], "inputs": [ROW]},
+        {"instances": [ROW], "params": {"n": 1}},
+        {"instances": [ROW], "params": {"probabilities": "yes"}},
+    ],
+)
 def test_invocations_that_are_none(client: Client, body: dict) -> None:
     problem(client.post("/invocations", body), 400)
 

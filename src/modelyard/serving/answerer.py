@@ -119,46 +119,40 @@ class Answerer:
         except RowError as error:
             raise bad_fields(error.problems) from None
         except Unanswered:
-            raise self.unanswered(chosen, time.perf_counter() - began) from None
+            raise self.unanswered(chosen, began) from None
         if more is not None:
             answers = [{**answer, **extra} for answer, extra in zip(answers, more, strict=True)]
-        return self.done(chosen, rows, answers, time.perf_counter() - began, scope, admitted)
+        return Answered(self.keep(chosen, rows, answers, began, scope, admitted), answers, chosen)
 
-    def done(
+    def unanswered(self, version: Version, began: float) -> HttpProblem:
+        """Tell the router that nothing could answer; return the problem that says so."""
+        self.router.seen(version, False, time.perf_counter() - began, None)
+        return HttpProblem(503, "Neither the model nor a fallback could answer.")
+
+    def keep(
         self,
         version: Version,
         rows: list[Any],
         answers: list[dict[str, Any]],
-        seconds: float,
+        began: float,
         scope: Scope,
         admitted: Admitted,
-    ) -> Answered:
-        """Count and log what was scored; a protocol that scores by itself ends with it.
+    ) -> str:
+        """Count and log an answered request before its answer is sent; return the id it has in the log.
 
         Parameters
         ----------
-        version : Version
-            What answered.
-        rows, answers : list of dict
-            For the log.
-        seconds : float
-            What scoring took.
-        scope, admitted
-            The request.
+        version, rows, answers, began, scope, admitted
+            See `answer`; rows may be anything that MessagePack writes as objects.
         """
+        seconds = time.perf_counter() - began
         version.counts.predictions.inc(len(rows))
         name = self.next_id()
         if self._log is not None:
-            # Before the answer is sent: what a caller was told is always in the log.
             self._write(self._log, name, rows, answers, seconds, version, scope, admitted)
         first = answers[0]
         self.router.seen(version, first["served_by"] == "model", seconds, _score(first))
-        return Answered(name, answers, version)
-
-    def unanswered(self, version: Version, seconds: float) -> HttpProblem:
-        """Tell the router that nothing could answer; return the problem that says so."""
-        self.router.seen(version, False, seconds, None)
-        return HttpProblem(503, "Neither the model nor a fallback could answer.")
+        return name
 
     def _write(
         self,
@@ -193,12 +187,12 @@ class Answerer:
 def _answers(version: Version, rows: Sequence[Any], at: str | None, wanted: Asked) -> list[dict[str, Any]]:
     schema = version.bundle.schema
     if at is None:
-        return _score_rows(version, [schema.check_row(rows[0])], "", wanted)
+        return _score_rows(version, [schema.check_row(rows[0], unknown=version.unknown)], "", wanted)
     answers: list[dict[str, Any]] = []
     problems: list[Problem] = []
     for first in range(0, len(rows), _SLICE):
         try:
-            checked = check_rows(schema, rows[first : first + _SLICE], at, first)
+            checked = check_rows(schema, rows[first : first + _SLICE], at, first, version.unknown)
             if not problems:  # the request is refused; the other rows are still checked, and not scored
                 answers += _score_rows(version, checked, at, wanted, first)
         except RowError as error:

@@ -17,7 +17,7 @@ from modelyard.serving.predict import PATH, Predict
 from modelyard.serving.protocols.add import add_protocols
 from modelyard.serving.rest import ROUTES, rest
 from modelyard.serving.router import OneVersion, Router
-from modelyard.serving.version import version
+from modelyard.serving.version import Unknown, version
 
 BODY_LIMIT = 2**20
 
@@ -37,6 +37,8 @@ class App:
         The release's version; default: the bundle's short hash.
     guard : Guard, optional
         What lets requests in; None lets everybody in.
+    unknown : {"refuse", "ignore"}
+        What is done with a name the schema does not know.
 
     Attributes
     ----------
@@ -54,12 +56,13 @@ class App:
         body_limit: int = BODY_LIMIT,
         number: str | None = None,
         guard: Guard | None = None,
+        unknown: Unknown = "refuse",
     ) -> None:
         limit = bundle.manifest.brief.latency
         self.ready = False
         self.body_limit = body_limit
         self.metrics = Metrics(bundle.manifest.name, None if limit is None else limit.milliseconds / 1e3)
-        self.answerer = Answerer(OneVersion(version(bundle, self.metrics, number)), log)
+        self.answerer = Answerer(OneVersion(version(bundle, self.metrics, number, unknown=unknown)), log)
         self._log, self._guard = log, guard
         self._refusals = Refusals(lambda: self.router.stable.columns)
         self._rest = rest(self)

@@ -55,7 +55,7 @@ def rest(app: Served) -> FastAPI:
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        document.update(openapi(app.bundle, app.warm()))
+        document.update(openapi(app.bundle, app.warm(), app.answerer.router.stable.number))
         app.ready = True
         try:
             yield

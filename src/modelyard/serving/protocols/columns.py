@@ -79,13 +79,13 @@ class Columns:
         except RowError as error:
             raise bad_fields(error.problems) from None
         except Unanswered:
-            raise self._answerer.unanswered(version, time.perf_counter() - began) from None
-        answered = self._answerer.done(version, rows, batch.plain, time.perf_counter() - began, scope, admitted)
-        about = {"id": answered.id, **version.about}
+            raise self._answerer.unanswered(version, began) from None
+        name = self._answerer.keep(version, rows, batch.plain, began, scope, admitted)
+        about = {"id": name, **version.about}
         accepted = head(scope).get(b"accept", b"").decode("latin-1")
         form = next((one for one in (ARROW, PARQUET) if one in accepted), None)
         if form is None:
-            many = {"id": answered.id, "predictions": batch.plain, **version.about}
+            many = {"id": name, "predictions": batch.plain, **version.about}
             return 200, JSON, await asyncio.to_thread(msgspec.json.encode, many)
         content = await asyncio.to_thread(write_columns, batch.columns, form, about)
         return 200, ((b"content-type", form.encode()),), content

@@ -41,7 +41,7 @@ def add_probes(api: FastAPI, app: Probed) -> None:
 
     @api.get("/ping")
     async def ping() -> Response:
-        return Response(status_code=200 if app.ready else 503, media_type="application/json")
+        return _json({}, 200 if app.ready else 503)
 
     @api.get("/v2")
     async def server() -> Response:
