@@ -173,6 +173,13 @@ def _encodes(text: str) -> bool:
     return True
 
 
+def _finite(number: float) -> bool:
+    try:
+        return isfinite(number)
+    except OverflowError:  # a whole number beyond every float
+        return False
+
+
 def _category(column: Column) -> Callable[[Any], str]:
     allowed = _allowed(column)
     physical = column.physical
@@ -186,7 +193,7 @@ def _category(column: Column) -> Callable[[Any], str]:
         if isinstance(plain, (bool, str)):
             return str(plain)
         # A level is written as the training data printed it: 1 in a column of floats was "1.0".
-        if isinstance(plain, (int, float)) and isfinite(plain):
+        if isinstance(plain, (int, float)) and _finite(plain):
             if physical == "float":
                 return str(float(plain))
             return str(int(plain)) if physical == "integer" and plain == int(plain) else str(plain)
