@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.contributions import contributions
 from modelyard.bundle.runtimes.arrays import ArraysRuntime
 from modelyard.bundle.verify import check_files
 from modelyard.core.errors import BundleError
+
+if TYPE_CHECKING:
+    # A bundle explains itself by what stands here.
+    from modelyard.bundle.bundle import Bundle
 
 _READ = ("model.onnx", "members/")
 """Files an explanation reads."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import polars as pl
 
 from modelyard.core.errors import Problem, RowError
@@ -14,7 +16,14 @@ from modelyard.data.schema import Schema
 _TRUTHS = ("true", "false", "1", "0")
 
 
-def check_frame(schema: Schema, table: pl.DataFrame, *, text: bool = False, most: int = 1_000) -> pl.DataFrame:
+def check_frame(
+    schema: Schema,
+    table: pl.DataFrame,
+    *,
+    text: bool = False,
+    unknown: Literal["refuse", "ignore"] = "refuse",
+    most: int = 1_000,
+) -> pl.DataFrame:
     """Turn a table from outside into typed columns, or say what is wrong with it.
 
     Parameters
@@ -25,6 +34,8 @@ def check_frame(schema: Schema, table: pl.DataFrame, *, text: bool = False, most
         A column for each of `features`, in any order; one that may be missing may be left out.
     text : bool
         Whether every value is still a string, as read from a text file.
+    unknown : {"refuse", "ignore"}
+        What to do with a column the schema does not know.
     most : int
         Problems listed; more are not looked for.
 
@@ -41,7 +52,8 @@ def check_frame(schema: Schema, table: pl.DataFrame, *, text: bool = False, most
     """
     check = schema.row_check()
     known = {c.name for c in schema.columns}
-    problems = [check.unknown(name, "") for name in table.columns if name not in known]
+    strange = [name for name in table.columns if name not in known] if unknown == "refuse" else []
+    problems = [check.unknown(name, "") for name in strange]
     bad: list[tuple[int, str]] = []
     typed: list[pl.Series] = []
     for column in schema.features:

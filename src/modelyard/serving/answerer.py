@@ -10,12 +10,13 @@ from typing import Any
 
 import msgspec
 
+from modelyard.bundle.runtimes.runtime import Row
 from modelyard.core.errors import Problem, RowError
 from modelyard.serving.asgi import Scope, head
 from modelyard.serving.asked import Asked
 from modelyard.serving.guard.admitted import Admitted
 from modelyard.serving.log import PredictionLog, Record
-from modelyard.serving.predictor import Row, Unanswered
+from modelyard.serving.predictor import Unanswered
 from modelyard.serving.problem import MOST_ERRORS, HttpProblem, bad_fields
 from modelyard.serving.router import Router
 from modelyard.serving.rows import check_rows
@@ -54,10 +55,12 @@ class Answerer:
         Which version answers.
     log : PredictionLog, optional
         Where answered requests are written before they are answered; None keeps none.
+    seconds : float
+        How long an answer may take.
     """
 
-    def __init__(self, router: Router, log: PredictionLog | None = None) -> None:
-        self.router = router
+    def __init__(self, router: Router, log: PredictionLog | None = None, seconds: float = 30.0) -> None:
+        self.router, self._seconds = router, seconds
         self._log = log
         self._start = os.urandom(6).hex()
         self._count = 0
@@ -113,12 +116,13 @@ class Answerer:
         chosen = self.choose(scope) if version is None else version
         try:
             if len(rows) > _INLINE:
-                answers = await asyncio.to_thread(_answers, chosen, rows, at, wanted)
+                async with asyncio.timeout(self._seconds):
+                    answers = await asyncio.to_thread(_answers, chosen, rows, at, wanted)
             else:
                 answers = _answers(chosen, rows, at, wanted)
         except RowError as error:
             raise bad_fields(error.problems) from None
-        except Unanswered:
+        except (Unanswered, TimeoutError):
             raise self.unanswered(chosen, began) from None
         if more is not None:
             answers = [{**answer, **extra} for answer, extra in zip(answers, more, strict=True)]
@@ -178,7 +182,11 @@ class Answerer:
             admitted.key,
             _trace(scope),
         )
-        if log.append(record):
+        try:
+            kept = log.append(record)
+        except OverflowError:
+            kept = log.append(msgspec.structs.replace(record, rows=[_holdable(row) for row in rows]))
+        if kept:
             version.counts.log_records.inc()
         else:
             version.counts.log_failures.inc()
@@ -215,6 +223,19 @@ def _score_rows(
             _, number, rest = problem.pointer.split("/", 2)
             problem.pointer = f"{at}/{first + int(number)}/{rest}" if at else f"/{rest}"
         raise
+
+
+def _holdable(row: Any) -> dict[str, Any]:
+    """Return a row with text for what MessagePack has no type for: JSON's integers may have more than 64 bits."""
+
+    def held(value: Any) -> Any:
+        try:
+            msgspec.msgpack.encode(value)
+        except OverflowError:
+            return msgspec.json.encode(value).decode()
+        return value
+
+    return {name: held(value) for name, value in msgspec.to_builtins(row).items()}
 
 
 def _score(answer: dict[str, Any]) -> float | None:

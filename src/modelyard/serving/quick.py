@@ -10,9 +10,10 @@ import numpy as np
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.runtimes.onnx import OnnxRuntime
+from modelyard.serving.fallback import CachedSource
 from modelyard.serving.reader import Reader, reader
 
-Decide = Callable[[list[float]], dict[str, Any] | None]
+Decide = Callable[[list[float]], dict[str, Any]]
 _DIGITS = 1e7
 """Probabilities are rounded through float32's shortest text: 0.1 and not 0.10000000149011612."""
 
@@ -28,10 +29,18 @@ class Quick:
         The graph.
     decide : callable
         From the graph's outputs for a row to its answer (see ``Prediction.plain``).
+    keep : callable
+        Told the graph's inputs and the answer.
     """
 
-    def __init__(self, read: Reader, run: Callable[[dict[str, Any]], Any], decide: Decide) -> None:
-        self._read, self._run, self._decide = read, run, decide
+    def __init__(
+        self,
+        read: Reader,
+        run: Callable[[dict[str, Any]], Any],
+        decide: Decide,
+        keep: Callable[[tuple[dict[str, Any], dict[str, Any]]], None],
+    ) -> None:
+        self._read, self._run, self._decide, self._keep = read, run, decide, keep
 
     def __call__(self, body: bytes) -> tuple[Any, dict[str, Any]] | None:
         """Return the row as it was sent and its answer.
@@ -48,17 +57,21 @@ class Quick:
         except Exception:  # the long way meets it again, and counts it
             return None
         # The sum of anything with NaN or infinity is neither finite.
-        answer = self._decide(outputs) if math.isfinite(sum(outputs)) else None
-        return None if answer is None else (row, answer)
+        if not math.isfinite(sum(outputs)):
+            return None
+        answer = self._decide(outputs)
+        self._keep((inputs, answer))
+        return row, answer
 
 
-def quick(bundle: Bundle, *, ignore: bool = False) -> Quick | None:
+def quick(bundle: Bundle, cached: CachedSource | None = None, *, ignore: bool = False) -> Quick | None:
     """Return the quick way of a bundle, None where there is none: a forecast, or another runtime."""
     read = reader(bundle.schema, bundle.manifest.encoding, ignore=ignore)
     if read is None or not isinstance(bundle.runtime, OnnxRuntime):
         return None
     decide = _value if bundle.labels is None else _classes(bundle.classes, bundle.schema.classes, bundle.threshold)
-    return Quick(read, bundle.runtime.answer, decide)
+    keep = (lambda _: None) if cached is None else cached.recent.append
+    return Quick(read, bundle.runtime.answer, decide, keep)
 
 
 def _value(outputs: list[float]) -> dict[str, Any]:

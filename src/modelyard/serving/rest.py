@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.serving.answerer import Answerer
+from modelyard.serving.endpoint import Load
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.openapi import docs_page, openapi
 from modelyard.serving.problem import MEDIA_TYPE, HttpProblem
@@ -28,6 +30,8 @@ class Served(Protocol):
     answerer: Answerer
     metrics: Metrics
     ready: bool
+    load: Load
+    background: list[Callable[[], Coroutine[Any, Any, None]]]
 
     @property
     def bundle(self) -> Bundle:
@@ -57,10 +61,13 @@ def rest(app: Served) -> FastAPI:
     async def life(_: FastAPI) -> AsyncIterator[None]:
         document.update(openapi(app.bundle, app.warm(), app.answerer.router.stable.number))
         app.ready = True
+        tasks = [asyncio.create_task(work()) for work in app.background]
         try:
             yield
         finally:
             app.drain()
+            for task in tasks:
+                task.cancel()
             app.close()
 
     # Its own OpenAPI is replaced: the one served is made from the bundle's schema.
@@ -82,6 +89,7 @@ def rest(app: Served) -> FastAPI:
 
     @api.get("/metrics")
     async def metrics() -> Response:
+        app.metrics.in_flight(app.load.count)
         return Response(app.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     @api.get("/openapi.json")

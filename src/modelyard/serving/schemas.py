@@ -70,7 +70,7 @@ def row_schemas(bundle: Bundle) -> dict[str, Any]:
     }
     found = {"Row": row_schema(bundle), "Rows": rows}
     if isinstance(bundle.runtime, ArraysRuntime):
-        name = {"enum": list(bundle.runtime.series[:_SHOWN_SERIES])}
+        name: dict[str, Any] = {"enum": list(bundle.runtime.series[:_SHOWN_SERIES])}
         if len(bundle.runtime.series) > _SHOWN_SERIES:
             name = {"type": "string", "description": f"One of {len(bundle.runtime.series):,} series."}
         named = {"oneOf": [name, {"type": "array", "items": name, "minItems": 1}]}
@@ -205,6 +205,7 @@ REFUSALS = {
     "401": "The server has a guard, and no valid key or token came with the request.",
     "403": "The key or token does not have this permission.",
     "405": "The path does not take this method.",
+    "408": "The body did not arrive in time.",
     "413": "The body is larger than the server takes.",
     "415": "The body is sent as something else than what is listed here, or compressed.",
     "422": "Fields do not fit the schema; each is named, with what was allowed.",

@@ -8,10 +8,12 @@ from typing import Any, Literal
 import msgspec
 
 from modelyard.bundle.bundle import Bundle
+from modelyard.bundle.runtimes.onnx import OnnxRuntime
 from modelyard.serving.metrics import Counts, Metrics
 from modelyard.serving.predictor import Predictor, predictor
 from modelyard.serving.quick import Quick, quick
 from modelyard.serving.rows import example_rows
+from modelyard.serving.timed import SECONDS, Timed
 
 Unknown = Literal["refuse", "ignore"]
 _WARM = 50
@@ -75,6 +77,8 @@ def version(
     variant: str = "stable",
     *,
     unknown: Unknown = "refuse",
+    previous: Version | None = None,
+    seconds: float = SECONDS,
 ) -> Version:
     """Make a version of a bundle.
 
@@ -90,13 +94,19 @@ def version(
         The arm of a rollout it is.
     unknown : {"refuse", "ignore"}
         What is done with a name the schema does not know.
+    previous : Version, optional
+        The one that answered before, and stands in where the brief has it.
+    seconds : float
+        How long its model may take for a call.
     """
+    if isinstance(bundle.runtime, OnnxRuntime) and not isinstance(bundle.runtime.run, Timed):
+        bundle.runtime.run = Timed(bundle.runtime.run, seconds)
     name, short = bundle.manifest.name, bundle.hash[:12]
     counts = metrics.of(number or short, variant)
-    sources = predictor(bundle, counts.source_failed)
+    sources = predictor(bundle, counts.source_failed, None if previous is None else previous.predictor)
     columns = frozenset(column.name for column in bundle.schema.columns)
     about = {"model": name, "bundle": short}
     return Version(
         bundle, sources, name, number or short, variant, counts, about, columns, unknown,
-        quick(bundle, ignore=unknown == "ignore"),
+        quick(bundle, sources.cached, ignore=unknown == "ignore"),
     )  # fmt: skip

@@ -12,13 +12,14 @@ from modelyard.serving.protocols.columnar import MEDIA_TYPES
 from modelyard.serving.protocols.columns import Columns
 from modelyard.serving.protocols.explain import PATH, Explain
 from modelyard.serving.protocols.rows import Infer, InferVersion, Invocations
+from modelyard.serving.terms import Terms
 
 
 class Server(Protocol):
     """What protocols are added to."""
 
     answerer: Answerer
-    body_limit: int
+    terms: Terms
     ready: bool
 
     def add(self, route: str, answer: Answer, *, wanted: str = "predict", methods: Sequence[str] = ("POST",)) -> None:
@@ -40,15 +41,15 @@ def add_protocols(server: Server, predict: Predict) -> Explain:
     Explain
         To be closed with the server.
     """
-    answerer, limit = server.answerer, server.body_limit
-    columns = Columns(answerer, predict.slots)
+    answerer, terms = server.answerer, server.terms
+    columns = Columns(answerer, predict.slots, terms)
     predict.also.update({media_type.encode(): columns for media_type in MEDIA_TYPES})
     model = f"/v2/models/{answerer.router.stable.name}"
-    infer = Infer(answerer, limit, predict.slots)
+    infer = Infer(answerer, predict.slots, terms)
     server.add(f"{model}/infer", infer)
     versions = f"{model}/versions/"
     server.add(versions, InferVersion(infer, versions, lambda: server.ready), methods=("GET", "POST"))
-    server.add("/invocations", Invocations(answerer, limit, predict.slots))
-    explain = Explain(answerer, limit)
+    server.add("/invocations", Invocations(answerer, predict.slots, terms))
+    explain = Explain(answerer, terms)
     server.add(PATH, explain, wanted="explain")
     return explain

@@ -19,6 +19,7 @@ from modelyard.serving.predictor import Unanswered
 from modelyard.serving.problem import MOST_ERRORS, HttpProblem, bad_fields
 from modelyard.serving.protocols.batch import Batch, answer_batch
 from modelyard.serving.protocols.columnar import ARROW, BODY_LIMIT, MEDIA_TYPES, PARQUET, read_columns, write_columns
+from modelyard.serving.terms import Terms
 from modelyard.serving.version import Version
 
 _MOST = 4
@@ -34,12 +35,12 @@ class Columns:
         Counts and logs.
     slots : Semaphore
         How many large bodies are answered at a time, over all protocols.
-    body_limit : int
-        Bytes a body may have.
+    terms : Terms
+        How long a body and an answer may take; a body of columns has a limit of its own.
     """
 
-    def __init__(self, answerer: Answerer, slots: asyncio.Semaphore, body_limit: int = BODY_LIMIT) -> None:
-        self._answerer, self._slots, self._limit = answerer, slots, body_limit
+    def __init__(self, answerer: Answerer, slots: asyncio.Semaphore, terms: Terms) -> None:
+        self._answerer, self._slots, self._terms = answerer, slots, terms
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, admitted: Admitted) -> Reply:
@@ -48,15 +49,15 @@ class Columns:
         if sent.get(b"content-encoding", b"identity").strip().lower() not in (b"", b"identity"):
             encodings = [(b"accept-encoding", b"identity")]
             raise HttpProblem(415, "The body is compressed as a whole; send it as it is.", headers=encodings)
-        if int(sent.get(b"content-length", 0)) > self._limit:
-            raise too_large(self._limit)
+        if int(sent.get(b"content-length", 0)) > BODY_LIMIT:
+            raise too_large(BODY_LIMIT)
         if self._held >= _MOST:
             raise HttpProblem(503, "Other large bodies are being answered.", headers=[(b"retry-after", b"1")])
         version = self._answerer.choose(scope)
         wanted = asked(scope.get("query_string", b""), version.bundle)
         self._held += 1
         try:
-            body = await read_body(receive, self._limit)
+            body = await read_body(receive, BODY_LIMIT, self._terms.body_seconds)
             began = time.perf_counter()
             async with self._slots:
                 media_type = MEDIA_TYPES[sent[b"content-type"].decode("latin-1")]
@@ -75,10 +76,11 @@ class Columns:
         began: float,
     ) -> Reply:
         try:
-            rows, batch = await asyncio.to_thread(_scored, body, media_type, wanted, version)
+            async with asyncio.timeout(self._terms.answer_seconds):
+                rows, batch = await asyncio.to_thread(_scored, body, media_type, wanted, version)
         except RowError as error:
             raise bad_fields(error.problems) from None
-        except Unanswered:
+        except (Unanswered, TimeoutError):
             raise self._answerer.unanswered(version, began) from None
         name = self._answerer.keep(version, rows, batch.plain, began, scope, admitted)
         about = {"id": name, **version.about}
@@ -93,5 +95,6 @@ class Columns:
 
 def _scored(body: bytes, media_type: str, wanted: Asked, version: Version) -> tuple[list[dict[str, Any]], Batch]:
     """Return the rows, for the log, and their answers."""
-    typed = check_frame(version.bundle.schema, read_columns(body, media_type), most=MOST_ERRORS + 1)
+    table, schema = read_columns(body, media_type), version.bundle.schema
+    typed = check_frame(schema, table, unknown=version.unknown, most=MOST_ERRORS + 1)
     return typed.to_dicts(), answer_batch(version.bundle, version.predictor, typed, wanted)

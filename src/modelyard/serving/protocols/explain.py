@@ -19,6 +19,7 @@ from modelyard.serving.predict import check_json, read_rows
 from modelyard.serving.problem import HttpProblem, bad_fields
 from modelyard.serving.protocols.explainer import Explainer
 from modelyard.serving.rows import check_rows
+from modelyard.serving.terms import Terms
 from modelyard.serving.version import Version
 
 PATH = "/v1/explain"
@@ -34,12 +35,12 @@ class Explain:
     ----------
     answerer : Answerer
         The way to the model: what is explained is answered, counted and logged too, with its reasons.
-    body_limit : int
-        Bytes a request's body may have.
+    terms : Terms
+        What a body may be, and how long it may take.
     """
 
-    def __init__(self, answerer: Answerer, body_limit: int) -> None:
-        self._answerer, self._limit = answerer, body_limit
+    def __init__(self, answerer: Answerer, terms: Terms) -> None:
+        self._answerer, self._limit, self._seconds = answerer, terms.body_limit, terms.body_seconds
         self._explaining: dict[str, tuple[Explainer, ReasonTable | None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, admitted: Admitted) -> Reply:
@@ -48,7 +49,7 @@ class Explain:
         version = self._answerer.choose(scope)
         explainer, table = self._of(version)
         wanted = asked(scope.get("query_string", b""), version.bundle)
-        body = await read_body(receive, self._limit)
+        body = await read_body(receive, self._limit, self._seconds)
         began = time.perf_counter()
         rows, many, _ = read_rows(body, version)
         if len(rows) > MOST_ROWS:
@@ -56,7 +57,10 @@ class Explain:
         at = "/instances" if many else None
         schema = version.bundle.schema
         try:
-            checked = check_rows(schema, rows, "/instances") if many else [schema.check_row(rows[0])]
+            if many:
+                checked = check_rows(schema, rows, "/instances", unknown=version.unknown)
+            else:
+                checked = [schema.check_row(rows[0], unknown=version.unknown)]
         except RowError as error:
             raise bad_fields(error.problems) from None
         explained = await explainer.explain(checked)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import polars as pl
@@ -55,7 +55,7 @@ def read_json(body: bytes, bundle: Bundle) -> tuple[Sent, bool]:
     return sent, wanted
 
 
-def read_csv(body: bytes, bundle: Bundle) -> Sent:
+def read_csv(body: bytes, bundle: Bundle, unknown: Literal["refuse", "ignore"] = "refuse") -> Sent:
     """Read CSV (RFC 4180): a header, and a line for each row; an empty cell is missing.
 
     Raises
@@ -81,7 +81,7 @@ def read_csv(body: bytes, bundle: Bundle) -> Sent:
         schema_overrides=dict.fromkeys(header, pl.String),
     )
     try:
-        typed = check_frame(bundle.schema, frame, text=True)
+        typed = check_frame(bundle.schema, frame, text=True, unknown=unknown)
     except RowError as error:
         raise bad_fields(error.problems) from None
     return Sent(typed.to_dicts(), lambda row, column: f"/{row}/{escaped(column)}", {})

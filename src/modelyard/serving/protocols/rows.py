@@ -11,7 +11,6 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from modelyard.bundle.bundle import Bundle
 from modelyard.serving.answerer import Answered, Answerer
 from modelyard.serving.asgi import JSON, Headers, Receive, Scope, head, read_body
 from modelyard.serving.asked import asked_of
@@ -21,6 +20,7 @@ from modelyard.serving.predict import LARGE, check_json
 from modelyard.serving.problem import HttpProblem
 from modelyard.serving.protocols import invocations, open_inference
 from modelyard.serving.protocols.sent import Sent
+from modelyard.serving.terms import Terms
 from modelyard.serving.version import Version
 
 T = TypeVar("T")
@@ -35,14 +35,15 @@ class RowsProtocol:
     ----------
     answerer : Answerer
         The way to the model.
-    body_limit : int
-        Bytes a request's body may have.
     slots : Semaphore
         How many large bodies are answered at a time, over all protocols.
+    terms : Terms
+        What a body may be, and how long it may take.
     """
 
-    def __init__(self, answerer: Answerer, body_limit: int, slots: asyncio.Semaphore) -> None:
-        self.answerer, self.limit, self._slots = answerer, body_limit, slots
+    def __init__(self, answerer: Answerer, slots: asyncio.Semaphore, terms: Terms) -> None:
+        self.answerer, self._slots = answerer, slots
+        self.limit, self._seconds = terms.body_limit, terms.body_seconds
 
     async def ask(
         self,
@@ -50,7 +51,7 @@ class RowsProtocol:
         receive: Receive,
         admitted: Admitted,
         version: Version,
-        read: Callable[[bytes, Bundle], tuple[Sent, T]],
+        read: Callable[[bytes, Version], tuple[Sent, T]],
     ) -> tuple[T, Answered]:
         """Read a body and answer its rows; pointers of what does not fit are those of the body.
 
@@ -63,11 +64,11 @@ class RowsProtocol:
         read : callable
             From the body to its rows, and to what the answer's form hangs on.
         """
-        body = await read_body(receive, self.limit)
+        body = await read_body(receive, self.limit, self._seconds)
         began = time.perf_counter()
         large = len(body) > LARGE
         async with self._slots if large else nullcontext():
-            sent, form = await asyncio.to_thread(read, body, version.bundle) if large else read(body, version.bundle)
+            sent, form = await asyncio.to_thread(read, body, version) if large else read(body, version)
             pairs = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
             wanted = asked_of([*pairs, *sent.asked.items()], version.bundle)
             try:
@@ -92,7 +93,7 @@ class Infer(RowsProtocol):
             check_json(scope, self.limit, (_BYTES,))
             length = _header_bytes(scope)
             request, answered = await self.ask(
-                scope, receive, admitted, version, lambda body, bundle: open_inference.read(body, length, bundle)
+                scope, receive, admitted, version, lambda body, by: open_inference.read(body, length, by.bundle)
             )
         except HttpProblem as problem:
             raise InferProblem(problem) from None
@@ -151,7 +152,7 @@ class Invocations(RowsProtocol):
     async def __call__(self, scope: Scope, receive: Receive, admitted: Admitted) -> Reply:
         """Answer one request."""
         version = self.answerer.choose(scope)
-        read = _csv if check_json(scope, self.limit, (_CSV,)) == _CSV else invocations.read_json
+        read = _csv if check_json(scope, self.limit, (_CSV,)) == _CSV else _json
         if scope.get("query_string"):
             raise HttpProblem(400, "/invocations takes no query; /v1/predict answers with intervals and scores.")
         probabilities, answered = await self.ask(scope, receive, admitted, version, read)
@@ -159,8 +160,12 @@ class Invocations(RowsProtocol):
         return 200, JSON, invocations.write(answered.answers, about, probabilities, version.bundle)
 
 
-def _csv(body: bytes, bundle: Bundle) -> tuple[Sent, bool]:
-    return invocations.read_csv(body, bundle), False
+def _csv(body: bytes, version: Version) -> tuple[Sent, bool]:
+    return invocations.read_csv(body, version.bundle, version.unknown), False
+
+
+def _json(body: bytes, version: Version) -> tuple[Sent, bool]:
+    return invocations.read_json(body, version.bundle)
 
 
 def _header_bytes(scope: Scope) -> int | None:
