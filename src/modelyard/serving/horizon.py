@@ -7,10 +7,11 @@ from typing import Any
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.runtimes.arrays import ArraysRuntime
-from modelyard.bundle.stream import BATCH
 from modelyard.core.errors import Problem
 from modelyard.serving.problem import HttpProblem, bad_fields
 
+_MOST_STEPS = 20_000
+"""Steps of one answer, over all its series: a short body may ask for very many."""
 _SHAPE = '{"series": name or [name, ...], "horizon": steps}'
 
 
@@ -54,8 +55,8 @@ def rows_ahead(sent: Mapping[str, Any], bundle: Bundle) -> list[dict[str, Any]]:
         named = runtime.series if len(runtime.series) == 1 else []
     if not named:
         raise HttpProblem(400, f"Name one or more series: {_SHAPE}. There are {len(runtime.series):,}.")
-    if len(named) * most > BATCH:
-        raise HttpProblem(413, f"That may be more than {BATCH:,} steps; ask for fewer series.")
+    if len(named) * most > _MOST_STEPS:
+        raise HttpProblem(413, f"That may be more than {_MOST_STEPS:,} steps; ask for fewer series.")
     known = set(runtime.series)
     for i, name in enumerate(named):
         if not isinstance(name, str) or name not in known:

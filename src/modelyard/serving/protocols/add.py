@@ -42,7 +42,7 @@ def add_protocols(server: Server, predict: Predict) -> Explain:
         To be closed with the server.
     """
     answerer, terms = server.answerer, server.terms
-    columns = Columns(answerer, predict.slots, terms)
+    columns = Columns(answerer, terms)
     predict.also.update({media_type.encode(): columns for media_type in MEDIA_TYPES})
     model = f"/v2/models/{answerer.router.stable.name}"
     infer = Infer(answerer, predict.slots, terms)

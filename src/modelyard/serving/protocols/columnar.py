@@ -17,17 +17,16 @@ from typing import Any
 
 import polars as pl
 
-from modelyard.bundle.stream import BATCH
 from modelyard.core.errors import Problem
 from modelyard.serving.problem import HttpProblem, bad_fields
 
 ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 MEDIA_TYPES = {ARROW: ARROW, PARQUET: PARQUET, "application/x-parquet": PARQUET}
 """What bodies may be sent as, and which of the two that is."""
-BODY_LIMIT = 16 * 2**20
-MOST_ROWS = BATCH
-_UNPACKED = 64 * 2**20
-"""Bytes the columns may take once unpacked."""
+BODY_LIMIT = 8 * 2**20
+MOST_ROWS = 20_000
+_UNPACKED = 32 * 2**20
+"""Bytes the columns may take once unpacked: what a pod asks for (see `capacity`) hangs on these three."""
 # pyarrow raises Python's own errors too, and polars panics over some.
 _NOT_READ = (
     OSError, ValueError, TypeError, KeyError, OverflowError, NotImplementedError, struct.error, UnicodeError,

@@ -23,7 +23,7 @@ from modelyard.serving.terms import Terms
 from modelyard.serving.version import Version
 
 _MOST = 4
-"""Bodies held at a time: they may be large, and those over it are told to come again."""
+"""Bodies held at a time, of which one is answered: more are told to come again."""
 
 
 class Columns:
@@ -33,14 +33,13 @@ class Columns:
     ----------
     answerer : Answerer
         Counts and logs.
-    slots : Semaphore
-        How many large bodies are answered at a time, over all protocols.
     terms : Terms
         How long a body and an answer may take; a body of columns has a limit of its own.
     """
 
-    def __init__(self, answerer: Answerer, slots: asyncio.Semaphore, terms: Terms) -> None:
-        self._answerer, self._slots, self._terms = answerer, slots, terms
+    def __init__(self, answerer: Answerer, terms: Terms) -> None:
+        self._answerer, self._terms = answerer, terms
+        self._turn = asyncio.Semaphore(1)
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, admitted: Admitted) -> Reply:
@@ -59,7 +58,7 @@ class Columns:
         try:
             body = await read_body(receive, BODY_LIMIT, self._terms.body_seconds)
             began = time.perf_counter()
-            async with self._slots:
+            async with self._turn:
                 media_type = MEDIA_TYPES[sent[b"content-type"].decode("latin-1")]
                 return await self._answer(body, media_type, wanted, version, scope, admitted, began)
         finally:
