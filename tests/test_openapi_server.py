@@ -16,14 +16,14 @@ from test_serving_process import server
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
 
-@pytest.mark.parametrize("examples", [5, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [5, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("task", ["binary", pytest.param("regression", marks=pytest.mark.slow)])
 def test_schemathesis_finds_no_fault_and_no_status_that_is_not_documented(
     tmp_path: Path, task: str, examples: int
 ) -> None:
     packed = packed_linear(task, tmp_path / "bundle")
     words = ["--checks", CHECKS, "--max-examples", str(examples), "--seed", "1", "--no-color", "--continue-on-failure"]
-    if examples < 100:
+    if examples < 50:
         words += ["--phases", "examples,fuzzing"]
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": os.pathsep.join(sys.path)}
     with server(tmp_path, packed.path) as (process, (host, port)):
