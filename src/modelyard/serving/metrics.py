@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from modelyard.serving.counts import Cells, Count, Durations
 
 REQUESTS = "http_server_request_duration_seconds"
 PREDICTIONS = "modelyard_predictions_total"
@@ -19,6 +22,7 @@ IN_FLIGHT = "http_server_active_requests"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
 _BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_WHO = ("model", "version", "variant")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 
 
@@ -41,17 +45,18 @@ class Metrics:
     def __init__(self, model: str, limit: float | None = None) -> None:
         self.registry = CollectorRegistry()
         self._model = model
+        folder = os.environ.get(MULTIPROCESS)
+        self._cells = Cells(None if folder is None else Path(folder))
+        self.registry.register(self._cells)
         buckets = sorted({*_BUCKETS, *([limit] if limit else [])})
         labels = ("model", "http_request_method", "http_route", "http_response_status_code")
-        self._requests = Histogram(
-            REQUESTS, "Duration of HTTP server requests.", labels, buckets=buckets, registry=self.registry
-        )
-        self._predictions = self._counter(PREDICTIONS, "Rows answered.")
+        self._cells.histogram(REQUESTS, "Duration of HTTP server requests.", labels, buckets)
+        self._cells.counter(PREDICTIONS, "Rows answered.", _WHO)
+        self._cells.counter(LOG_RECORDS, "Answered requests written to the prediction log.", _WHO)
         self._source_failures = self._counter(
             SOURCE_FAILURES, "Requests a source of answers failed on; the next source was asked.", "source"
         )
         self._log_failures = self._counter(LOG_FAILURES, "Answered requests the prediction log lacks.")
-        self._log_records = self._counter(LOG_RECORDS, "Answered requests written to the prediction log.")
         self._flips = Counter(
             FLIPS, "Releases a server that follows the registry took up, refused, or could not look for.",
             ("model", "result"), registry=self.registry,
@@ -59,7 +64,7 @@ class Metrics:
         self._in_flight = Gauge(
             IN_FLIGHT, "Requests that are under way.", ("model",), registry=self.registry, multiprocess_mode="livesum"
         ).labels(model)
-        self._children: dict[tuple[str, str, int], Histogram] = {}
+        self._children: dict[tuple[str, str, int], Durations] = {}
         if MULTIPROCESS not in os.environ:
             ProcessCollector(registry=self.registry)
 
@@ -68,9 +73,9 @@ class Metrics:
         who = (self._model, version, variant)
         failures = self._source_failures
         counts = Counts(
-            self._predictions.labels(*who),
+            self._cells.count(PREDICTIONS, who),
             self._log_failures.labels(*who),
-            self._log_records.labels(*who),
+            self._cells.count(LOG_RECORDS, who),
             lambda source: failures.labels(*who, source).inc(),
         )
         failures.labels(*who, "model")  # shown from the start, at 0
@@ -82,7 +87,7 @@ class Metrics:
         child = self._children.get(key)
         if child is None:
             shown = method if method in _METHODS else "_OTHER"
-            child = self._children[key] = self._requests.labels(self._model, shown, route, str(status))
+            child = self._children[key] = self._cells.durations(REQUESTS, (self._model, shown, route, str(status)))
         child.observe(seconds)
 
     def flipped(self, result: str) -> None:
@@ -98,11 +103,12 @@ class Metrics:
         if MULTIPROCESS not in os.environ:
             return generate_latest(self.registry)
         everything = CollectorRegistry()
+        everything.register(self._cells)
         MultiProcessCollector(everything)  # type: ignore[no-untyped-call]
         return generate_latest(everything)
 
     def _counter(self, name: str, text: str, *more: str) -> Counter:
-        return Counter(name, text, ("model", "version", "variant", *more), registry=self.registry)
+        return Counter(name, text, (*_WHO, *more), registry=self.registry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +117,13 @@ class Counts:
 
     Attributes
     ----------
-    predictions, log_failures, log_records : Counter
+    predictions, log_failures, log_records : Count or Counter
         Rows answered; answered requests the prediction log lacks, and those it has.
     source_failed : callable
         Counts a request that the named source of answers failed on.
     """
 
-    predictions: Counter
+    predictions: Count
     log_failures: Counter
-    log_records: Counter
+    log_records: Count
     source_failed: Callable[[str], None]

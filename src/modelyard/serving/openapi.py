@@ -11,12 +11,15 @@ from modelyard.core.markup import Code, Document, Facts, Heading, Table, Text, l
 from modelyard.serving.protocols.described import COLUMNAR, protocol_paths, protocol_schemas
 from modelyard.serving.rows import example_rows
 from modelyard.serving.schemas import PROBLEM, REFUSALS, answer_schemas, get, parameters, ref, refused, row_schemas
+from modelyard.serving.version import Unknown
 
 _SHOWN = "/v1/predict"
 _STARTING = "The server is starting or shutting down."
 
 
-def openapi(bundle: Bundle, answer: Mapping[str, Any], number: str) -> dict[str, Any]:
+def openapi(
+    bundle: Bundle, answer: Mapping[str, Any], unknown: Unknown = "refuse", number: str | None = None
+) -> dict[str, Any]:
     """Return the OpenAPI document of a served bundle.
 
     Parameters
@@ -25,8 +28,10 @@ def openapi(bundle: Bundle, answer: Mapping[str, Any], number: str) -> dict[str,
         What is served.
     answer : mapping
         What the first example row was answered.
-    number : str
-        The release's version, or the bundle's short hash.
+    unknown : {"refuse", "ignore"}
+        What is done with a name the schema does not know.
+    number : str, optional
+        The release's version; default: the bundle's short hash.
 
     References
     ----------
@@ -44,14 +49,14 @@ def openapi(bundle: Bundle, answer: Mapping[str, Any], number: str) -> dict[str,
         },
         "paths": {
             _SHOWN: {"post": _predict(bundle, answer)},
-            **protocol_paths(bundle, answer, number),
+            **protocol_paths(bundle, answer, number or bundle.hash[:12]),
             "/health/live": get("live", "Whether the process lives", status),
             "/health/ready": get("ready", "Whether it should be sent requests", status, _503=_STARTING),
             "/metrics": get("metrics", "Counters and histograms for Prometheus", text),
         },
         "components": {
             "schemas": {
-                **row_schemas(bundle),
+                **row_schemas(bundle, unknown),
                 **answer_schemas(bundle),
                 **protocol_schemas(bundle),
                 "Problem": PROBLEM,

@@ -20,6 +20,7 @@ from modelyard.serving.metrics import Metrics
 from modelyard.serving.openapi import docs_page, openapi
 from modelyard.serving.problem import MEDIA_TYPE, HttpProblem
 from modelyard.serving.protocols.probes import PROBES, add_probes
+from modelyard.serving.terms import Terms
 
 ROUTES = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", *PROBES})
 
@@ -30,6 +31,7 @@ class Served(Protocol):
     answerer: Answerer
     metrics: Metrics
     ready: bool
+    terms: Terms
     load: Load
     background: list[Callable[[], Coroutine[Any, Any, None]]]
 
@@ -57,9 +59,16 @@ def rest(app: Served) -> FastAPI:
     """
     document: dict[str, Any] = {}
 
+    def described_now() -> dict[str, Any]:
+        """Describe the bundle that answers now: a server that follows the registry changes it."""
+        if document.get("info", {}).get("version") != app.bundle.hash[:12]:
+            served = app.answerer.router.stable
+            document.update(openapi(served.bundle, app.warm(), app.terms.unknown, served.number))
+        return document
+
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        document.update(openapi(app.bundle, app.warm(), app.answerer.router.stable.number))
+        described_now()
         app.ready = True
         tasks = [asyncio.create_task(work()) for work in app.background]
         try:
@@ -94,11 +103,11 @@ def rest(app: Served) -> FastAPI:
 
     @api.get("/openapi.json")
     async def described() -> Response:
-        return _json(document)
+        return _json(described_now())
 
     @api.get("/docs")
     async def docs() -> Response:
-        return HTMLResponse(docs_page(document))
+        return HTMLResponse(docs_page(described_now()))
 
     add_probes(api, app)
 

@@ -10,16 +10,17 @@ from modelyard.bundle.runtimes.arrays import ArraysRuntime
 from modelyard.data.schema import Column
 from modelyard.encoding.encoding import MOST_CHARACTERS
 from modelyard.serving.problem import MEDIA_TYPE
+from modelyard.serving.version import Unknown
 
 _JSON_TYPES = {"number": "number", "boolean": "boolean"}
 _SHOWN_LEVELS = 20
 _SHOWN_SERIES = 100
 
 
-def row_schema(bundle: Bundle) -> dict[str, Any]:
+def row_schema(bundle: Bundle, unknown: Unknown = "refuse") -> dict[str, Any]:
     """Return the JSON Schema of one row: a property for each column a row must bring.
 
-    Columns the model passes over may be sent too; any other name is refused.
+    Columns the model passes over may be sent too; any other name is refused, or ignored where the server says so.
     """
     features = bundle.schema.features
     others = [c for c in bundle.schema.columns if c not in features]
@@ -28,7 +29,7 @@ def row_schema(bundle: Bundle) -> dict[str, Any]:
         "required": [c.name for c in features if c.missing == 0.0],
         "properties": {c.name: _property(c) for c in features}
         | {c.name: {"description": "Passed over: the model does not read it."} for c in others},
-        "additionalProperties": False,
+        "additionalProperties": unknown == "ignore",
     }
 
 
@@ -60,7 +61,7 @@ def _seen(column: Column) -> str:
     return f"{levels or column.kind}{more}{missing}"
 
 
-def row_schemas(bundle: Bundle) -> dict[str, Any]:
+def row_schemas(bundle: Bundle, unknown: Unknown) -> dict[str, Any]:
     """Return the schemas of what is sent: ``Row`` and ``Rows``, and for a forecast ``Ahead``."""
     rows = {
         "type": "object",
@@ -68,7 +69,7 @@ def row_schemas(bundle: Bundle) -> dict[str, Any]:
         "properties": {"instances": {"type": "array", "minItems": 1, "items": ref("Row")}},
         "additionalProperties": False,
     }
-    found = {"Row": row_schema(bundle), "Rows": rows}
+    found = {"Row": row_schema(bundle, unknown), "Rows": rows}
     if isinstance(bundle.runtime, ArraysRuntime):
         name: dict[str, Any] = {"enum": list(bundle.runtime.series[:_SHOWN_SERIES])}
         if len(bundle.runtime.series) > _SHOWN_SERIES:
@@ -128,7 +129,7 @@ def answer_schemas(bundle: Bundle) -> dict[str, Any]:
     chance = {"type": "number", "minimum": 0, "maximum": 1}
     prediction: dict[str, Any] = {
         "prediction": {"enum": list(bundle.classes)} if schema.classes else {"type": "number"},
-        "served_by": {"type": "string", "description": "model, or the fallback that stood in: rule"},
+        "served_by": {"type": "string", "description": "model, or what stood in: cached, previous, rule"},
     }
     if schema.classes:
         prediction["probabilities"] = {
