@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modelyard.brief.brief import Brief, Budget, DataBrief, ForecastBrief, Latency, Target, Validation
-from modelyard.brief.presets import PRESETS, settled, under
+from modelyard.brief.presets import fold_count, settled, under
 from modelyard.brief.read import read_brief
 from modelyard.brief.size import parse_size, size_text
 from modelyard.core.errors import BriefError
@@ -260,8 +260,8 @@ def test_any_mapping_is_a_brief_or_an_error(value):
 @pytest.mark.parametrize(
     ("given", "over", "seconds", "folds"),
     [
-        ({}, None, 120, 5),
-        ({"presets": "balanced"}, None, 120, 5),
+        ({}, None, 120, 4),
+        ({"presets": "balanced"}, None, 120, 4),
         ({"presets": "fast"}, None, 45, 3),
         ({"presets": "best"}, None, 1800, 8),
         ({"presets": "fast"}, "best", 1800, 8),
@@ -272,9 +272,10 @@ def test_any_mapping_is_a_brief_or_an_error(value):
 def test_a_preset_settles_what_the_brief_leaves_open(given, over, seconds, folds):
     brief = read_brief(given, presets=over)
     assert brief.presets == (over or given.get("presets", "balanced"))
-    assert (brief.budget, brief.validation.folds) == (Budget(seconds), folds)
+    assert (brief.budget, fold_count(brief, forward=False)) == (Budget(seconds), folds)
+    assert fold_count(brief, forward=True) == (5 if folds == 4 else folds)
     words = settled(brief)
-    assert (f"{PRESETS[brief.presets].folds} folds" in words) is (folds == PRESETS[brief.presets].folds)
+    assert (f"{folds} folds" in words) is ("validation" not in given)
     assert ("no networks" in words) is (brief.presets == "fast")
 
 

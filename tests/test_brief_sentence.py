@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from modelyard.brief.brief import Brief, Budget, Latency, Size, Target, Validation
+from modelyard.brief.brief import Brief, Budget, Latency, Size, Target
 from modelyard.brief.model_type import model_name, parse_model_type
 from modelyard.brief.presets import under
 from modelyard.brief.read import read_brief
@@ -118,7 +118,6 @@ FULL = Brief(
                 framework="x",
                 presets="fast",
                 budget=Budget(45),
-                validation=Validation(folds=3),
             ),
         ),
         ("Develop model for x with the best preset on aws", under(Brief(use_case="x", infrastructure="aws"), "best")),

@@ -18,9 +18,10 @@ from toy_family import Toy, candidate, dataset, parts_of, plan_of
 
 @pytest.fixture
 def moment(monkeypatch):
-    """What time it is, for clocks alone."""
-    now = [100.0]
-    monkeypatch.setattr("modelyard.training.clock.time", SimpleNamespace(monotonic=lambda: now[0]))
+    """What time it is, and how long this process has worked, for clocks alone."""
+    now = [100.0, 1.0]
+    told = SimpleNamespace(monotonic=lambda: now[0], process_time=lambda: now[1])
+    monkeypatch.setattr("modelyard.training.clock.time", told)
     return now
 
 
@@ -74,14 +75,16 @@ def test_develop_counts_from_its_start_and_keeps_what_the_plan_reckons(moment, m
     data = dataset()
     parts, plan = parts_of(data), plan_of(data, seconds=60.0)
     planned = select(plan.brief, data, parts=parts, family=Toy())
-    took = {"prepare": planned.before / 2, "select": 0.1}
+    took = {"prepare": planned.before, "select": 0.1}
 
     def prepare(brief, table):
         moment[0] += took["prepare"]
+        moment[1] += planned.before
         return data, parts, ()
 
     def selected(brief, table, parts):
         moment[0] += took["select"]
+        moment[1] += took["select"]
         return planned
 
     seen = []
@@ -94,12 +97,12 @@ def test_develop_counts_from_its_start_and_keeps_what_the_plan_reckons(moment, m
         monkeypatch.setattr(flow, name, put)
     with pytest.raises(Seen):
         flow.develop(plan.brief, workspace=tmp_path / "one")
-    took["prepare"] = 2 * planned.before - 0.1  # the machine is half as fast as was reckoned
+    took["prepare"] += planned.before + 0.1  # others use half of the machine
     with pytest.raises(Seen):
         flow.develop(plan.brief, workspace=tmp_path / "other")
     usual, slow = seen
-    assert usual == pytest.approx((planned.before / 2 + 0.1, 60 - planned.after))
-    assert slow == pytest.approx((2 * planned.before, 60 - 2 * planned.after))
+    assert usual == pytest.approx((planned.before + 0.1, 60 - planned.after))
+    assert slow == pytest.approx((2 * planned.before + 0.2, 60 - 2 * planned.after))
 
 
 def test_a_plan_says_what_goes_to_other_things_than_fits():

@@ -151,12 +151,12 @@ def test_trees_a_latency_limit_rules_out_are_told():
 def test_lines_of_a_terminal():
     asked = brief(target=(Target("roc_auc", ">=", 0.8),), latency=Latency(99, 100.0), infrastructure="kubernetes")
     plan = select(asked, dataset(), family=Toy())
-    lines = plan_lines(plan, "stratified, 5 folds; last 15 % untouched")
+    lines = plan_lines(plan, "stratified, 4 folds; last 15 % untouched")
     text = "\n".join(lines)
     assert lines[0].startswith(
         "Question   churn: y (binary, 300 rows x 2 columns), target roc_auc >= 0.8, p99 < 100 ms"
     )
-    assert "Split      stratified, 5 folds" in text
+    assert "Split      stratified, 4 folds" in text
     assert "Plan       1 plain " in text
     assert "           2 squares " in text
     assert "left out: " in text

@@ -64,9 +64,11 @@ def test_effects_that_multiply_are_learnt_as_logarithms_by_every_member(multipli
     assert run.blend.link == "log"
     assert {one.candidate.parameters["loss"] for one, _ in run.blend.members} == {"tweedie"}
     scored = {entry.name: entry for entry in run.leaderboard if np.isfinite(entry.score)}
-    assert {"linear-log", "lightgbm-log", "catboost-log", "lightgbm"} <= set(scored)
-    assert scored["lightgbm-log"].score < scored["lightgbm"].score  # both in the label's unit
-    assert scored["lightgbm"].why.startswith("put aside: learning the logarithm of the mean takes over 0.2%")
+    first = next(name for name in scored if name.startswith("lightgbm") and name.endswith("-log"))
+    usual = first.removesuffix("-log")
+    assert {"linear-log", "catboost-log", usual} <= set(scored)
+    assert scored[first].score < scored[usual].score  # both in the label's unit
+    assert scored[usual].why.startswith("put aside: learning the logarithm of the mean takes over 0.2%")
     assert run.answers.min() > 0
     error = np.sqrt(np.mean(np.square(run.answers - parts.development.truth())))
     assert run.score == pytest.approx(error)
@@ -95,7 +97,8 @@ def test_effects_that_add_are_learnt_as_they_are(tmp_path):
     run, _ = trained(table(wide_total), tmp_path)
     assert run.blend.link == "identity"
     why = {entry.name: entry.why for entry in run.leaderboard}
-    assert why["lightgbm-log"].startswith("put aside after 2 of 5 folds: it takes -")
+    aside = next(why[name] for name in why if name.startswith("lightgbm") and name.endswith("-log"))
+    assert aside.startswith("put aside after 2 of 4 folds: it takes -")
     assert not {"linear-log", "catboost-log"} & set(why)
 
 

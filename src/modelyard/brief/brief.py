@@ -133,12 +133,12 @@ class Validation:
     """How honesty is kept: the split's strategy, folds, the share never seen, and the gap before it.
 
     ``test_fraction`` None lets the split choose 10 to 20 %; 0 trains on everything, and the estimate
-    is then out-of-fold.
+    is then out-of-fold. ``folds`` None is what the preset says (see `modelyard.brief.presets.fold_count`).
     ``gap`` is in days of the time column (or in its own unit where that is a number).
     """
 
     strategy: Strategy = "auto"
-    folds: int = 5
+    folds: int | None = None
     test_fraction: float | None = None
     gap: float = 0.0
 

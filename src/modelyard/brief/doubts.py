@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from modelyard.brief.brief import Brief, Latency, Target, Task
 from modelyard.brief.doubt import Doubt
+from modelyard.brief.presets import fold_count
 from modelyard.brief.target import latency_text, target_text
 from modelyard.brief.uncertainty import auc_half_width, calibrated_ece, needed_for, rows_without_error, share_half_width
 from modelyard.metrics.find import metric as find_metric
@@ -257,13 +258,14 @@ def _latency(latency: Latency, infrastructure: str) -> list[Doubt]:
 def _budget(brief: Brief, facts: _Facts) -> list[Doubt]:
     if facts.task == "forecast":
         return []
-    needed = brief.validation.folds * facts.rows * max(1, facts.features) / _CELLS_A_SECOND
+    count = fold_count(brief, forward=brief.data.time is not None)
+    needed = count * facts.rows * max(1, facts.features) / _CELLS_A_SECOND
     if brief.budget.seconds >= max(1.0, needed):
         return []
     return [
         Doubt(
             f"{brief.budget.seconds:g} seconds is short for {facts.rows:,} rows x {facts.features:,} columns x "
-            f"{brief.validation.folds} folds.",
+            f"{count} folds.",
             f"One kind of boosted trees takes about {max(1.0, needed):,.0f} s for as much on a small machine; the "
             "first candidate is trained whatever it takes, the others only while time is left.",
             "Raise budget.seconds, or lower validation.folds.",
@@ -272,12 +274,12 @@ def _budget(brief: Brief, facts: _Facts) -> list[Doubt]:
 
 
 def _folds(brief: Brief, facts: _Facts) -> list[Doubt]:
-    folds = brief.validation.folds
-    if folds <= _MANY_FOLDS:
+    count = fold_count(brief, forward=brief.data.time is not None)
+    if count <= _MANY_FOLDS:
         return []
     return [
         Doubt(
-            f"{folds:,} folds: every candidate is fitted up to {min(folds, facts.rows):,} times.",
+            f"{count:,} folds: every candidate is fitted up to {min(count, facts.rows):,} times.",
             "Beyond ten folds the estimate hardly changes; time grows with their number.",
             "Ask for 5 or 10 in validation.folds.",
         )

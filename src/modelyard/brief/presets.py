@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from modelyard.brief.brief import Brief, Budget, Presets, Validation
+from modelyard.brief.brief import Brief, Budget, Presets
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,21 +16,23 @@ class Preset:
     ----------
     seconds : float
         Wall clock for training.
-    folds : int
-        Parts of the development rows.
+    folds, windows : int
+        Parts of the development rows, each scored once; windows scored where the split goes forward in time, whose
+        first learn from few rows.
     networks : bool
         Whether networks may be tried, where time or rows call for them.
     """
 
     seconds: float
     folds: int
+    windows: int
     networks: bool
 
 
 PRESETS: Mapping[Presets, Preset] = {
-    "fast": Preset(45.0, 3, networks=False),
-    "balanced": Preset(Budget().seconds, Validation().folds, networks=True),
-    "best": Preset(1800.0, 8, networks=True),
+    "fast": Preset(45.0, 3, 3, networks=False),
+    "balanced": Preset(Budget().seconds, 4, 5, networks=True),
+    "best": Preset(1800.0, 8, 8, networks=True),
 }
 """``balanced`` is what a brief without the word gets."""
 
@@ -42,16 +44,22 @@ def under(brief: Brief, presets: Presets) -> Brief:
         brief,
         presets=presets,
         budget=replace(brief.budget, seconds=one.seconds),
-        validation=replace(brief.validation, folds=one.folds),
+        validation=replace(brief.validation, folds=None),
     )
+
+
+def fold_count(brief: Brief, *, forward: bool) -> int:
+    """Return how many folds a brief asks for, or its preset, of a split that goes forward in time or of any other."""
+    one = PRESETS[brief.presets]
+    return brief.validation.folds or (one.windows if forward else one.folds)
 
 
 def settled(brief: Brief) -> tuple[str, ...]:
     """Return in words what the preset settled: all that it would, but for what the brief says otherwise."""
-    one = PRESETS[brief.presets]
+    one, forward = PRESETS[brief.presets], brief.data.time is not None
     told = [
         (f"{one.seconds:,.0f} s", brief.budget.seconds == one.seconds),
-        (f"{one.folds} folds", brief.validation.folds == one.folds),
+        (f"{fold_count(brief, forward=forward)} {'windows' if forward else 'folds'}", brief.validation.folds is None),
         ("networks where time or rows call for them" if one.networks else "no networks", brief.model == "auto"),
     ]
     return tuple(words for words, holds in told if holds)

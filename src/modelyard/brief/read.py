@@ -141,7 +141,7 @@ def _brief(root: Entry, folder: Path, source: str, over: Presets | None) -> Brie
         ),
         validation=Validation(
             strategy=_take(validation, "strategy", lambda e: e.choice(strategies), zero.validation.strategy),
-            folds=_take(validation, "folds", lambda e: e.whole("A whole number, 2 or more.", 2), preset.folds),
+            folds=_take(validation, "folds", lambda e: e.whole("A whole number, 2 or more.", 2), None),
             test_fraction=_take(
                 validation, "test_fraction", lambda e: e.number("0 for none, or a share up to 0.9.", 0, 0.9), None
             ),

@@ -99,6 +99,7 @@ def _example(key: str) -> str:
         "data.weight": "weight_column", "data.positive": "'yes'", "data.types": "{zip: category}",
         "data.monotone": "{age: increasing}",
         "rule": "prior_visits > 2", "budget.trials": "20", "budget.memory": "4", "validation.test_fraction": "0.2",
+        "validation.folds": "5",
         "forecast.horizon": "12", "forecast.season": "12",
     }  # fmt: skip
     return examples[key]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from modelyard.brief.brief import Brief
+from modelyard.brief.presets import fold_count
 from modelyard.core.errors import SplitError, listed
 from modelyard.data.dataset import Dataset, Floats, Fold, Ints, Split
 from modelyard.data.finding import Finding
@@ -43,8 +44,9 @@ def roll(data: Dataset, brief: Brief) -> tuple[Split, dict[str, Floats], tuple[F
     held_out = brief.validation.test_fraction != 0
     development: list[Ints] = []
     test: list[Ints] = []
-    learn: list[list[Ints]] = [[] for _ in range(brief.validation.folds)]
-    score: list[list[Ints]] = [[] for _ in range(brief.validation.folds)]
+    windows = fold_count(brief, forward=True)
+    learn: list[list[Ints]] = [[] for _ in range(windows)]
+    score: list[list[Ints]] = [[] for _ in range(windows)]
     short: list[int] = []
     horizons: set[int] = set()
     for code in np.unique(codes):
@@ -62,7 +64,7 @@ def roll(data: Dataset, brief: Brief) -> tuple[Split, dict[str, Floats], tuple[F
         naive[rows[end:]] = seasonal_naive(past, season, rows.size - end)
         development.append(rows[:end])
         test.append(rows[end:])
-        for back in range(brief.validation.folds):
+        for back in range(windows):
             origin = end - (back + 1) * horizon
             # The newest origin always stands; older ones only where a season and more comes before them.
             if origin < _LEAST_HISTORY or (back and origin < season + _LEAST_HISTORY):

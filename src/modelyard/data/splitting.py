@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from modelyard.brief.brief import Brief
+from modelyard.brief.presets import fold_count
 from modelyard.core.errors import SplitError
 from modelyard.core.seeds import derive_seed
 from modelyard.data.alike import copies, order_by_content
@@ -210,7 +211,7 @@ def _at_random(data: Dataset, brief: Brief) -> Split:
     else:
         chosen = share_out_groups(units, classes, fraction, rng)
     test, development = np.flatnonzero(chosen), np.flatnonzero(~chosen)
-    folds = min(brief.validation.folds, development.size // 2)
+    folds = min(fold_count(brief, forward=False), development.size // 2)
     if units is None:
         dealt = deal(classes[development], folds, rng)
     else:
@@ -242,14 +243,15 @@ def _by_group(data: Dataset, brief: Brief) -> Split:
     test, development = np.flatnonzero(chosen), np.flatnonzero(~chosen)
     within = np.unique(groups[development], return_inverse=True)[1].astype(np.int64)
     left = int(within.max()) + 1
-    folds = min(brief.validation.folds, left)
+    asked = fold_count(brief, forward=False)
+    folds = min(asked, left)
     if folds < 2:
         raise _no_folds(f"one entity is left for development in '{brief.data.group}'")
     dealt = deal_groups(within, classes[development], folds, rng)
     made = _folds_of(dealt, folds)
     if len(made) < 2 or _one_sided(classes[development], made):
         raise _no_folds("all rows of a class belong to one entity")
-    fewer = "" if folds == brief.validation.folds else f" (fewer than asked: there are {left} entities)"
+    fewer = "" if folds == asked else f" (fewer than asked: there are {left} entities)"
     reason = (
         f"group by {brief.data.group}: {len(data):,} rows of {entities:,} entities, none on both sides; "
         f"{folds} folds{fewer}; {_held_out(test, len(data))}"
@@ -268,7 +270,7 @@ def _by_time(data: Dataset, brief: Brief) -> Split:
     elif fraction > 0 and brief.validation.test_fraction is not None:
         raise _no_folds(f"'{brief.data.time}' has two moments, too few for a test part and a fold")
     test, development = np.flatnonzero(chosen), np.flatnonzero(learn)
-    folds = expanding(times[development], brief.validation.folds, gap)
+    folds = expanding(times[development], fold_count(brief, forward=True), gap)
     return _forward_split("time", data, brief, development, test, folds, f"forward in {brief.data.time}")
 
 
@@ -287,7 +289,7 @@ def _by_group_and_time(data: Dataset, brief: Brief) -> Split:
             raise _no_folds("no later rows of some entities and earlier rows of others exist")
     test, development = np.flatnonzero(chosen), np.flatnonzero(learn)
     within = np.unique(groups[development], return_inverse=True)[1].astype(np.int64)
-    folds = expanding_by_entity(times[development], within, brief.validation.folds, gap, rng)
+    folds = expanding_by_entity(times[development], within, fold_count(brief, forward=True), gap, rng)
     lost = len(data) - development.size - test.size
     how = f"group by {brief.data.group}, forward in {brief.data.time}"
     if lost:
@@ -314,7 +316,7 @@ def _forward_split(
         raise _no_folds("too few moments, or the gap is too long, or the early rows hold one class only")
     gap = _gap(data, brief)
     wide = f", gap {brief.validation.gap:g}{' days' if gap != brief.validation.gap else ''}" if gap else ""
-    fewer = "" if len(folds) == brief.validation.folds else " (no more are possible)"
+    fewer = "" if len(folds) == fold_count(brief, forward=True) else " (no more are possible)"
     plural = "" if len(folds) == 1 else "s"
     reason = (
         f"{how}: {len(folds)} expanding window{plural}{fewer}{wide}; "

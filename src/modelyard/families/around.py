@@ -4,11 +4,12 @@ from __future__ import annotations
 
 LEAST_SHARE = 0.5
 """Part of the budget that fitting has at least, however long the rest takes."""
-_BEFORE, _BEFORE_A_CELL = 3.0, 1e-6
+_BEFORE, _BEFORE_A_CELL = 3.5, 4e-7
 """Starting the libraries and the probe; reading, splitting and examining a cell."""
-_AFTER, _AFTER_A_COLUMN, _AFTER_A_CELL, _AFTER_AN_OUTPUT = 8.0, 0.04, 1.5e-6, 1e-5
+_AFTER, _AFTER_A_COLUMN, _AFTER_A_CELL, _AFTER_A_CLASS, _AFTER_AN_OUTPUT = 6.8, 0.055, 7e-7, 0.35, 1.1e-5
 """What any model takes (timing it, serving it for a moment, writing six documents); what a column adds (importance,
-slices, false alarms of its drift), a cell (parity, what is usual) and an output of a row (intervals)."""
+slices, false alarms of its drift), a cell (parity, what is usual), one of several classes (its curves), and an output
+of a row (intervals)."""
 
 
 def before_seconds(rows: int, columns: int) -> float:
@@ -30,10 +31,11 @@ def after_seconds(rows: int, columns: int, outputs: int) -> float:
 
     Notes
     -----
-    Set from runs of 30 and 60 s on two cores that others used too, tables of 3,000 to 100,000 rows: on the long side.
+    Set from runs on two cores that nobody else used, of twenty tables of 457 to 103,000 rows and 6 to 85 columns.
     """
-    cells = rows * columns
-    return _AFTER + _AFTER_A_COLUMN * columns + _AFTER_A_CELL * cells + _AFTER_AN_OUTPUT * rows * outputs
+    several = _AFTER_A_CLASS * outputs if outputs > 1 else 0.0
+    table = _AFTER_A_COLUMN * columns + _AFTER_A_CELL * rows * columns
+    return _AFTER + table + several + _AFTER_AN_OUTPUT * rows * outputs
 
 
 def fitting_seconds(budget: float, rows: int, columns: int, outputs: int) -> float:

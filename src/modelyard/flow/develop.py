@@ -31,7 +31,6 @@ from modelyard.training.store import save_run
 from modelyard.training.tracker import Tracker
 from modelyard.training.train import run_name, train
 
-_SLOWEST = 2.0
 EXIT_CODES = {"yes": 0, "no": 2, "inconclusive": 3}
 
 
@@ -163,7 +162,7 @@ def _work(
     write_atomic(folder / "findings.json", pretty_json(findings))
     tracker = _tracker(yard, plan)
     watch.stage("train")
-    clock.keep(plan.after * slowness(clock.elapsed, plan))
+    clock.keep(plan.after * clock.slowness)
     run = train(
         plan, parts, folder=folder, tracker=tracker, progress=watch, replay=replay, name=record.name, clock=clock
     )
@@ -186,11 +185,6 @@ def _work(
         raise
     tracker.finish("finished")
     return Development(run, report, bundle, folder, deliverables, clock.elapsed)
-
-
-def slowness(elapsed: float, plan: Plan) -> float:
-    """Return how many times as long as was reckoned things take here and now: 1 to 2, by what has been done so far."""
-    return min(_SLOWEST, max(1.0, elapsed / plan.before)) if plan.before > 0 else 1.0
 
 
 def _tracker(yard: Workspace, plan: Plan) -> Tracker:

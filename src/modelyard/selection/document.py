@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelyard.brief.presets import fold_count
 from modelyard.core.markup import (
     Block,
     Diagram,
@@ -240,7 +241,8 @@ def _left_out(plan: Plan) -> list[Block]:
 def _validation(plan: Plan, run: Run | None, split: str | None) -> list[Block]:
     asked = plan.brief.validation
     chosen = asked.strategy if asked.strategy != "auto" else "chosen from the table"
-    rows = [("Strategy", chosen if split is None else literal(split)), ("Folds", str(asked.folds))]
+    rows = [("Strategy", chosen if split is None else literal(split))]
+    rows.append(("Folds", str(fold_count(plan.brief, forward=plan.brief.data.time is not None))))
     if run is not None:
         kept = plan.rows - len(run.development)
         rows.append(("Untouched", f"{kept:,} of {plan.rows:,} rows ({kept / max(plan.rows, 1):.0%})"))

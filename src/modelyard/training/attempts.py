@@ -68,6 +68,8 @@ class Attempts:
         Seconds of the budget kept for what comes after the fits.
     whole_seconds : float
         Seconds that fitting the members of the blend as it stands on every row will take, reckoned.
+    plain : bool or None
+        Whether candidates to come take numbers as they are, without any made of two others; None while unsettled.
     """
 
     plan: Plan
@@ -86,6 +88,7 @@ class Attempts:
     late: set[str] = field(default_factory=set)
     kept: float = 0.0
     whole_seconds: float = 0.0
+    plain: bool | None = None
     _losses: dict[str, float] = field(default_factory=dict)
     _expected: float = 0.0
     _taken: float = 0.0

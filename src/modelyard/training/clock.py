@@ -6,6 +6,8 @@ import time
 
 from modelyard.families.around import LEAST_SHARE
 
+_SLOWEST = 2.0
+
 
 class Clock:
     """Wall clock against a budget.
@@ -18,7 +20,7 @@ class Clock:
 
     def __init__(self, budget: float) -> None:
         self.budget = self._given = budget
-        self._began = time.monotonic()
+        self._began, self._worked = time.monotonic(), time.process_time()
         self._before = 0.0
 
     def keep(self, seconds: float) -> None:
@@ -33,6 +35,11 @@ class Clock:
     def elapsed(self) -> float:
         """Seconds since it was started."""
         return time.monotonic() - self._began
+
+    @property
+    def slowness(self) -> float:
+        """How many times as long as on an idle machine things took, 1 to 2: elapsed over this process's CPU time."""
+        return min(_SLOWEST, max(1.0, self.elapsed / max(time.process_time() - self._worked, 1e-9)))
 
     @property
     def spent(self) -> float:

@@ -46,6 +46,8 @@ def choose_link(attempts: Attempts, candidate: Candidate) -> bool:
     attempts.fitted.clear()
     attempts.loss = replace(attempts.loss, link="log")
     for one in earlier:
+        if attempts.plain and one.candidate.parameters.get("derived"):
+            continue
         again = of_log(one.candidate)
         if again is not None and (one is fitted or attempts.affordable(again, one.seconds)):
             attempts.fit(again, to_the_end=one is fitted)

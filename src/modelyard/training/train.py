@@ -32,6 +32,7 @@ from modelyard.training.frontier import frontier
 from modelyard.training.leaderboard import leaderboard
 from modelyard.training.link import choose_link, in_link
 from modelyard.training.loss import Loss
+from modelyard.training.plain import choose_plain
 from modelyard.training.recipe import check_recipe, recipe_members, recipe_plan
 from modelyard.training.run import NOTHING_SEEN, Diagnostics, Entry, Run
 from modelyard.training.search import search
@@ -163,6 +164,8 @@ def _explore(attempts: Attempts) -> _Made:
     attempts.kept = kept_seconds(attempts.plan.brief.budget.seconds)
     settled = False
     for planned in attempts.plan.candidates:
+        if attempts.plain and planned.parameters.get("derived"):
+            planned = replace(planned, parameters={**planned.parameters, "derived": False})
         candidate = in_link(attempts, planned)
         first = not attempts.fitted
         if candidate is None:
@@ -170,7 +173,7 @@ def _explore(attempts: Attempts) -> _Made:
         elif first or attempts.affordable(candidate, attempts.seconds(candidate)):
             attempts.fit(candidate, to_the_end=first)
             follow(attempts)
-            settled = settled or choose_link(attempts, candidate)
+            settled = settled or choose_link(attempts, choose_plain(attempts, candidate))
             follow(attempts)
         else:
             attempts.skip(candidate)

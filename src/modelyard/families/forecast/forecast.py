@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from modelyard.brief.brief import Brief
+from modelyard.brief.presets import fold_count
 from modelyard.core.errors import FamilyError
 from modelyard.core.optional import has, need
 from modelyard.data.dataset import Dataset, Floats, Fold, Ints, Parts
@@ -70,7 +71,7 @@ class Forecast:
                 parameters={**known, "window": WINDOWS[method]} if method in WINDOWS else known,
                 space={},
                 reason=f"{_REASONS[method]} ({shape})",
-                cost=_probe(method, series, brief.validation.folds),
+                cost=_probe(method, series, fold_count(brief, forward=True)),
             )
             for method in methods
         )

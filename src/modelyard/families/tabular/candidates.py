@@ -44,6 +44,8 @@ LIKELY = 0.5
 """Share of the most rounds a fit is reckoned to take."""
 BUDGET_SHARE = 0.42
 """Share of the seconds for fits the portfolio may take; the search and the fits on every row have the other part."""
+ALONE_SHARE = 0.5
+"""The same where one kind of trees is all that can be paid: no search follows, only its fit on every row."""
 SLACK, LEAST_GUARD = 6.0, 10
 """The clock ends a fit only beyond this many times its reckoned seconds, half the budget, and this many seconds: models
 that the clock cut short are worth little."""
@@ -170,19 +172,23 @@ def _within(
 ) -> list[Offer]:
     """Return the kinds, at the finest rate, the budget pays for: the dearest go, the first stays and is cut short."""
     seconds = fitting_seconds(brief.budget.seconds, table.rows, table.columns, table.outputs)
-    limit = max(BUDGET_SHARE * seconds - straight, 0.1 * seconds)
+
+    def limit(share: float) -> float:
+        return max(share * seconds - straight, 0.1 * seconds)
 
     def offers(kept: Sequence[Kind], rate: float, only: float | None = None) -> list[Offer]:
         return [_offer(brief, table, kind, paces[kind.name], rate, len(kept), only) for kind in kept]
 
     kept = list(kinds)
     while kept:
-        for rate in RATES[:FINE] if len(kept) > 1 else RATES:
+        alone = len(kept) == 1
+        most = limit(ALONE_SHARE if alone else BUDGET_SHARE)
+        for rate in RATES if alone else RATES[:FINE]:
             offered = offers(kept, rate)
-            if sum(offer.seconds for offer in offered) <= limit:
+            if sum(offer.seconds for offer in offered) <= most:
                 return offered
-        if len(kept) == 1:
-            return offers(kept, RATES[-1], limit)
+        if alone:
+            return offers(kept, RATES[-1], most)
         kept.remove(max(offered[1:], key=lambda offer: offer.seconds).kind)
     return []
 

@@ -95,6 +95,7 @@ def fit_folds(
         "levels": [list(known) for known in levels],
         "texts": [known.plain() for known in vocabularies],
         "models": records,
+        "derived": max(len(model.derived.pairs) for model in models),
     }
     seconds = time.monotonic() - begun
     fitted = Fitted(candidate, facts, arrays, texts, scores, tuple(counts), seconds, tuple(curves))

@@ -103,7 +103,9 @@ def encode(learning: Learning, job: Job) -> Encoded:
 
 
 def _derive(learning: Learning, train: Ints) -> Derived:
-    """Choose derived numbers on the rows of one fold: the same ones for every candidate."""
+    """Choose derived numbers on the rows of one fold: the same ones for every candidate that takes any."""
+    if not learning.candidate.parameters.get("derived", True):
+        return Derived.none()
     learn, stop = inner(learning.data, train, 0.2, derive_seed(0, "derived"))
     loss = loss_of(learning.candidate.parameters)
     labels = read_labels(learning.truth[learn], learning.weights[learn], learning.classes, *loss)

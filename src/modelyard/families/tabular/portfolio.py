@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from modelyard.brief.brief import Brief
+from modelyard.brief.presets import fold_count
 from modelyard.core.machine import usable_cores
 from modelyard.data.dataset import Dataset, Floats
 from modelyard.data.profile import Profile
@@ -134,6 +135,7 @@ class Kind:
             "columns": 0.8 if table.columns > 4 or table.texts else 1.0,
             **({"balanced": False} if weighing(table) else {}),
             **({"elapsed": False} if table.timed else {}),
+            **({"derived": True} if table.numbers > 1 else {}),
             **table.loss,
         }
         if self.wide:
@@ -182,9 +184,9 @@ def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:
     encoding = Encoding.of(data.schema)
     classes = len(data.schema.classes)
     rows = max(1, len(data))
-    folds = max(2, brief.validation.folds)
     forward = brief.data.time is not None
-    share = (0.5 if forward else (folds - 1) / folds) * 0.88
+    count = max(2, fold_count(brief, forward=forward))
+    share = (0.5 if forward else (count - 1) / count) * 0.88
     cells = profile.rows * max(1, len(profile.columns))
     loss = {} if classes or brief.metric is None else loss_parameters(find_metric(brief.metric))
     rarest = float(np.bincount(data.truth().astype(np.int64), minlength=classes).min() / len(data)) if classes else 1.0
@@ -192,7 +194,7 @@ def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:
         data.schema.task,
         rows,
         max(1, round(rows * share)),
-        math.ceil(folds / usable_cores()),
+        math.ceil(count / usable_cores()),
         len(encoding.numbers),
         len(encoding.strings),
         sum(c.missing for c in profile.columns) / max(cells, 1),
