@@ -11,7 +11,7 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from modelyard.brief.brief import Brief, Budget, DataBrief, ForecastBrief, Latency, Size, Target, Validation
+from modelyard.brief.brief import Brief, Budget, DataBrief, ForecastBrief, Latency, LogBrief, Size, Target, Validation
 from modelyard.brief.json_schema import brief_json_schema
 from modelyard.brief.keys import KEYS, SECTIONS, keys_of
 from modelyard.brief.read import read_brief
@@ -132,7 +132,13 @@ def test_what_is_commented_out_works_when_uncommented(tmp_path):
 
 
 def test_every_field_of_the_types_has_a_key():
-    sections = {"data": DataBrief, "budget": Budget, "validation": Validation, "forecast": ForecastBrief}
+    sections = {
+        "data": DataBrief,
+        "budget": Budget,
+        "validation": Validation,
+        "forecast": ForecastBrief,
+        "log": LogBrief,
+    }
     assert set(keys_of()) == {f.name for f in fields(Brief)} - {"source"}
     assert set(SECTIONS) == set(sections)
     for name, kind in sections.items():

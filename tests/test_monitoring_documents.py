@@ -80,11 +80,13 @@ def test_every_metric_of_the_rules_is_exposed_with_the_labels_they_ask_for(bundl
 def test_the_rules_hold_this_models_limits_and_lead_to_its_runbooks(bundle):
     (group,) = yaml.safe_load(rules_text(bundle))["groups"]
     assert group["name"] == "modelyard-churn"
-    slow = next(r for r in group["rules"] if r["alert"] == "ModelSlow")
-    assert 'le="0.02"' in slow["expr"]
-    assert "> 0.05" in slow["expr"]
+    shares = [r for r in group["rules"] if "record" in r]
+    alerts = group["rules"][len(shares) :]  # what they read comes first
+    assert all('le="0.02"' in r["expr"] for r in shares if r["record"].startswith("model:requests_slow"))
+    slow = next(r for r in alerts if r["alert"] == "ModelSlow")
+    assert 'model:requests_slow:ratio_rate1h{model="churn"} > 0.72' in slow["expr"]  # 14.4 times 5 %
     pages = runbooks(bundle)
-    for rule in group["rules"]:
+    for rule in alerts:
         assert {"alert", "expr", "for", "labels", "annotations"} == rule.keys()
         assert re.fullmatch(r"runbooks/(\w+)\.md", rule["annotations"]["runbook"])[1] in pages
 
@@ -97,13 +99,14 @@ def test_promtool_accepts_the_rules_and_they_fire(bundle, tmp_path):
     who = 'model="churn",version="a",variant="stable"'
     series = [
         (f'{name}_count{{{asked},http_response_status_code="200"}}', "0+100x60"),
-        (f'{name}_bucket{{{asked},http_response_status_code="200",le="0.02"}}', "0+80x60"),
+        (f'{name}_bucket{{{asked},http_response_status_code="200",le="0.02"}}', "0+20x60"),
         (f'{name}_count{{{asked},http_response_status_code="503"}}', "0+5x60"),
         (f"modelyard_prediction_log_failures_total{{{who}}}", "0+1x60"),
         (f'modelyard_source_failures_total{{{who},source="model"}}', "0+5x60"),
         (f"modelyard_predictions_total{{{who}}}", "0+100x60"),
     ]
-    fires = {"ModelErrors", "ModelSlow", "PredictionLogDropped", "ModelDoesNotAnswer"}
+    fires = {"ModelErrors", "ErrorBudgetBurns", "ModelSlow", "LatencyBudgetBurns"}
+    fires |= {"PredictionLogDropped", "ModelDoesNotAnswer"}
     expected = []
     for rule in alert_rules(bundle):
         shown = {"severity": rule.severity, "model": "churn"}

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 
 import polars as pl
@@ -22,6 +23,9 @@ from modelyard.monitoring.watch import Drift, alarms, compare, reference_profile
 from modelyard.registry.release import Release
 from modelyard.retraining.triggers import TRIGGERS
 from modelyard.serving.log import PredictionLog, Record
+from modelyard.serving.predictions.load import load
+from modelyard.serving.predictions.predictions import Predictions
+from modelyard.serving.predictions.withhold import Withhold
 from monitored import ROW, monitored, rows
 
 
@@ -177,6 +181,39 @@ def test_a_prediction_log_is_two_windows(bundle, tmp_path):
     assert {(a.kind, a.severity, a.column) for a in alarms(found)} == {("drift", "watch", "income")}
     assert compare(bundle, folder, days=60).rows == 12_510
     assert watch(bundle, _log(tmp_path / "odd", [(0, rows(300).with_columns(age=pl.lit("old")))]))[0].kind == "schema"
+
+
+def test_a_log_that_was_loaded_is_watched_as_before(bundle, tmp_path):
+    small = [rows(6_000, seed).with_columns(income=pl.col("income") * 0.96) for seed in (3, 4)]
+    folder = _log(tmp_path / "log", [(0, small[0]), (9, small[1])])
+    before = compare(bundle, folder)
+    log = Predictions(folder)
+    with closing(log.open()) as store:
+        load(log, store)
+    _log(folder, [(3, rows(10, 9))])
+    found = compare(bundle, log)
+    assert (found.rows, found.before) == (before.rows + 10, before.before) == (6_010, 6_000)
+    assert {(a.kind, a.column) for a in alarms(found)} == {("drift", "income")}
+
+
+def test_columns_that_were_withheld_are_not_missed_and_answers_are_still_compared(bundle, tmp_path):
+    log = PredictionLog(tmp_path)
+    log.withholds["hash"] = Withhold(["city"], ["income"], b"key")
+    frame = rows(2_000, 3)
+    asked = frame.drop("id", "left").with_columns(pl.col("joined").dt.strftime("%Y-%m-%d")).to_dicts()
+    chances = bundle.predict_proba(frame.drop("id", "left"))
+    answers = [
+        {"prediction": 1, "probabilities": dict(zip(bundle.schema.classes, row, strict=True)), "served_by": "model"}
+        for row in chances.tolist()
+    ]
+    log.append(Record("1", time.time(), "churn", "hash", asked, answers, 0.1))
+    log.close()
+    found = compare(bundle, tmp_path)
+    assert found.rows == 2_000
+    assert found.misfits == ()
+    assert {"city", "income"} & {c.name for c in found.columns} == set()
+    assert found.columns[-1].name == PREDICTION
+    assert alarms(found) == ()
 
 
 def test_a_log_of_another_model_is_not_this_ones(bundle, tmp_path):

@@ -8,7 +8,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -16,8 +15,8 @@ from bundles import bundle
 from modelyard.brief.brief import Brief
 from modelyard.bundle.load import load_bundle
 from modelyard.serving.capacity import PEAK, capacity
-from modelyard.serving.export import export_files
-from modelyard.serving.kubernetes import object_name
+from modelyard.serving.manifests.deployed import object_name
+from modelyard.serving.manifests.export import export_files
 from modelyard.serving.rehearsal import rehearse, request_microseconds
 
 
@@ -37,9 +36,9 @@ def exported(made, tmp_path_factory):
     paths = export_files(
         loaded(made, 10e6),
         folder,
+        targets=("docker", "kubernetes", "notes"),
         image="registry.example.org/team/churn:7",
-        workflow="name: churn\n",
-        rules="groups: []\n",
+        more={"notes": {"notes/churn.txt": "of another stage\n"}},
     )
     return folder, paths
 
@@ -47,10 +46,11 @@ def exported(made, tmp_path_factory):
 def test_everything_is_written_where_it_belongs(exported):
     folder, paths = exported
     assert {p.relative_to(folder).as_posix() for p in paths} == {
-        "Dockerfile", ".dockerignore", "constraints.txt", "kubernetes/deployment.yaml", "kubernetes/service.yaml",
-        "kubernetes/hpa.yaml", "kubernetes/kustomization.yaml", "prometheus/rules.yaml", ".github/workflows/churn.yml",
+        "Dockerfile", ".dockerignore", "constraints.txt", "compose.yaml", "kubernetes/deployment.yaml",
+        "kubernetes/service.yaml", "kubernetes/hpa.yaml", "kubernetes/pdb.yaml", "kubernetes/networkpolicy.yaml",
+        "kubernetes/kustomization.yaml", "notes/churn.txt",
     }  # fmt: skip
-    assert (folder / "prometheus/rules.yaml").read_text() == "groups: []\n"
+    assert (folder / "notes/churn.txt").read_text() == "of another stage\n"
     listed = yaml.safe_load((folder / "kubernetes/kustomization.yaml").read_text())["resources"]
     assert all((folder / "kubernetes" / name).is_file() for name in listed)
 
@@ -91,13 +91,6 @@ def test_a_stray_file_in_the_bundles_folder_does_not_travel(tmp_path):
     }
     assert copied == {*made.manifest.files, "manifest.json", "manifest.sha256"}
     assert load_bundle(tmp_path / "out/bundle").hash == made.hash
-
-
-def test_kubernetes_accepts_every_object(exported):
-    folder, _ = exported
-    for name in ("deployment", "service", "hpa"):
-        content = yaml.safe_load((folder / f"kubernetes/{name}.yaml").read_text())
-        kubernetes_validate.validate(content, "1.31", strict=True)
 
 
 def test_the_objects_belong_together(exported, made):

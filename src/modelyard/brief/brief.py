@@ -152,6 +152,14 @@ class ForecastBrief:
 
 
 @dataclass(frozen=True, slots=True)
+class LogBrief:
+    """Columns a server's prediction log never holds as they are: hashed with a secret, or left out."""
+
+    hash: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Brief:
     """What is asked: one sentence or one YAML file, read and checked.
 
@@ -178,7 +186,7 @@ class Brief:
     presets : {"fast", "balanced", "best"}
         What settles budget, folds and networks where the brief leaves them open (see `modelyard.brief.presets`):
         reading a brief has filled them in already.
-    data, budget, validation, forecast
+    data, budget, validation, forecast, log
         See their own types.
     rule : str or None
         The user's present heuristic over columns, a baseline and a fallback.
@@ -208,5 +216,6 @@ class Brief:
     budget: Budget = field(default_factory=Budget)
     validation: Validation = field(default_factory=Validation)
     forecast: ForecastBrief = field(default_factory=ForecastBrief)
+    log: LogBrief = field(default_factory=LogBrief)
     seed: int = 0
     source: str = "python"

@@ -38,6 +38,8 @@ _LOOSER: dict[str, dict[str, Any]] = {
     "seed": {"type": ["integer", "null"], "minimum": 0},
     **{f"data.{key}": _NAME for key in ("label", "group", "time", "weight", "positive")},
     **{f"data.{key}": _NAMES for key in ("sensitive", "drop", "keep")},
+    "log.hash": _NAMES,
+    "log.drop": _NAMES,
 }
 
 

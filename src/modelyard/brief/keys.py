@@ -36,9 +36,11 @@ KEYS = {
     "validation.gap": "days between what is learnt and what is tested",
     "forecast.horizon": "how many observations ahead",
     "forecast.season": "observations in one season; left out, the data say",
+    "log.hash": "columns the prediction log holds hashed alone, so that equal values still join",
+    "log.drop": "columns the prediction log leaves out",
     "seed": "every random choice derives from it",
 }
-SECTIONS = ("data", "budget", "validation", "forecast")
+SECTIONS = ("data", "budget", "validation", "forecast", "log")
 
 
 def keys_of(section: str = "") -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from modelyard.brief.brief import (
     Direction,
     Fallback,
     ForecastBrief,
+    LogBrief,
     Presets,
     Strategy,
     Task,
@@ -106,8 +107,8 @@ def _brief(root: Entry, folder: Path, source: str, over: Presets | None) -> Brie
         for name in SECTIONS
         if name in top and not isinstance(top[name].value, str)
     }
-    budget, validation, forecast = (sections.get(n, {}) for n in ("budget", "validation", "forecast"))
-    for name in ("budget", "validation", "forecast"):
+    budget, validation, forecast, log = (sections.get(n, {}) for n in SECTIONS[1:])
+    for name in SECTIONS[1:]:
         if name in top and name not in sections:
             top[name].section(keys_of(name))  # a word where a section belongs: says so
     strategies: tuple[Strategy, ...] = get_args(Strategy)
@@ -151,6 +152,7 @@ def _brief(root: Entry, folder: Path, source: str, over: Presets | None) -> Brie
             horizon=_take(forecast, "horizon", lambda e: e.whole(one, 1), None),
             season=_take(forecast, "season", lambda e: e.whole(one, 1), None),
         ),
+        log=LogBrief(hash=_take(log, "hash", Entry.words, ()), drop=_take(log, "drop", Entry.words, ())),
         seed=_take(top, "seed", lambda e: e.whole("A whole number, 0 or more.", 0), zero.seed),
         source=source,
     )

@@ -85,6 +85,7 @@ def _values(brief: Brief) -> dict[str, str]:
         "data.monotone": _flow({str(k): str(v) for k, v in data.monotone.items()}) if data.monotone else "",
     }
     values |= {f"data.{k}": _scalar(getattr(data, k)) for k in ("path", "label", "group", "time", "weight", "positive")}
+    values |= {f"log.{k}": _list(getattr(brief.log, k)) for k in ("hash", "drop")}
     return values | {f"data.{k}": _list(getattr(data, k)) for k in ("sensitive", "drop", "keep")}
 
 
@@ -99,7 +100,7 @@ def _example(key: str) -> str:
         "data.weight": "weight_column", "data.positive": "'yes'", "data.types": "{zip: category}",
         "data.monotone": "{age: increasing}",
         "rule": "prior_visits > 2", "budget.trials": "20", "budget.memory": "4", "validation.test_fraction": "0.2",
-        "validation.folds": "5",
+        "log.hash": "[patient_number]", "log.drop": "[name]", "validation.folds": "5",
         "forecast.horizon": "12", "forecast.season": "12",
     }  # fmt: skip
     return examples[key]

@@ -31,6 +31,8 @@ VERBS = {
     "history": "Show everything that happened to a release.",
     "serve": "Serve a bundle over HTTP.",
     "export": "Write Dockerfile, Kubernetes, CI and alert files.",
+    "log": "Export or count what a server was asked and answered.",
+    "labels": "Say what came true of predictions.",
     "watch": "Compare new rows with those the model learnt from.",
     "doctor": "Check this machine and this workspace.",
     "help": "Explain a topic: metrics, exit-codes, brief.",

@@ -27,6 +27,26 @@ presets: Callable[[F], F] = click.option(
 quiet: Callable[[F], F] = click.option("-q", "--quiet", is_flag=True, help="Print the result alone.")
 
 
+def log(command: F) -> F:
+    """Add the options that say where a prediction log and its store are."""
+    folder = click.option(
+        "--log", type=click.Path(path_type=Path), help="Folder of the prediction log; default: in the workspace."
+    )
+    store = click.option(
+        "--store",
+        envvar="MODELYARD_STORE",
+        help="Where the log is loaded: postgresql://..., or a file for SQLite; default: store.db in its folder.",
+    )
+    return folder(store(command))
+
+
+def predictions(log: Path | None, store: str | None, workspace: Path) -> Any:
+    """Return the prediction log that the options of `log` name."""
+    from modelyard.serving.predictions.predictions import Predictions
+
+    return Predictions(log or workspace / "predictions", store)
+
+
 def print_json(value: Any) -> None:
     """Print one line of JSON; a figure that is undefined is null."""
     import msgspec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +24,15 @@ _DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 @click.option("--log", type=click.Path(path_type=Path), help="Folder of the prediction log; default: in the workspace.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that answer.")
 @click.option("--no-log", is_flag=True, help="Write no prediction log.")
+@click.option("--log-hash", multiple=True, metavar="COLUMN", help="Hash a column in the log; overrides the brief's.")
+@click.option("--log-drop", multiple=True, metavar="COLUMN", help="Leave a column out; overrides the brief's.")
+@click.option("--log-key", type=_FILE, help="File of the secret to hash with; default: in the workspace.")
+@click.option(
+    "--log-keep", default="90 days", show_default=True, help='What stays: "90 days", "10 GB", both, or "all".'
+)
+@click.option("--store", envvar="MODELYARD_STORE", help="Where the log is loaded: postgresql://..., or a SQLite file.")
+@click.option("--no-load", is_flag=True, help="Leave the log in its files.")
+@click.option("--refuse-labels", is_flag=True, help="Refuse labels of no prediction; default: kept until it comes.")
 @click.option(
     "--unknown",
     default="refuse",
@@ -49,6 +59,13 @@ def command(
     tls_key: Path | None,
     log: Path | None,
     no_log: bool,
+    log_hash: tuple[str, ...],
+    log_drop: tuple[str, ...],
+    log_key: Path | None,
+    log_keep: str,
+    store: str | None,
+    no_load: bool,
+    refuse_labels: bool,
     workers: int,
     unknown: str,
     in_flight: int,
@@ -80,26 +97,33 @@ def command(
         else:
             registry, release = followed[0], str(followed[1].version)
             path = Path(followed[1].bundle)
+    from modelyard.flow.loader import loading, parse_keep
+    from modelyard.serving.predictions.withhold import Withheld
     from modelyard.serving.serve import serve
     from modelyard.serving.terms import Terms
 
-    serve(
-        path,
-        host=host,
-        port=port,
-        uds=uds,
-        certificate=tls_cert,
-        key=tls_key,
-        log=None if no_log else log or workspace / "predictions",
-        workers=workers,
-        terms=Terms(
-            in_flight=in_flight,
-            unknown="ignore" if unknown == "ignore" else "refuse",
-            model_seconds=model_timeout,
-            deprecated=None if deprecated is None else deprecated.replace(tzinfo=UTC),
-            sunset=None if sunset is None else sunset.replace(tzinfo=UTC),
-            registry=registry,
-            release=release,
-        ),
-        started=lambda address: click.echo(f"Serving {path} on {address} (Ctrl-C or SIGTERM ends it)"),
-    )
+    place, keep = options.predictions(log, store, workspace), parse_keep(log_keep)
+    with nullcontext() if no_log or no_load else loading(place, keep):
+        serve(
+            path,
+            host=host,
+            port=port,
+            uds=uds,
+            certificate=tls_cert,
+            key=tls_key,
+            log=None if no_log else place.folder,
+            workers=workers,
+            terms=Terms(
+                in_flight=in_flight,
+                unknown="ignore" if unknown == "ignore" else "refuse",
+                model_seconds=model_timeout,
+                deprecated=None if deprecated is None else deprecated.replace(tzinfo=UTC),
+                sunset=None if sunset is None else sunset.replace(tzinfo=UTC),
+                registry=registry,
+                release=release,
+                withheld=Withheld(log_hash or None, log_drop or None, log_key or workspace / "log.key"),
+                store=store,
+                refuse_labels=refuse_labels,
+            ),
+            started=lambda address: click.echo(f"Serving {path} on {address} (Ctrl-C or SIGTERM ends it)"),
+        )

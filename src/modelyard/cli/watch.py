@@ -11,20 +11,30 @@ from modelyard.cli import options
 
 @click.command("watch")
 @click.argument("bundle")
-@click.argument("traffic", type=click.Path(path_type=Path))
+@click.argument("traffic", type=click.Path(path_type=Path), required=False)
 @click.option("--previous", type=click.Path(path_type=Path), help="The window before: drift that lasts is watched.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the monitoring page and the runbooks.")
+@options.log
 @options.workspace
 @options.as_json
 def command(
-    bundle: str, traffic: Path, previous: Path | None, out: Path | None, workspace: Path, as_json: bool
+    bundle: str,
+    traffic: Path | None,
+    previous: Path | None,
+    out: Path | None,
+    log: Path | None,
+    store: str | None,
+    workspace: Path,
+    as_json: bool,
 ) -> None:
     """Compare new rows with those the model learnt from: drift, missing values, schema, predictions.
 
-    TRAFFIC is a file of rows, or the folder of a server's prediction log. Exits with 2 where an alarm asks for action.
+    TRAFFIC is a file of rows, or the folder of a server's prediction log; without it, the log of the workspace is
+    looked at. Exits with 2 where an alarm asks for action.
 
     \b
     Examples:
+      modelyard watch readmission
       modelyard watch readmission this-week.csv
       modelyard watch readmission this-week.parquet --previous last-week.parquet -o monitoring/
       modelyard watch k7 yard/predictions
@@ -34,7 +44,8 @@ def command(
     from modelyard.flow.refs import find_bundle
     from modelyard.flow.watch import alarm_lines, watch_traffic
 
-    alarms, pages = watch_traffic(load_bundle(find_bundle(bundle, workspace)), traffic, previous, out)
+    seen = options.predictions(log, store, workspace) if traffic is None else traffic
+    alarms, pages = watch_traffic(load_bundle(find_bundle(bundle, workspace)), seen, previous, out)
     if as_json:
         options.print_json({"alarms": to_plain(alarms), "pages": [str(p) for p in pages]})
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,3 +75,27 @@ def write_atomic(path: Path, content: bytes | str) -> Path:
             neighbour.unlink(missing_ok=True)
             raise
     return path
+
+
+def hold(file: int, *, alone: bool = False, wait: bool = True) -> bool:
+    """Hold an open file until it is closed; the operating system lets go when the process dies, however it dies.
+
+    Parameters
+    ----------
+    file : int
+        Its descriptor.
+    alone : bool
+        Whether nobody else may hold it meanwhile.
+    wait : bool
+        Whether to wait for that.
+
+    Returns
+    -------
+    bool
+        False where another holds it, or the file system knows no locks.
+    """
+    try:
+        fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True

@@ -35,6 +35,7 @@ def not_in_table(names: Sequence[str], brief: Brief) -> list[Finding]:
     asked = [(f"data.{key}", name) for key, name in single.items() if name is not None]
     asked += [("data.drop", n) for n in data.drop] + [("data.keep", n) for n in data.keep]
     asked += [("data.types", n) for n in data.types] + [("data.monotone", n) for n in data.monotone]
+    asked += [("log.hash", n) for n in brief.log.hash] + [("log.drop", n) for n in brief.log.drop]
     for key, name in asked:
         if name not in names:
             raise _absent(key, name, names, brief.source)

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from modelyard.bundle.bundle import Bundle
+from modelyard.monitoring.dashboard import dashboard_text
 from modelyard.monitoring.rules import rules_text
 from modelyard.registry.workflow import workflow_text
 from modelyard.serving.capacity import Capacity
-from modelyard.serving.export import export_files
+from modelyard.serving.manifests.export import export_files
 
 
-def export_all(bundle: Bundle, folder: Path, *, image: str | None = None, needs: Capacity | None = None) -> list[Path]:
-    """Write Dockerfile, Kubernetes manifests, GitHub Actions workflow and Prometheus rules of a bundle.
+def export_all(
+    bundle: Bundle,
+    folder: Path,
+    *,
+    image: str | None = None,
+    needs: Capacity | None = None,
+    targets: Sequence[str] = (),
+) -> list[Path]:
+    """Write what deploys a bundle, watches it and makes the next one; `targets` chooses a part.
 
     Raises
     ------
+    ServingError
+        If there is no such target, or the bundle cannot have it.
     WorkspaceError
         If the folder cannot be written.
     """
-    return export_files(
-        bundle, folder, image=image, workflow=ci_workflow(bundle, image), rules=alert_rules(bundle), needs=needs
-    )
+    more = {
+        "prometheus": {"prometheus/rules.yaml": alert_rules(bundle)},
+        "grafana": {"grafana/dashboard.json": dashboard_text(bundle)},
+        "workflow": {f".github/workflows/{bundle.manifest.name}.yml": ci_workflow(bundle, image)},
+    }
+    return export_files(bundle, folder, targets=targets, image=image, more=more, needs=needs)
 
 
 def ci_workflow(bundle: Bundle, image: str | None = None) -> str:

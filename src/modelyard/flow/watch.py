@@ -10,10 +10,11 @@ from modelyard.monitoring.alarm import Alarm
 from modelyard.monitoring.page import monitoring_page
 from modelyard.monitoring.runbooks import runbooks
 from modelyard.monitoring.watch import alarms, compare
+from modelyard.serving.predictions.predictions import Predictions
 
 
 def watch_traffic(
-    bundle: Bundle, traffic: Path, previous: Path | None = None, out: Path | None = None
+    bundle: Bundle, traffic: Path | Predictions, previous: Path | None = None, out: Path | None = None
 ) -> tuple[tuple[Alarm, ...], list[Path]]:
     """Compare new rows with the reference.
 
@@ -21,8 +22,10 @@ def watch_traffic(
     ----------
     bundle : Bundle
         What is served.
-    traffic, previous : path
-        New rows, and those of the window before: files, or the folder of a prediction log.
+    traffic : path or Predictions
+        New rows: a file, or a prediction log or its folder.
+    previous : path, optional
+        Those of the window before.
     out : path, optional
         Where ``monitoring.html`` (and ``.md``) and the runbooks are written.
 

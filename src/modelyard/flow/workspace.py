@@ -58,6 +58,8 @@ class Workspace:
 
         runs/<name>/   one run: plan, steps, report, bundle, six documents
         registry.db    releases, stages, history
+        predictions/   what servers were asked and answered, and what came true
+        log.key        what columns of it are hashed with
         mlflow.db      tracking, with its files under mlruns/
     """
 

@@ -22,9 +22,10 @@ from modelyard.core.markup import (
 )
 from modelyard.data.drift import ACTION, FALSE_DISCOVERIES, FLOOR, WARNING
 from modelyard.data.profile import PREDICTION, ColumnProfile, Profile
+from modelyard.monitoring.budgets import DEFAULT_LIMIT
 from modelyard.monitoring.expectation import Expectation, expect
 from modelyard.monitoring.pictures import level_name, picture
-from modelyard.monitoring.rules import DEFAULT_LIMIT, alert_rules
+from modelyard.monitoring.rules import alert_rules
 from modelyard.monitoring.watch import reference_profile
 
 _WINDOWS = (200, 2_000)

@@ -1,22 +1,19 @@
-"""Prometheus alert rules, written from this model's names and limits and from the metrics its server exposes."""
+"""Prometheus rules, written from this model's names and limits and from the metrics its server exposes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from prometheus_client.utils import floatToGoString
 
-from modelyard.brief.brief import Latency
 from modelyard.bundle.bundle import Bundle
+from modelyard.monitoring.budgets import AVAILABILITY, DEFAULT_LIMIT, FAST, FEWEST, SLOW, Budget, budgets
 from modelyard.serving.metrics import LOG_FAILURES, PREDICTIONS, REQUESTS, SOURCE_FAILURES
+from modelyard.serving.predict import PATH
 
-ROUTE = "/v1/predict"
-ERROR_RATE, REFUSED_RATE, FALLBACK_RATE = 0.01, 0.05, 0.001
-FEWEST = 3
-DEFAULT_LIMIT = Latency()
-"""What latency is watched for where the brief names no limit."""
+REFUSED_RATE, FALLBACK_RATE = 0.05, 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,43 +38,28 @@ def rules_text(bundle: Bundle) -> str:
         Its name and the brief's latency limit go into the rules.
     """
     name = bundle.manifest.name
-    rules = [_plain(rule, name) for rule in alert_rules(bundle)]
-    return yaml.safe_dump({"groups": [{"name": f"modelyard-{name}", "rules": rules}]}, sort_keys=False, width=120)
+    # One group, whose rules are evaluated in order: an alert reads the shares that were recorded just before it.
+    shares = [rule for budget in budgets(bundle) for rule in budget.rules()]
+    group = {"name": f"modelyard-{name}", "rules": [*shares, *(_plain(rule, name) for rule in alert_rules(bundle))]}
+    return yaml.safe_dump({"groups": [group]}, sort_keys=False, width=120)
 
 
 def alert_rules(bundle: Bundle) -> tuple[Rule, ...]:
     """Return the alerts of a bundle.
 
-    A share is judged over 15 minutes and again over 5, so that neither a single minute nor an hour long past fires, and
-    never on fewer than `FEWEST` bad answers.
+    Failed and slow requests are judged by how fast they use up a month's budget. Other shares are judged over 15
+    minutes and again over 5, so that neither a single minute nor an hour long past fires, and never on fewer than
+    `FEWEST` bad answers.
     """
     name = bundle.manifest.name
     limit = bundle.manifest.brief.latency or DEFAULT_LIMIT
     model = f'model="{name}"'
-    asked = f'{model},http_route="{ROUTE}"'
+    asked = f'{model},http_route="{PATH}"'
     everything = f"{REQUESTS}_count{{{asked}}}"
-    end: str = floatToGoString(limit.milliseconds / 1e3)  # type: ignore[no-untyped-call]
-    within = f'{REQUESTS}_bucket{{{asked},le="{end}"}}'
-    slow = round(1 - limit.percentile / 100, 6)
+    failed, slow = budgets(bundle)
     return (
-        Rule(
-            "errors",
-            "ModelErrors",
-            _share(f'{REQUESTS}_count{{{asked},http_response_status_code=~"5.."}}', everything, ERROR_RATE),
-            "2m",
-            "page",
-            f"{name}: more than {ERROR_RATE:.0%} of predictions fail",
-            f"5xx on more than {ERROR_RATE:.0%} of requests",
-        ),
-        Rule(
-            "latency",
-            "ModelSlow",
-            _share(everything, everything, slow, less=within),
-            "5m",
-            "page",
-            f"{name}: the limit {limit} does not hold",
-            f"more than {100 * slow:g} % of answers take over {limit.milliseconds:g} ms",
-        ),
+        *_burning("errors", ("ModelErrors", "ErrorBudgetBurns"), failed, f"{AVAILABILITY:.1%} without a 5xx", name),
+        *_burning("latency", ("ModelSlow", "LatencyBudgetBurns"), slow, f"the limit {limit}", name),
         Rule(
             "refused",
             "ModelRefusesRows",
@@ -126,15 +108,21 @@ def alert_rules(bundle: Bundle) -> tuple[Rule, ...]:
     )
 
 
-def _share(bad: str, everything: str, limit: float, less: str | None = None) -> str:
-    """Return the condition that a share of requests is over a limit; `less` is taken from the bad ones."""
+def _burning(kind: str, alerts: tuple[str, str], budget: Budget, aim: str, name: str) -> Iterator[Rule]:
+    """Yield the alert that pages and the one that can wait until the morning."""
+    for alert, windows, hold, severity in zip(alerts, (FAST, SLOW), ("2m", "15m"), ("page", "ticket"), strict=True):
+        expression = budget.burns(windows)
+        if expression is not None:
+            shares = [(times * budget.share, long) for times, long, _ in windows]
+            spans = " or ".join(f"{100 * share:.3g} % in {long}" for share, long in shares if share < 1)
+            summary = f"{name}: {aim} does not hold if this goes on"
+            yield Rule(kind, alert, expression, hold, severity, summary, f"more than {spans}, and still so")
 
-    def counted(kind: str, span: str) -> str:
-        more = f"sum({kind}({bad}[{span}]))"
-        return more if less is None else f"({more} - sum({kind}({less}[{span}])))"
 
-    over = [f"{counted('rate', span)} / sum(rate({everything}[{span}])) > {limit:g}" for span in ("5m", "15m")]
-    return " and ".join([*over, f"{counted('increase', '15m')} >= {FEWEST}"])
+def _share(bad: str, everything: str, limit: float) -> str:
+    """Return the condition that a share of requests is over a limit."""
+    over = [f"sum(rate({bad}[{span}])) / sum(rate({everything}[{span}])) > {limit:g}" for span in ("5m", "15m")]
+    return " and ".join([*over, f"sum(increase({bad}[15m])) >= {FEWEST}"])
 
 
 def _plain(rule: Rule, name: str) -> dict[str, Any]:

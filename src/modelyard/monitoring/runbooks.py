@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from modelyard.bundle.bundle import Bundle
 from modelyard.core.markup import Code, Document, Facts, Heading, Listing, Note, Text, literal
 from modelyard.data.drift import ACTION, FALSE_DISCOVERIES, FLOOR, WARNING
-from modelyard.monitoring.rules import DEFAULT_LIMIT
-from modelyard.serving.kubernetes import object_name
+from modelyard.monitoring.budgets import DEFAULT_LIMIT
+from modelyard.serving.manifests.deployed import object_name
 from modelyard.serving.metrics import LOG_FAILURES, REQUESTS, SOURCE_FAILURES
 
 NEVER = "Never for this alone."

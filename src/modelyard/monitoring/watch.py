@@ -18,6 +18,7 @@ from modelyard.data.source import Table
 from modelyard.monitoring.alarm import Alarm, Severity
 from modelyard.monitoring.window import Misfit, windows
 from modelyard.registry.release import Release
+from modelyard.serving.predictions.predictions import Predictions
 
 _LIMITS = {"action": ACTION, "warning": WARNING, "watch": FLOOR}
 _MANY = 0.01
@@ -51,7 +52,7 @@ class Drift:
 
 def watch(
     release_or_bundle: Release | Bundle | str | Path,
-    traffic: Table,
+    traffic: Table | Predictions,
     *,
     previous: Table | None = None,
     days: float = 7.0,
@@ -62,8 +63,8 @@ def watch(
     ----------
     release_or_bundle : Release, Bundle or path
         What is served.
-    traffic : path or table
-        New rows as a file or table, with or without labels; or the folder of a prediction log, of which the last `days`
+    traffic : path, table or Predictions
+        New rows as a file or table, with or without labels; or a prediction log or its folder, of which the last `days`
         are looked at, and the `days` before them as the window before.
     previous : path or table, optional
         The window before: a small drift that both show is watched.
@@ -87,7 +88,7 @@ def watch(
 
 def compare(
     release_or_bundle: Release | Bundle | str | Path,
-    rows: Table,
+    rows: Table | Predictions,
     *,
     previous: Table | None = None,
     days: float = 7.0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import groupby, islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from modelyard.data.profile import ColumnProfile, Profile, add, profile
 from modelyard.data.rows import convert
 from modelyard.data.significance import beyond
 from modelyard.data.source import Table, batches, from_memory
-from modelyard.serving.log import Record, read_log
+from modelyard.serving.predictions.predictions import Predictions
+from modelyard.serving.predictions.record import Chosen, Record
 
 _PIECE = 50_000
 _SHOWN = 3
@@ -74,7 +75,14 @@ class Window:
         self._misfits: dict[tuple[str, str], list[Any]] = {}
         self._outside: dict[str, tuple[int, int]] = {}
 
-    def add(self, piece: pl.DataFrame, text: bool = False, answered: bool = False) -> None:
+    def add(
+        self,
+        piece: pl.DataFrame,
+        text: bool = False,
+        answered: bool = False,
+        withheld: Sequence[str] = (),
+        answers: Floats | None = None,
+    ) -> None:
         """Count a piece of a table.
 
         Parameters
@@ -86,6 +94,10 @@ class Window:
         answered : bool
             Whether a server answered them: what a forecast does not hold is not looked for, as one packed earlier held
             other times.
+        withheld : sequence of str
+            Columns that the rows had and this piece may not show.
+        answers : array, optional
+            What the rows were answered; default: what the model says of them.
         """
         height = piece.height
         self.rows += height
@@ -94,7 +106,7 @@ class Window:
         present = [name for name in self._features if name in piece.columns]
         for name in self._features:
             if name not in present:
-                self._note("absent", name, height)
+                self._note("absent", name, 0 if name in withheld else height)
         fits = {name: piece[name].is_null() | _fits(piece[name], self._features[name]) for name in present}
         frame = pl.DataFrame([self._typed(piece[name], self._features[name], fits[name]) for name in present])
         for column in self._profile(frame).columns:
@@ -103,7 +115,8 @@ class Window:
         if not answered and isinstance(self._bundle.runtime, ArraysRuntime):
             self._ahead(frame, fits, self._bundle.runtime)
         # Nor is a row the server would refuse predicted.
-        for column in self._profile(pl.DataFrame(), self._answers(frame, fits)).columns:
+        answers = self._answers(frame, fits) if answers is None else answers
+        for column in self._profile(pl.DataFrame(), answers).columns:
             self._hold(column)
 
     def _profile(self, frame: pl.DataFrame, answers: Floats | None = None) -> Profile:
@@ -218,7 +231,9 @@ def _nowhere(series: pl.Series) -> pl.Series:
     return pl.Series(series.name, np.zeros(series.len(), dtype=np.bool_))
 
 
-def windows(bundle: Bundle, reference: Profile, traffic: Table, days: float) -> tuple[Window, Window | None]:
+def windows(
+    bundle: Bundle, reference: Profile, traffic: Table | Predictions, days: float
+) -> tuple[Window, Window | None]:
     """Count traffic: the present window, and the one before it where a prediction log reaches back so far.
 
     Parameters
@@ -227,8 +242,8 @@ def windows(bundle: Bundle, reference: Profile, traffic: Table, days: float) -> 
         What is watched.
     reference : Profile
         Its reference.
-    traffic : path or table
-        A file or table of rows (one window), or the folder of a prediction log.
+    traffic : path, table or Predictions
+        A file or table of rows (one window), or a prediction log, or its folder.
     days : float
         Length of a window of a prediction log, counted back from its newest record.
 
@@ -237,8 +252,10 @@ def windows(bundle: Bundle, reference: Profile, traffic: Table, days: float) -> 
     DataError, WorkspaceError
         If it cannot be read at all.
     """
+    if isinstance(traffic, Predictions):
+        return _from_log(bundle, reference, traffic, days)
     if isinstance(traffic, str | Path) and Path(traffic).is_dir():
-        return _from_log(bundle, reference, Path(traffic), days)
+        return _from_log(bundle, reference, Predictions(Path(traffic)), days)
     window = Window(bundle, reference)
     if isinstance(traffic, str | Path):
         for piece, text in batches(traffic, _PIECE):
@@ -249,21 +266,41 @@ def windows(bundle: Bundle, reference: Profile, traffic: Table, days: float) -> 
     return window, None
 
 
-def _from_log(bundle: Bundle, reference: Profile, folder: Path, days: float) -> tuple[Window, Window | None]:
-    newest = max((record.at for record in read_log(folder)), default=0.0)
+def _from_log(bundle: Bundle, reference: Profile, log: Predictions, days: float) -> tuple[Window, Window | None]:
+    name = bundle.manifest.name
+    newest = log.newest(name) or 0.0
     start = newest - days * _DAY
     present, before = Window(bundle, reference), Window(bundle, reference)
     for window, low, high in ((present, start, newest), (before, start - days * _DAY, start)):
-        within = (r for r in read_log(folder) if low < r.at <= high and r.model == bundle.manifest.name)
-        for frame in _frames(bundle, within):
-            window.add(frame, answered=True)
+        within = (r for r in log.records(Chosen(name, since=low)) if low < r.at <= high)
+        for columns, records in groupby(within, key=lambda r: r.withheld):
+            for frame, answers in _frames(bundle, records):
+                if columns:
+                    window.add(frame.drop(columns, strict=False), answered=True, withheld=columns, answers=answers)
+                else:
+                    window.add(frame, answered=True)
     return present, before if before.rows else None
 
 
-def _frames(bundle: Bundle, records: Iterator[Record]) -> Iterator[pl.DataFrame]:
-    rows = (row for record in records for row in record.rows)
+def _frames(bundle: Bundle, records: Iterator[Record]) -> Iterator[tuple[pl.DataFrame, Floats | None]]:
+    """Return logged rows as tables, and what they were answered as a profile counts it."""
+    rows = (pair for record in records for pair in zip(record.rows, record.answers or repeat({}), strict=False))
     while piece := list(islice(rows, _PIECE)):
-        yield _frame(bundle, piece)
+        yield _frame(bundle, [row for row, _ in piece]), _answered(bundle, [answer for _, answer in piece])
+
+
+def _answered(bundle: Bundle, answers: Sequence[Mapping[str, Any]]) -> Floats | None:
+    """Return what the model answered; what stood in for it says nothing of the model."""
+    mine = [answer for answer in answers if answer.get("served_by") == "model"]
+    names = bundle.schema.classes
+    if not mine or bundle.schema.task == "forecast":
+        return None
+    if not names:
+        return np.array([answer["prediction"] for answer in mine], dtype=np.float64)
+    shown = names if len(names) > 2 else names[-1:]
+    found = np.array([[answer["probabilities"].get(n, np.nan) for n in shown] for answer in mine], dtype=np.float64)
+    found = found[np.isfinite(found).all(axis=1)]  # another bundle of this name may have had other classes
+    return None if not len(found) else found if len(names) > 2 else found[:, -1]
 
 
 def _frame(bundle: Bundle, rows: Sequence[dict[str, Any]]) -> pl.DataFrame:

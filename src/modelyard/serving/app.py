@@ -12,9 +12,13 @@ from modelyard.serving.answerer import Answerer
 from modelyard.serving.asgi import Asgi, Message, Receive, Scope, Send, reply
 from modelyard.serving.endpoint import Answer, Endpoint, Load, Refusals
 from modelyard.serving.guard.admitted import Guard
+from modelyard.serving.labels import PATH as LABELS
+from modelyard.serving.labels import Labels
 from modelyard.serving.log import PredictionLog
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.predict import PATH, Predict
+from modelyard.serving.predictions.label_check import LabelCheck
+from modelyard.serving.predictions.predictions import Predictions
 from modelyard.serving.protocols.add import add_protocols
 from modelyard.serving.rest import ROUTES, rest
 from modelyard.serving.router import OneVersion, Router
@@ -59,9 +63,9 @@ class App:
         self.terms = terms or Terms()
         self.metrics = Metrics(bundle.manifest.name, None if limit is None else limit.milliseconds / 1e3)
         self.load = Load(self.terms.in_flight)
+        self._log, self._guard = log, guard
         self.answerer = Answerer(OneVersion(self._version(bundle, self.terms.release)), log, self.terms.answer_seconds)
         self.background: list[Callable[[], Coroutine[Any, Any, None]]] = [self._tell]
-        self._log, self._guard = log, guard
         self._refusals = Refusals(lambda: self.router.stable.columns)
         self._rest = rest(self)
         self._paths: dict[str, Asgi] = {}
@@ -69,6 +73,9 @@ class App:
         predict = Predict(self.answerer, self.terms)
         self.add(PATH, predict)
         self._explain = add_protocols(self, predict)
+        if log is not None:
+            known = Predictions(log.folder, self.terms.store).known if self.terms.refuse_labels else None
+            self.add(LABELS, Labels(lambda: LabelCheck(self.bundle), log, self.terms, known), wanted="labels")
 
     @property
     def router(self) -> Router:
@@ -98,6 +105,10 @@ class App:
         self, bundle: Bundle, number: str | None, variant: str = "stable", previous: Version | None = None
     ) -> Version:
         terms = self.terms
+        if self._log is not None:
+            withhold = terms.withheld.of(bundle, only_known=terms.unknown == "ignore")
+            if withhold is not None:
+                self._log.withholds[bundle.hash] = withhold
         return version(
             bundle,
             self.metrics,

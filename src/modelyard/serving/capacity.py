@@ -13,6 +13,8 @@ PEAK = 3.0
 """The busiest moment of a day against its mean. An assumption, and said to be one."""
 BUSY = 0.6
 """Share of a core one worker is meant to use at the peak: above it, waiting grows fast."""
+BODIES = 16
+"""Bodies of 1 MiB that a server's memory holds at once."""
 _SECONDS = 86_400.0
 _LEAST_PODS = 2  # so that one can be lost or replaced while the other answers
 _LEAST_MILLICORES, _MOST_MILLICORES = 100, 1_000
@@ -22,6 +24,8 @@ _LEAST_MILLICORES, _MOST_MILLICORES = 100, 1_000
 _SERVER_MEBIBYTES, _BATCHES_MEBIBYTES, _TIMES_FILE = 128, 64, 16
 # Four bodies of columns are held, and one is answered: 20,000 rows of 30 columns took 64 MiB as the log writes them.
 _COLUMNS_MEBIBYTES = 96
+_LOADER_MEBIBYTES = 96
+"""Of the process beside it that loads the prediction log: 65 at most while it loaded 60,000 records that had waited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ def capacity(bundle: Bundle, microseconds: float) -> Capacity:
         mebibytes=_SERVER_MEBIBYTES
         + _BATCHES_MEBIBYTES
         + _COLUMNS_MEBIBYTES
+        + _LOADER_MEBIBYTES
         + 32 * math.ceil(_TIMES_FILE * model_bytes(bundle) / 2**20 / 32),
     )
 

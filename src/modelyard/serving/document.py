@@ -10,10 +10,11 @@ from typing import Any, Literal
 from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.latency import Timing
 from modelyard.core.markup import Block, Code, Details, Document, Facts, Heading, Listing, Note, Table, Text, literal
-from modelyard.serving.capacity import BUSY, PEAK, Capacity, model_bytes
+from modelyard.serving.capacity import BODIES, BUSY, PEAK, Capacity, model_bytes
 from modelyard.serving.fallback import fallback_rule
-from modelyard.serving.image import LOG, dockerfile, image_name
-from modelyard.serving.kubernetes import object_name
+from modelyard.serving.manifests.deployed import LOG, object_name
+from modelyard.serving.manifests.described import described
+from modelyard.serving.manifests.image import dockerfile, image_name
 from modelyard.serving.metrics import LOG_FAILURES
 from modelyard.serving.openapi import curl
 from modelyard.serving.rehearsal import Rehearsal
@@ -162,8 +163,8 @@ def _load(bundle: Bundle, needs: Capacity) -> list[Block]:
                 ("CPU a pod", f"{needs.millicores}m; no limit, so that a burst is not throttled"),
                 (
                     "Memory a pod",
-                    f"{needs.mebibytes} MiB, for the server, for 16 bodies of 1 MiB at once, and for the model's file "
-                    f"({_size(model_bytes(bundle))})",
+                    f"{needs.mebibytes} MiB, for the server, for {BODIES} bodies of 1 MiB at once, and for the model's "
+                    f"file ({_size(model_bytes(bundle))})",
                 ),
             ]
         ),
@@ -176,7 +177,7 @@ def _running(bundle: Bundle, needs: Capacity, files: Sequence[Path | str]) -> li
     commands = [
         f"pip wheel --no-deps --wheel-dir {folder} .    # in a checkout of modelyard",
         f"docker build -t {image} {folder}",
-        f"docker run --rm -p 8000:8000 {image}",
+        f"docker run --rm --read-only --tmpfs /tmp -p 8000:8000 {image}",
         f"kubectl apply -k {folder}/kubernetes",
         f"kubectl rollout status deployment/{name}",
         f"kubectl port-forward service/{name} 8000:80",
@@ -194,21 +195,12 @@ def _running(bundle: Bundle, needs: Capacity, files: Sequence[Path | str]) -> li
             "A pod is ready once the bundle is loaded and has answered its example rows. Told to stop, it turns "
             "unready first, answers what is under way, then ends."
         ),
-        Table(("File", "What it is"), [(f"[{f}]({f})", _purpose(Path(f))) for f in files]),
+        Text(
+            "Each file says at its top how it is applied and what is to be filled in. Beside it stands how such files "
+            "were checked in modelyard's own tests; none of them was applied to a cluster."
+        ),
+        Table(("File", "What it is", "Checked"), [(f"[{f}]({f})", *described(Path(f))) for f in files]),
     ]
-
-
-def _purpose(path: Path) -> str:
-    return {
-        "Dockerfile": "the image",
-        ".dockerignore": "what the build leaves out",
-        "constraints.txt": "the versions in the image",
-        "deployment.yaml": "pods, probes, resources",
-        "service.yaml": "the address within the cluster",
-        "hpa.yaml": "more pods under load",
-        "kustomization.yaml": "names the objects for kubectl apply -k",
-        "rules.yaml": "Prometheus alerts",
-    }.get(path.name, "GitHub Actions workflow" if ".github" in path.parts else "")
 
 
 def _failing(bundle: Bundle) -> list[Block]:

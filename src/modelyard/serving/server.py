@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import re
 import signal
@@ -138,6 +139,8 @@ class _Server(uvicorn.Server):  # type: ignore[misc]
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays: the collector need not look at it again and again
         self._loop.call_later(_LOOK, self._look)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

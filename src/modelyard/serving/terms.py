@@ -8,6 +8,7 @@ from email.utils import format_datetime
 from pathlib import Path
 
 from modelyard.core.errors import ServingError
+from modelyard.serving.predictions.withhold import NOTHING_MORE, Withheld
 from modelyard.serving.timed import SECONDS
 from modelyard.serving.version import Unknown
 
@@ -39,6 +40,12 @@ class Terms:
         The registry whose production release of that name is followed; None serves one bundle for good.
     release : str or None
         Version of the release that is served first.
+    withheld : Withheld
+        What is kept out of the prediction log.
+    store : str or None
+        Where the prediction log is loaded; None for a file in its folder.
+    refuse_labels : bool
+        Whether labels of no prediction are refused; else they are kept until it comes.
     """
 
     body_limit: int = BODY_LIMIT
@@ -52,6 +59,9 @@ class Terms:
     sunset: datetime | None = None
     registry: Path | None = None
     release: str | None = None
+    withheld: Withheld = NOTHING_MORE
+    store: str | None = None
+    refuse_labels: bool = False
 
     def __post_init__(self) -> None:
         """Refuse terms that nobody could be served on."""

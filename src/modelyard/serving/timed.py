@@ -40,7 +40,7 @@ class Timed:
         self._until, self._rest = float("-inf"), _REST
         _watch(self)
 
-    def __call__(self, names: Sequence[str], inputs: dict[str, Any]) -> Any:
+    def __call__(self, names: Sequence[str], inputs: dict[str, Any], _: None = None) -> Any:
         """Run the graph.
 
         Raises

@@ -64,7 +64,8 @@ class OnnxRuntime:
                 do="Update onnxruntime, or pack the model again.",
             ) from error
         self._encoding = encoding
-        self.run: Callable[..., Any] = self._session.run
+        # The session's own run first checks names that cannot be wrong here, for a tenth of what one row takes.
+        self.run: Callable[..., Any] = getattr(self._session, "_sess", self._session).run
         self._outputs = outputs
         self._chunk = CHUNK_OF_TEXTS if encoding.texts else CHUNK
         self._check_interface(outputs)
@@ -94,7 +95,7 @@ class OnnxRuntime:
         return np.concatenate([self._at_once({name: held[part] for name, held in inputs.items()}) for part in parts])
 
     def _at_once(self, inputs: dict[str, Any]) -> Answers:
-        answer: Answers = self.run(["answer"], inputs)[0]
+        answer: Answers = self.run(["answer"], inputs, None)[0]
         return answer
 
     def _rows(self, rows: Sequence[Row]) -> Answers:

@@ -1,4 +1,4 @@
-"""The container image: a Dockerfile whose build folder holds the bundle, and the versions it was tested with."""
+"""The container image: a Dockerfile whose build folder holds the bundle, the tested versions, and how it runs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ import re
 from importlib.metadata import PackageNotFoundError, requires, version
 
 from modelyard.bundle.bundle import Bundle
+from modelyard.serving.manifests.deployed import BUNDLE, LOG, PORT, USER, Deployed
 
-BUNDLE = "/srv/bundle"
-LOG = "/var/lib/modelyard/predictions"
-PORT = 8000
-USER = 10001
 _PYTHONS = ("3.11", "3.12", "3.13")
+
+
+def image_files(deployed: Deployed) -> dict[str, str]:
+    """Return what builds the image beside the bundle's copy, and a Compose file that runs it locked down."""
+    return {
+        "Dockerfile": dockerfile(deployed.bundle),
+        ".dockerignore": dockerignore(),
+        "constraints.txt": constraints(),
+        "compose.yaml": compose(deployed),
+    }
 
 
 def dockerfile(bundle: Bundle) -> str:
@@ -64,6 +71,29 @@ def constraints() -> str:
         except PackageNotFoundError:
             continue  # not for this platform
     return "\n".join(sorted(pinned, key=str.lower)) + "\n"
+
+
+def compose(deployed: Deployed) -> str:
+    """Return a Compose file: the image with a read-only root, no capabilities, and the memory it is to need."""
+    server = {
+        "image": deployed.image,
+        "build": {"context": "."},
+        "read_only": True,
+        "tmpfs": ["/tmp"],  # noqa: S108
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "mem_limit": f"{deployed.needs.mebibytes}m",
+        "pids_limit": 256,
+        "restart": "unless-stopped",
+        "stop_grace_period": "45s",
+        "ports": [f"127.0.0.1:{PORT}:{PORT}"],
+        "volumes": [f"predictions:{LOG}"],
+    }
+    return deployed.yaml(
+        {"name": deployed.name, "services": {"server": server}, "volumes": {"predictions": {}}},
+        "docker compose up --build --detach --wait",
+        "Fill in: ports, where others than this machine are to reach it.",
+    )
 
 
 def image_name(bundle: Bundle) -> str:

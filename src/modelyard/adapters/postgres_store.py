@@ -1,0 +1,64 @@
+"""PostgresStore: one store for many servers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from modelyard.core.optional import need
+from modelyard.serving.predictions.sql import SqlStore, unusable
+
+_LOCK = 0x6D6F64656C796172
+"""Of the database, while the tables are made: the first letters of our name."""
+_SECONDS = 10
+
+
+class PostgresStore(SqlStore):
+    """A store in a Postgres database, in a schema of its own, ``modelyard``.
+
+    Parameters
+    ----------
+    where : str
+        ``postgresql://USER:PASSWORD@HOST:PORT/DATABASE``; what is left out comes from the environment (``PGPASSWORD``,
+        ``PGSSLMODE``) or a password file, as for every client of Postgres.
+
+    Raises
+    ------
+    MissingExtra
+        If psycopg is not installed.
+    WorkspaceError
+        If the database cannot be used.
+    """
+
+    def __init__(self, where: str) -> None:
+        psycopg = need("psycopg", "postgres", "A store of predictions in Postgres")
+        self.errors = (psycopg.Error,)  # type: ignore[misc]  # known once it is imported
+        parts = urlsplit(where)
+        shown = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"  # without the password
+        try:
+            connection = psycopg.connect(
+                where, autocommit=True, connect_timeout=_SECONDS, options="-c search_path=modelyard"
+            )
+        except psycopg.Error as error:
+            raise unusable(shown, error) from error
+        super().__init__(connection, shown)
+
+    def _has_tables(self) -> bool:
+        return self._all("SELECT to_regclass('modelyard.format')")[0][0] is not None
+
+    def _make(self) -> None:
+        self._run("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
+        self._run("CREATE SCHEMA IF NOT EXISTS modelyard")
+        super()._make()
+
+    def _run(self, sql: str, values: Sequence[Any] = ()) -> Any:
+        return self._connection.execute(sql.replace("?", "%s"), _clean(values))
+
+    def _many(self, sql: str, lines: Sequence[Sequence[Any]]) -> None:
+        super()._many(sql.replace("?", "%s"), [_clean(line) for line in lines])
+
+
+def _clean(values: Sequence[Any]) -> Sequence[Any]:
+    """Return values without the one character that Postgres has no place for."""
+    return [v.replace("\0", "") if isinstance(v, str) else v for v in values]

@@ -1,0 +1,90 @@
+"""A systemd unit: the server without a container, locked into what it needs."""
+
+from __future__ import annotations
+
+import math
+
+from modelyard.serving.manifests.deployed import PORT, Deployed
+
+PROGRAM = "/opt/modelyard/bin/modelyard"
+
+
+def systemd_files(deployed: Deployed) -> dict[str, str]:
+    """Return the unit of one machine that carries the whole load.
+
+    References
+    ----------
+    systemd.exec(5), "Sandboxing"; systemd.resource-control(5).
+    """
+    name, needs = deployed.name, deployed.needs
+    workers = max(1, math.ceil(needs.peak / needs.per_core))
+    processes = (
+        workers if workers == 1 else workers + 1
+    )  # the first one looks after the others, and holds the bundle too
+    unit = f"""\
+
+[Unit]
+Description=Model server of {name}
+After=network-online.target
+Wants=network-online.target
+StartLimitIntervalSec=60
+StartLimitBurst=5
+
+[Service]
+Type=exec
+ExecStart={PROGRAM} serve /srv/{name}/bundle --host 127.0.0.1 --port {PORT} --workers {workers} \\
+  --log %S/{name}/predictions
+Environment=PYTHONUNBUFFERED=1
+Restart=always
+RestartSec=1
+# The first process tells its workers to stop, and each answers what is under way.
+KillMode=mixed
+TimeoutStopSec=45
+LimitNOFILE=65536
+MemoryMax={processes * needs.mebibytes}M
+TasksMax=512
+
+# A user that exists while the server runs, and one folder it may write: the prediction log's.
+DynamicUser=yes
+StateDirectory={name}
+StateDirectoryMode=0700
+UMask=0077
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+PrivateUsers=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+# Other processes are hidden, /proc/stat is not: the metrics of the server's own CPU time are reckoned from it.
+ProtectProc=invisible
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+AmbientCapabilities=
+LockPersonality=yes
+# Not MemoryDenyWriteExecute: a library of the server asks the processor what it is from a page that it writes.
+RemoveIPC=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged
+SystemCallErrorNumber=EPERM
+IPAddressDeny=any
+IPAddressAllow=localhost
+
+[Install]
+WantedBy=multi-user.target
+"""
+    how = (
+        f"Copy this file to /etc/systemd/system/{name}.service, then: systemctl enable --now {name}",
+        f"Fill in: {PROGRAM}, a virtual environment with modelyard; /srv/{name}/bundle, where the bundle lies;",
+        "IPAddressAllow, where others than a proxy on this machine are to reach it.",
+    )
+    return {f"systemd/{name}.service": deployed.commented(unit, *how)}
