@@ -17,16 +17,12 @@ from modelyard.bundle.manifest import Manifest
 from modelyard.bundle.rows import checked_rows, few_rows, of_one_row
 from modelyard.bundle.runtimes.arrays import ArraysRuntime
 from modelyard.bundle.runtimes.runtime import Answers, Row, Runtime
-from modelyard.bundle.verify import check_files
 from modelyard.core.errors import BundleError, RowError
 from modelyard.data.dataset import Dataset
 from modelyard.data.rows import typed
 from modelyard.data.schema import Schema
 from modelyard.uncertainty.novelty import Novelty
 from modelyard.uncertainty.uncertainty import Uncertainty, no_coverage
-
-_EXPLAINED_BY = ("model.onnx", "members/")
-"""Files an explanation reads."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -294,27 +290,10 @@ class Bundle:
         ----------
         Lundberg et al. (2020), "From local explanations to global understanding with explainable AI for trees".
         """
-        if isinstance(self.runtime, ArraysRuntime):
-            raise BundleError(
-                "A forecast is not made from columns, so no column explains it.",
-                allowed="Explanations come with binary, multiclass and regression models.",
-                do="Use interval to see how sure it is.",
-            )
-        if "members/explain.json" not in self.manifest.files:
-            raise BundleError("This bundle holds nothing to explain its answers by.", where=str(self.path))
         # Here and not above: explanations alone need it, and servers must start without it.
-        from modelyard.bundle.contributions import contributions
+        from modelyard.bundle.explanation import explanations
 
-        frame = self.frame(x)
-        names = [column.name for column in self.schema.features]
-        # They are read anew from the folder, which may have changed since it was checked.
-        check_files(self.path, {n: h for n, h in self.manifest.files.items() if n.startswith(_EXPLAINED_BY)})
-        _, parts = contributions(self.path, self.manifest.facts, self.manifest.encoding.inputs_of_frame(frame))
-        chosen = (
-            np.zeros(len(parts), dtype=np.intp) if parts.shape[1] == 1 else self.runtime.frame(frame).argmax(axis=1)
-        )
-        moved = parts[np.arange(len(parts)), chosen]
-        return [dict(zip(names, row, strict=True)) for row in moved.tolist()]
+        return [explanation.contributions for explanation in explanations(self, self.frame(x))]
 
     def frame(self, x: object, *, text: bool = False, first_row: int = 1) -> pl.DataFrame:
         """Return the features of rows, whatever they come as, as a frame of the schema's types.

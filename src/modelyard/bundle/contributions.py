@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -106,25 +106,41 @@ def _owners(known: Mapping[str, Any], columns: int) -> Floats:
     return owners
 
 
+class _Opened:
+    """A bundle's graph, opened up, and a session for each choice of values between its nodes."""
+
+    def __init__(self, path: Path) -> None:
+        self.model = need("onnx", "train", PURPOSE).load(str(path))
+        self.names = {name for node in self.model.graph.node for name in node.output}
+        self._sessions: dict[tuple[str, ...], Any] = {}
+
+    def session(self, *wanted: str) -> Any:
+        """Return what gives the values of these nodes."""
+        if wanted not in self._sessions:
+            del self.model.graph.output[:]
+            make = need("onnx.helper", "train", PURPOSE).make_empty_tensor_value_info
+            self.model.graph.output.extend(make(name) for name in wanted)
+            self._sessions[wanted] = need("onnxruntime", "train", PURPOSE).InferenceSession(
+                self.model.SerializeToString(), providers=["CPUExecutionProvider"]
+            )
+        return self._sessions[wanted]
+
+
+@lru_cache(maxsize=4)
+def _opened(path: Path, changed: int) -> _Opened:
+    """Open a graph up once for as long as its file does not change: that takes longer than most explanations."""
+    return _Opened(path)
+
+
 class _Graph:
-    """The bundle's graph, opened up: the values between its nodes, for some rows."""
+    """The values between a graph's nodes, for some rows."""
 
     def __init__(self, path: Path, rows: Mapping[str, Any]) -> None:
-        onnx = need("onnx", "train", PURPOSE)
-        self._model = onnx.load(str(path))
-        self._array = onnx.numpy_helper.to_array
+        self._graph = _opened(path, path.stat().st_mtime_ns)
         self._inputs = dict(rows)
-        self._names = {name for node in self._model.graph.node for name in node.output}
-        wanted = [n for n in ("features", "centred", "gaps", "by_level") if n in self._names]
-        self._values = dict(zip(wanted, self._session(wanted).run(wanted, self._inputs), strict=True)) if wanted else {}
-
-    def _session(self, wanted: Sequence[str]) -> Any:
-        del self._model.graph.output[:]
-        make = need("onnx.helper", "train", PURPOSE).make_empty_tensor_value_info
-        self._model.graph.output.extend(make(name) for name in wanted)
-        return need("onnxruntime", "train", PURPOSE).InferenceSession(
-            self._model.SerializeToString(), providers=["CPUExecutionProvider"]
-        )
+        wanted = [n for n in ("features", "centred", "gaps", "by_level") if n in self._graph.names]
+        values = self._graph.session(*wanted).run(wanted, self._inputs) if wanted else []
+        self._values = dict(zip(wanted, values, strict=True))
 
     def values(self, name: str) -> NDArray[Any]:
         """Return what a node gives for the rows."""
@@ -132,8 +148,8 @@ class _Graph:
 
     def constant(self, name: str) -> Floats:
         """Return a constant of the graph."""
-        found = next(c for c in self._model.graph.initializer if c.name == name)
-        return np.asarray(self._array(found), dtype=np.float64)
+        found = next(c for c in self._graph.model.graph.initializer if c.name == name)
+        return np.asarray(need("onnx", "train", PURPOSE).numpy_helper.to_array(found), dtype=np.float64)
 
     def linear(self, numbers: list[int], strings: list[int], columns: int) -> Floats:
         """Return what each column adds through the linear members, [n, k, columns]."""
@@ -157,7 +173,7 @@ class _Graph:
         self, typical: Mapping[str, Any], numbers: list[int], strings: list[int], columns: int
     ) -> tuple[Floats, Floats]:
         """Return what the networks say of a typical row, [k], and what each column adds to that, [n, k, columns]."""
-        session = self._session([NETWORKS])
+        session = self._graph.session(NETWORKS)
         widths = {name: rows.shape[1] for name, rows in self._inputs.items()}
         # Where the graph takes moments, what it is given is not what its models read, and who owns it is told.
         owned = typical.get("owners", {"numbers": numbers[: widths.get("numbers", 0)], "strings": strings})

@@ -124,7 +124,7 @@ def _scored(
     bundle: Bundle, raw: pl.DataFrame, text: bool, first: int, source: Path, coverage: float | None, ood: bool
 ) -> pl.DataFrame:
     try:
-        columns = _predictions(bundle, bundle.frame(raw, text=text, first_row=first), coverage, ood)
+        columns = answer_columns(bundle, bundle.frame(raw, text=text, first_row=first), coverage, ood)
     except DataError as error:
         raise in_file(error, source, range(first, first + raw.height)) from None
     taken = [c.name for c in columns if c.name in raw.columns]
@@ -137,7 +137,24 @@ def _scored(
     return raw.with_columns(columns)
 
 
-def _predictions(bundle: Bundle, frame: pl.DataFrame, coverage: float | None, ood: bool) -> list[pl.Series]:
+def answer_columns(bundle: Bundle, frame: pl.DataFrame, coverage: float | None, ood: bool) -> list[pl.Series]:
+    """Return what the model says of a typed frame, column by column.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        What answers.
+    frame : polars.DataFrame
+        Typed as the schema says.
+    coverage, ood
+        See `predict_file`.
+
+    Returns
+    -------
+    list of Series
+        ``prediction``; for classes ``p_<class>``, and ``set`` where a coverage is asked for; for numbers ``low`` and
+        ``high`` then; ``ood`` where it is asked for.
+    """
     answers = bundle.runtime.frame(frame)
     said, *names = bundle.schema.answers
     columns = [pl.Series(said, bundle.decide(answers))]

@@ -14,7 +14,7 @@ from modelyard.bundle.archive import write_archive
 from modelyard.bundle.bom import bill_of_materials
 from modelyard.bundle.manifest import Manifest
 from modelyard.bundle.mlmodel import mlmodel_files
-from modelyard.bundle.verify import MANIFEST, SEAL, seal
+from modelyard.bundle.verify import MANIFEST, SEAL, checked_bytes, read_manifest, seal
 from modelyard.core.canonical import bytes_hash, pretty_json
 from modelyard.core.files import guarded, write_atomic
 from modelyard.data.profile import Profile
@@ -76,8 +76,40 @@ def write_bundle(
         files[FILE] = pretty_json(uncertainty)
     hashes = {name: bytes_hash(content) for name, content in files.items()}
     files["bom.cdx.json"] = bill_of_materials(replace(draft, files=hashes), versions)
-    manifest = replace(draft, files={name: bytes_hash(content) for name, content in sorted(files.items())})
-    files[MANIFEST] = pretty_json(manifest)
+    manifest = replace(draft, files={name: bytes_hash(content) for name, content in files.items()})
+    return _write(folder, manifest, files)
+
+
+def with_file(source: Path, name: str, content: bytes, target: Path) -> Path:
+    """Write a bundle again with one file more, or another content of it: another bundle, with another hash.
+
+    Parameters
+    ----------
+    source : Path
+        The bundle's folder.
+    name : str
+        The file.
+    content : bytes
+        What it is to hold.
+    target : Path
+        Where the new bundle goes; it may be the same folder.
+
+    Raises
+    ------
+    BundleError
+        If the bundle is damaged.
+    WorkspaceError
+        If it cannot be written.
+    """
+    manifest, _ = read_manifest(source)
+    files = {held: checked_bytes(source, held, manifest.files) for held in manifest.files}
+    files[name] = content
+    return _write(target, replace(manifest, files={**manifest.files, name: bytes_hash(content)}), files)
+
+
+def _write(folder: Path, manifest: Manifest, files: dict[str, bytes]) -> Path:
+    sealed = replace(manifest, files=dict(sorted(manifest.files.items())))
+    files[MANIFEST] = pretty_json(sealed)
     files[SEAL] = seal(files[MANIFEST])
     target = folder.absolute()
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
@@ -91,7 +123,7 @@ def write_bundle(
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
-    write_archive(target, target.with_name(f"{target.name}.tar.gz"), draft.name)
+    write_archive(target, target.with_name(f"{target.name}.tar.gz"), manifest.name)
     return target
 
 

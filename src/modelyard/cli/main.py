@@ -24,6 +24,7 @@ VERBS = {
     "predict": "Score a file of rows.",
     "evaluate": "Measure a bundle on labelled rows.",
     "explain": "Say which columns drove each prediction.",
+    "reasons": "Give a bundle its reviewed table of reasons.",
     "register": "Enter a run's bundle in the registry.",
     "promote": "Move a release to the next stage, through its gates.",
     "rollback": "Put the previous production release back.",

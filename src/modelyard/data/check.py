@@ -37,6 +37,7 @@ class RowCheck:
         self._known = frozenset(c.name for c in columns)
         self._features = {c.name: c for c in features}
         self._plan = tuple((c.name, _reader(c), c.missing == 0.0) for c in features)
+        self._readers = {name: read for name, read, _ in self._plan}
 
     def __call__(self, row: Mapping[str, object], refuse: bool, pointer: str) -> dict[str, Value | datetime]:
         """Return typed values of every feature; raise RowError naming every bad field."""
@@ -47,7 +48,7 @@ class RowCheck:
             value = get(name)
             if value is None or value != value or value == "":  # null, NaN and the empty string are missing
                 if required:
-                    problems.append(self._missing(name, name in row, pointer))
+                    problems.append(self.missing(name, name in row, pointer))
                 typed[name] = None
                 continue
             try:
@@ -55,17 +56,29 @@ class RowCheck:
             except _Bad as bad:
                 problems.append(Problem(_at(pointer, name), f"'{name}': {bad.what}", bad.allowed))
         if refuse and not self._known.issuperset(row):
-            problems += [self._unknown(str(name), pointer) for name in row if name not in self._known]
+            problems += [self.unknown(str(name), pointer) for name in row if name not in self._known]
         if problems:
             raise RowError(problems)
         return typed
 
-    def _missing(self, name: str, present: bool, pointer: str) -> Problem:
+    def problem(self, name: str, value: object, pointer: str) -> Problem:
+        """Return what is wrong with one value that does not fit its column, in the words of a row's check."""
+        if value is None or value != value or value == "":
+            return self.missing(name, True, pointer)
+        try:
+            self._readers[name](value)
+        except _Bad as bad:
+            return Problem(_at(pointer, name), f"'{name}': {bad.what}", bad.allowed)
+        return Problem(_at(pointer, name), f"'{name}': {_shown(value)} is not read", _allowed(self._features[name]))
+
+    def missing(self, name: str, present: bool, pointer: str) -> Problem:
+        """Return the problem of a column that must have a value, and has an empty one or none."""
         what = f"'{name}' is {'empty' if present else 'missing'}"
         allowed = f"{_allowed(self._features[name])} It was never missing where the model learnt."
         return Problem(_at(pointer, name), what, allowed)
 
-    def _unknown(self, name: str, pointer: str) -> Problem:
+    def unknown(self, name: str, pointer: str) -> Problem:
+        """Return the problem of a field that is no column of the schema."""
         near = did_you_mean(name, list(self._features))
         return Problem(_at(pointer, name), f"'{name}' is not a column of this model", near or "Leave it out.")
 
@@ -160,6 +173,13 @@ def _encodes(text: str) -> bool:
     return True
 
 
+def _finite(number: float) -> bool:
+    try:
+        return isfinite(number)
+    except OverflowError:  # a whole number beyond every float
+        return False
+
+
 def _category(column: Column) -> Callable[[Any], str]:
     allowed = _allowed(column)
     physical = column.physical
@@ -173,7 +193,7 @@ def _category(column: Column) -> Callable[[Any], str]:
         if isinstance(plain, (bool, str)):
             return str(plain)
         # A level is written as the training data printed it: 1 in a column of floats was "1.0".
-        if isinstance(plain, (int, float)) and isfinite(plain):
+        if isinstance(plain, (int, float)) and _finite(plain):
             if physical == "float":
                 return str(float(plain))
             return str(int(plain)) if physical == "integer" and plain == int(plain) else str(plain)

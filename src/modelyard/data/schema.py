@@ -92,9 +92,13 @@ class Schema:
         RowError
             With one problem for each bad field.
         """
+        return self.row_check()(row, unknown == "refuse", pointer)
+
+    def row_check(self) -> RowCheck:
+        """Return the compiled form of this schema, made once."""
         held = _CHECKS.get(id(self))
         if held is None or held[0] is not self:  # an address is used again once its owner is gone
             if len(_CHECKS) >= _MOST_CHECKS:
                 _CHECKS.clear()
             held = _CHECKS[id(self)] = (self, RowCheck(self.columns, self.features))
-        return held[1](row, unknown == "refuse", pointer)
+        return held[1]

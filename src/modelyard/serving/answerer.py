@@ -84,6 +84,7 @@ class Answerer:
         version: Version | None = None,
         at: str | None = "/instances",
         began: float | None = None,
+        more: Sequence[dict[str, Any]] | None = None,
     ) -> Answered:
         """Answer the rows of one request, all or none.
 
@@ -103,6 +104,8 @@ class Answerer:
             JSON pointer of the list the rows stand in; None where the one row is the body.
         began : float, optional
             ``time.perf_counter()`` when the body was there; default: now.
+        more : sequence of dict, optional
+            What each answer says beside the prediction, such as its reasons: told and logged with it.
 
         Raises
         ------
@@ -120,9 +123,15 @@ class Answerer:
         except RowError as error:
             raise bad_fields(error.problems) from None
         except (Unanswered, TimeoutError):
-            self.router.seen(chosen, False, time.perf_counter() - began, None)
-            raise HttpProblem(503, "Neither the model nor a fallback could answer.") from None
+            raise self.unanswered(chosen, began) from None
+        if more is not None:
+            answers = [{**answer, **extra} for answer, extra in zip(answers, more, strict=True)]
         return Answered(self.keep(chosen, rows, answers, began, scope, admitted), answers, chosen)
+
+    def unanswered(self, version: Version, began: float) -> HttpProblem:
+        """Tell the router that nothing could answer; return the problem that says so."""
+        self.router.seen(version, False, time.perf_counter() - began, None)
+        return HttpProblem(503, "Neither the model nor a fallback could answer.")
 
     def keep(
         self,

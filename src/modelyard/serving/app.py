@@ -19,6 +19,7 @@ from modelyard.serving.metrics import Metrics
 from modelyard.serving.predict import PATH, Predict
 from modelyard.serving.predictions.label_check import LabelCheck
 from modelyard.serving.predictions.predictions import Predictions
+from modelyard.serving.protocols.add import add_protocols
 from modelyard.serving.rest import ROUTES, rest
 from modelyard.serving.router import OneVersion, Router
 from modelyard.serving.terms import Terms
@@ -69,7 +70,9 @@ class App:
         self._rest = rest(self)
         self._paths: dict[str, Asgi] = {}
         self._below: dict[str, Asgi] = {}
-        self.add(PATH, Predict(self.answerer, self.terms))
+        predict = Predict(self.answerer, self.terms)
+        self.add(PATH, predict)
+        self._explain = add_protocols(self, predict)
         if log is not None:
             known = Predictions(log.folder, self.terms.store).known if self.terms.refuse_labels else None
             self.add(LABELS, Labels(lambda: LabelCheck(self.bundle), log, self.terms, known), wanted="labels")
@@ -152,7 +155,8 @@ class App:
         self.ready = False
 
     def close(self) -> None:
-        """Close the prediction log."""
+        """Close the prediction log, and end the processes that explain."""
+        self._explain.close()
         if self._log is not None:
             self._log.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -38,8 +39,13 @@ def asked(query: bytes, bundle: Bundle) -> Asked:
     HttpProblem
         400 for an unknown parameter, a value that cannot be read, and what the bundle does not hold.
     """
+    return asked_of(parse_qsl(query.decode("latin-1"), keep_blank_values=True), bundle)
+
+
+def asked_of(pairs: Iterable[tuple[str, str]], bundle: Bundle) -> Asked:
+    """Read the parameters of a query, or those a protocol has in its body; see `asked`."""
     coverage, ood = None, False
-    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+    for name, value in pairs:
         if name == "coverage":
             coverage = _coverage(value, bundle)
         elif name == "ood":

@@ -22,6 +22,8 @@ _LEAST_MILLICORES, _MOST_MILLICORES = 100, 1_000
 # bodies of 0.9 MB sent at once, as it parses and scores two at a time. A forest's graph takes 12 to 15 times its file
 # once loaded, and a little more while loading (files of 5, 8 and 68 MiB). Tests hold real servers against all three.
 _SERVER_MEBIBYTES, _BATCHES_MEBIBYTES, _TIMES_FILE = 128, 64, 16
+# Four bodies of columns are held, and one is answered: 20,000 rows of 30 columns took 64 MiB as the log writes them.
+_COLUMNS_MEBIBYTES = 96
 _LOADER_MEBIBYTES = 96
 """Of the process beside it that loads the prediction log: 65 at most while it loaded 60,000 records that had waited."""
 
@@ -83,6 +85,7 @@ def capacity(bundle: Bundle, microseconds: float) -> Capacity:
         millicores=millicores,
         mebibytes=_SERVER_MEBIBYTES
         + _BATCHES_MEBIBYTES
+        + _COLUMNS_MEBIBYTES
         + _LOADER_MEBIBYTES
         + 32 * math.ceil(_TIMES_FILE * model_bytes(bundle) / 2**20 / 32),
     )

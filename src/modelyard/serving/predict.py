@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -11,8 +12,9 @@ import msgspec
 from modelyard.serving.answerer import Answerer
 from modelyard.serving.asgi import JSON, Receive, Scope, head, read_body, too_large
 from modelyard.serving.asked import NOTHING, Asked, asked
-from modelyard.serving.endpoint import Reply
+from modelyard.serving.endpoint import Answer, Reply
 from modelyard.serving.guard.admitted import Admitted
+from modelyard.serving.horizon import asks_ahead, forecasts, rows_ahead
 from modelyard.serving.problem import HttpProblem
 from modelyard.serving.terms import Terms
 from modelyard.serving.version import Version
@@ -36,14 +38,24 @@ class Predict:
         The way to the model.
     terms : Terms
         What a body may be, and how long it may take.
+
+    Attributes
+    ----------
+    slots : Semaphore
+        How many large bodies are answered at a time.
+    also : dict of bytes to callable
+        What answers bodies of other media types.
     """
 
     def __init__(self, answerer: Answerer, terms: Terms) -> None:
         self._answerer, self._limit, self._seconds = answerer, terms.body_limit, terms.body_seconds
-        self._slots = asyncio.Semaphore(_LARGE_AT_ONCE)
+        self.slots = asyncio.Semaphore(_LARGE_AT_ONCE)
+        self.also: dict[bytes, Answer] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, admitted: Admitted) -> Reply:
         """Answer one request."""
+        if (other := self.also.get(head(scope).get(b"content-type", b""))) is not None:
+            return await other(scope, receive, admitted)
         check_json(scope, self._limit)
         version = self._answerer.choose(scope)
         query = scope.get("query_string")
@@ -55,15 +67,16 @@ class Predict:
                 row, answer = found
                 name = self._answerer.keep(version, [row], [answer], began, scope, admitted)
                 return 200, JSON, _encode({"id": name, **answer, **version.about})
-            return await self._answer(*_rows(body, version), wanted, scope, admitted, version, began)
-        async with self._slots:
-            rows, many = await asyncio.to_thread(_rows, body, version)
-            return await self._answer(rows, many, wanted, scope, admitted, version, began)
+            return await self._answer(*read_rows(body, version), wanted, scope, admitted, version, began)
+        async with self.slots:
+            rows, many, steps = await asyncio.to_thread(read_rows, body, version)
+            return await self._answer(rows, many, steps, wanted, scope, admitted, version, began)
 
     async def _answer(
         self,
         rows: list[Any],
         many: bool,
+        steps: int,
         wanted: Asked,
         scope: Scope,
         admitted: Admitted,
@@ -72,13 +85,30 @@ class Predict:
     ) -> Reply:
         at = "/instances" if many else None
         answered = await self._answerer.answer(rows, wanted, scope, admitted, version=version, at=at, began=began)
+        if steps:
+            told = forecasts(rows, answered.answers, steps, version.bundle)
+            return 200, JSON, _encode({"id": answered.id, "forecasts": told, **version.about})
         if many:
             return 200, JSON, _encode({"id": answered.id, "predictions": answered.answers, **version.about})
         return 200, JSON, _encode({"id": answered.id, **answered.answers[0], **version.about})
 
 
-def check_json(scope: Scope, limit: int) -> None:
+def check_json(scope: Scope, limit: int, also: Collection[bytes] = ()) -> bytes:
     """Refuse what the request's head already shows to be wrong.
+
+    Parameters
+    ----------
+    scope : mapping
+        The request's, as ASGI gives it.
+    limit : int
+        Bytes its body may have.
+    also : collection of bytes
+        Media types it may have beside JSON.
+
+    Returns
+    -------
+    bytes
+        The one it has.
 
     Raises
     ------
@@ -86,29 +116,33 @@ def check_json(scope: Scope, limit: int) -> None:
         413 and 415.
     """
     sent = head(scope)
-    kind = sent.get(b"content-type")
-    if kind is not None and kind != b"application/json":
+    kind = sent.get(b"content-type", b"application/json")
+    if kind != b"application/json":
         kind = kind.split(b";", 1)[0].strip().lower()
-        if kind != b"application/json" and not kind.endswith(b"+json"):
+        if kind != b"application/json" and not kind.endswith(b"+json") and kind not in also:
             shown = kind.decode("latin-1")
-            raise HttpProblem(415, f"The body is sent as {shown}; send it with Content-Type: application/json.")
+            allowed = b" or ".join((b"application/json", *also)).decode()
+            raise HttpProblem(415, f"The body is sent as {shown}; send it with Content-Type: {allowed}.")
     if sent.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity"):
         raise HttpProblem(415, "The body is compressed; send it as it is.", headers=[(b"accept-encoding", b"identity")])
     if int(sent.get(b"content-length", 0)) > limit:
         raise too_large(limit)
+    return kind
 
 
-def _rows(body: bytes, version: Version) -> tuple[list[Any], bool]:
-    """Return the rows of a body as they were sent, and whether they came as a list."""
+def read_rows(body: bytes, version: Version) -> tuple[list[Any], bool, int]:
+    """Return the rows of a body as they were sent, whether they came as a list, and steps where it names a horizon."""
     try:
         sent = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise HttpProblem(400, f"The body is not valid JSON: {error}.") from None
     if not isinstance(sent, dict):
         raise HttpProblem(400, 'The body must be one row as an object, or {"instances": [row, ...]}.')
+    if "horizon" in sent and asks_ahead(sent, version.bundle):
+        return rows_ahead(sent, version.bundle), True, sent["horizon"]
     if "instances" not in sent or "instances" in version.columns:
-        return [sent], False
+        return [sent], False, 0
     rows = sent["instances"]
     if len(sent) > 1 or not isinstance(rows, list) or not rows:
         raise HttpProblem(400, 'Many rows are sent as {"instances": [row, ...]}: one or more, and nothing else.')
-    return rows, True
+    return rows, True, 0

@@ -14,18 +14,21 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from modelyard.bundle.bundle import Bundle
+from modelyard.serving.answerer import Answerer
 from modelyard.serving.endpoint import Load
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.openapi import docs_page, openapi
 from modelyard.serving.problem import MEDIA_TYPE, HttpProblem
+from modelyard.serving.protocols.probes import PROBES, add_probes
 from modelyard.serving.terms import Terms
 
-ROUTES = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs"})
+ROUTES = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", *PROBES})
 
 
 class Served(Protocol):
     """What this half needs of the server it belongs to."""
 
+    answerer: Answerer
     metrics: Metrics
     ready: bool
     terms: Terms
@@ -59,7 +62,8 @@ def rest(app: Served) -> FastAPI:
     def described_now() -> dict[str, Any]:
         """Describe the bundle that answers now: a server that follows the registry changes it."""
         if document.get("info", {}).get("version") != app.bundle.hash[:12]:
-            document.update(openapi(app.bundle, app.warm(), app.terms.unknown))
+            served = app.answerer.router.stable
+            document.update(openapi(served.bundle, app.warm(), app.terms.unknown, served.number))
         return document
 
     @asynccontextmanager
@@ -104,6 +108,8 @@ def rest(app: Served) -> FastAPI:
     @api.get("/docs")
     async def docs() -> Response:
         return HTMLResponse(docs_page(described_now()))
+
+    add_probes(api, app)
 
     async def refused(_: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):

@@ -63,6 +63,23 @@ class ArraysRuntime:
         """Coverages of the intervals it holds, in per cent, increasing."""
         return tuple(sorted(int(name[4:]) for name in self._arrays if name.startswith("low_")))
 
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The series it forecasts, in their order."""
+        return tuple(self._rank)
+
+    @property
+    def horizon(self) -> int:
+        """Steps ahead it forecasts of each series."""
+        return int(self._arrays["times"].shape[1])
+
+    def ahead(self, series: str, steps: int) -> list[dict[str, Any]]:
+        """Return the rows that ask for the first steps of a series, as JSON values."""
+        times = self._arrays["times"][self._rank[series], :steps].tolist()
+        stamps = [self._shown(t) if self._dated else t / _MILLION for t in times]
+        name = {} if self._series_column is None else {self._series_column: series}
+        return [{**name, self._time_column: stamp} for stamp in stamps]
+
     def rows(self, rows: Sequence[Row]) -> Answers:
         """Answer checked rows.
 

@@ -1,0 +1,99 @@
+"""Columns on ``/v1/predict``: Arrow and Parquet bodies, answered by columns."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import msgspec
+
+from modelyard.core.errors import RowError
+from modelyard.data.frame_check import check_frame
+from modelyard.serving.answerer import Answerer
+from modelyard.serving.asgi import JSON, Receive, Scope, head, read_body, too_large
+from modelyard.serving.asked import Asked, asked
+from modelyard.serving.endpoint import Reply
+from modelyard.serving.guard.admitted import Admitted
+from modelyard.serving.predictor import Unanswered
+from modelyard.serving.problem import MOST_ERRORS, HttpProblem, bad_fields
+from modelyard.serving.protocols.batch import Batch, answer_batch
+from modelyard.serving.protocols.columnar import ARROW, BODY_LIMIT, MEDIA_TYPES, PARQUET, read_columns, write_columns
+from modelyard.serving.terms import Terms
+from modelyard.serving.version import Version
+
+_MOST = 4
+"""Bodies held at a time, of which one is answered: more are told to come again."""
+
+
+class Columns:
+    """Answers Arrow and Parquet bodies.
+
+    Parameters
+    ----------
+    answerer : Answerer
+        Counts and logs.
+    terms : Terms
+        How long a body and an answer may take; a body of columns has a limit of its own.
+    """
+
+    def __init__(self, answerer: Answerer, terms: Terms) -> None:
+        self._answerer, self._terms = answerer, terms
+        self._turn = asyncio.Semaphore(1)
+        self._held = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, admitted: Admitted) -> Reply:
+        """Answer one request."""
+        sent = head(scope)
+        if sent.get(b"content-encoding", b"identity").strip().lower() not in (b"", b"identity"):
+            encodings = [(b"accept-encoding", b"identity")]
+            raise HttpProblem(415, "The body is compressed as a whole; send it as it is.", headers=encodings)
+        if int(sent.get(b"content-length", 0)) > BODY_LIMIT:
+            raise too_large(BODY_LIMIT)
+        if self._held >= _MOST:
+            raise HttpProblem(503, "Other large bodies are being answered.", headers=[(b"retry-after", b"1")])
+        version = self._answerer.choose(scope)
+        wanted = asked(scope.get("query_string", b""), version.bundle)
+        self._held += 1
+        try:
+            body = await read_body(receive, BODY_LIMIT, self._terms.body_seconds)
+            began = time.perf_counter()
+            async with self._turn:
+                media_type = MEDIA_TYPES[sent[b"content-type"].decode("latin-1")]
+                return await self._answer(body, media_type, wanted, version, scope, admitted, began)
+        finally:
+            self._held -= 1
+
+    async def _answer(
+        self,
+        body: bytes,
+        media_type: str,
+        wanted: Asked,
+        version: Version,
+        scope: Scope,
+        admitted: Admitted,
+        began: float,
+    ) -> Reply:
+        try:
+            async with asyncio.timeout(self._terms.answer_seconds):
+                rows, batch = await asyncio.to_thread(_scored, body, media_type, wanted, version)
+        except RowError as error:
+            raise bad_fields(error.problems) from None
+        except (Unanswered, TimeoutError):
+            raise self._answerer.unanswered(version, began) from None
+        name = self._answerer.keep(version, rows, batch.plain, began, scope, admitted)
+        about = {"id": name, **version.about}
+        accepted = head(scope).get(b"accept", b"").decode("latin-1")
+        form = next((one for one in (ARROW, PARQUET) if one in accepted), None)
+        if form is None:
+            many = {"id": name, "predictions": batch.plain, **version.about}
+            return 200, JSON, await asyncio.to_thread(msgspec.json.encode, many)
+        content = await asyncio.to_thread(write_columns, batch.columns, form, about)
+        return 200, ((b"content-type", form.encode()),), content
+
+
+def _scored(body: bytes, media_type: str, wanted: Asked, version: Version) -> tuple[list[dict[str, Any]], Batch]:
+    """Return the rows, for the log, and their answers."""
+    table, schema = read_columns(body, media_type), version.bundle.schema
+    typed = check_frame(schema, table, unknown=version.unknown, most=MOST_ERRORS + 1)
+    return typed.to_dicts(), answer_batch(version.bundle, version.predictor, typed, wanted)
