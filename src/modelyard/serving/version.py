@@ -1,0 +1,112 @@
+"""Version: one bundle that answers, with the names it goes by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from modelyard.bundle.bundle import Bundle
+from modelyard.bundle.runtimes.onnx import OnnxRuntime
+from modelyard.serving.metrics import Counts, Metrics
+from modelyard.serving.predictor import Predictor, predictor
+from modelyard.serving.quick import Quick, quick
+from modelyard.serving.rows import example_rows
+from modelyard.serving.timed import SECONDS, Timed
+
+Unknown = Literal["refuse", "ignore"]
+_WARM = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A loaded bundle and what answers from it.
+
+    Attributes
+    ----------
+    bundle : Bundle
+        What is served.
+    predictor : Predictor
+        Its model, and what stands in for it.
+    name : str
+        The use case.
+    number : str
+        The release's version, or the bundle's short hash.
+    variant : {"stable", "canary", "shadow", "a", "b"}
+        The arm of a rollout it is.
+    counts : Counts
+        What is counted of it.
+    about : dict
+        What its answers say of it.
+    columns : frozenset of str
+        Every name its schema knows.
+    unknown : {"refuse", "ignore"}
+        What is done with a name it does not know.
+    quick : Quick or None
+        The shortest way from one row's body to its answer, where there is one.
+    """
+
+    bundle: Bundle
+    predictor: Predictor
+    name: str
+    number: str
+    variant: str
+    counts: Counts
+    about: dict[str, str]
+    columns: frozenset[str]
+    unknown: Unknown
+    quick: Quick | None
+
+    def warm(self) -> dict[str, Any]:
+        """Answer example rows until the first caller finds everything loaded; return the answer to the first one."""
+        examples = example_rows(self.bundle)
+        rows = [self.bundle.schema.check_row(row) for row in examples]
+        bodies = [msgspec.json.encode(row) for row in examples]
+        for i in range(_WARM):
+            self.predictor.predict([rows[i % len(rows)]])
+            if self.quick is not None:
+                self.quick(bodies[i % len(rows)])
+        return {**self.predictor.predict(rows[:1])[0].plain(), **self.about}
+
+
+def version(
+    bundle: Bundle,
+    metrics: Metrics,
+    number: str | None = None,
+    variant: str = "stable",
+    *,
+    unknown: Unknown = "refuse",
+    previous: Version | None = None,
+    seconds: float = SECONDS,
+) -> Version:
+    """Make a version of a bundle.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        What is to answer.
+    metrics : Metrics
+        Where it is counted.
+    number : str, optional
+        The release's version; default: the bundle's short hash.
+    variant : str
+        The arm of a rollout it is.
+    unknown : {"refuse", "ignore"}
+        What is done with a name the schema does not know.
+    previous : Version, optional
+        The one that answered before, and stands in where the brief has it.
+    seconds : float
+        How long its model may take for a call.
+    """
+    if isinstance(bundle.runtime, OnnxRuntime) and not isinstance(bundle.runtime.run, Timed):
+        bundle.runtime.run = Timed(bundle.runtime.run, seconds)
+    name, short = bundle.manifest.name, bundle.hash[:12]
+    counts = metrics.of(number or short, variant)
+    sources = predictor(bundle, counts.source_failed, None if previous is None else previous.predictor)
+    columns = frozenset(column.name for column in bundle.schema.columns)
+    about = {"model": name, "bundle": short}
+    return Version(
+        bundle, sources, name, number or short, variant, counts, about, columns, unknown,
+        quick(bundle, sources.cached, ignore=unknown == "ignore"),
+    )  # fmt: skip
