@@ -41,6 +41,7 @@ def command(bundle: str, host: str, port: int, log: Path | None, no_log: bool, w
         host=host,
         port=port,
         log=None if no_log else log or workspace / "predictions",
+        rollouts=workspace / "rollouts",
         workers=workers,
         started=lambda address: click.echo(f"Serving {path} on {address} (Ctrl-C or SIGTERM ends it)"),
     )

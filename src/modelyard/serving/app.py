@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from modelyard.bundle.bundle import Bundle
@@ -45,6 +45,8 @@ class App:
         Which version answers; another may take its place.
     answerer : Answerer
         The way to the model for every protocol: see `add`.
+    beside : list of callable
+        Coroutines that run beside the requests, from readiness until the server ends.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class App:
     ) -> None:
         limit = bundle.manifest.brief.latency
         self.ready = False
+        self.beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self.body_limit = body_limit
         self.metrics = Metrics(bundle.manifest.name, None if limit is None else limit.milliseconds / 1e3)
         self.answerer = Answerer(OneVersion(version(bundle, self.metrics, number, unknown=unknown)), log)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ class Served(Protocol):
 
     metrics: Metrics
     ready: bool
+    beside: list[Callable[[], Coroutine[Any, Any, None]]]
 
     @property
     def bundle(self) -> Bundle:
@@ -53,11 +55,14 @@ def rest(app: Served) -> FastAPI:
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         document.update(openapi(app.bundle, app.warm()))
+        beside = [asyncio.create_task(work()) for work in app.beside]
         app.ready = True
         try:
             yield
         finally:
             app.drain()
+            for task in beside:
+                task.cancel()
             app.close()
 
     # Its own OpenAPI is replaced: the one served is made from the bundle's schema.

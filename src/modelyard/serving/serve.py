@@ -17,6 +17,7 @@ from modelyard.bundle.load import load_bundle
 from modelyard.core.errors import ServingError
 from modelyard.serving.app import BODY_LIMIT, App
 from modelyard.serving.log import PredictionLog
+from modelyard.serving.rollout.live import Live
 from modelyard.serving.workers import supervise
 
 _FINISH_SECONDS = 30
@@ -29,6 +30,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     log: Path | None = None,
+    rollouts: Path | None = None,
     workers: int = 1,
     body_limit: int = BODY_LIMIT,
     drain: float = 1.0,
@@ -44,6 +46,8 @@ def serve(
         Where to listen; port 0 takes a free one.
     log : path, optional
         Folder of the prediction log; None keeps none.
+    rollouts : path, optional
+        Folder of the workspace's rollouts; None has none.
     workers : int
         Processes; one for each core is right for models of trees.
     body_limit : int
@@ -63,7 +67,7 @@ def serve(
     if workers < 1:
         raise ServingError(f"A server cannot have {workers} workers.", allowed="1 or more.")
     # With several workers it is loaded here too, so that what is wrong with it is told once.
-    app = _app(bundle_path, log, body_limit)
+    app = _app(bundle_path, log, body_limit, rollouts if workers == 1 else None)
     listener = _listen(host, port)
     if started is not None:
         shown = f"[{host}]" if ":" in host else host
@@ -72,16 +76,18 @@ def serve(
         if workers == 1:
             _run(app, listener, drain)
         else:
-            supervise(workers, _work, (str(bundle_path), log, body_limit, listener, drain))
+            supervise(workers, _work, (str(bundle_path), log, body_limit, rollouts, listener, drain))
     except KeyboardInterrupt:
         return
     finally:
         listener.close()
 
 
-def _work(path: str, log: Path | None, body_limit: int, listener: socket.socket, drain: float) -> None:
+def _work(
+    path: str, log: Path | None, body_limit: int, rollouts: Path | None, listener: socket.socket, drain: float
+) -> None:
     """Be one of several workers, in a process of its own."""
-    _run(_app(path, log, body_limit), listener, drain)
+    _run(_app(path, log, body_limit, rollouts), listener, drain)
 
 
 def _run(app: App, listener: socket.socket, drain: float) -> None:
@@ -102,9 +108,12 @@ def _run(app: App, listener: socket.socket, drain: float) -> None:
     _Server(config, drain).run(sockets=[listener])
 
 
-def _app(path: str | Path, log: Path | None, body_limit: int) -> App:
+def _app(path: str | Path, log: Path | None, body_limit: int, rollouts: Path | None = None) -> App:
     bundle = load_bundle(path)
-    return App(bundle, log=None if log is None else PredictionLog(log), body_limit=body_limit)
+    app = App(bundle, log=None if log is None else PredictionLog(log), body_limit=body_limit)
+    if rollouts is not None:
+        app.beside.append(Live(app, rollouts, str(path)).run)
+    return app
 
 
 def _listen(host: str, port: int) -> socket.socket:

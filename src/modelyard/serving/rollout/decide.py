@@ -82,9 +82,9 @@ def moved(rollout: Rollout, move: str, by: str, now: float) -> Rollout:
         )
     if state == "promoted" and rollout.plan.kind == "shadow":
         state = "ended"
-    began = {"stepped": now} if state == "running" else {}
-    return replace(rollout, state=state, changed=now, why=f"{move} by {by}", **began)
+    began = now if state == "running" else rollout.stepped
+    return replace(rollout, state=state, stepped=began, changed=now, why=f"{move} by {by}")
 
 
 def _shown(log_e: float) -> str:
-    return f"{2.718281828459045**min(log_e, 300.0):.3g}"
+    return f"{2.718281828459045 ** min(log_e, 300.0):.3g}"

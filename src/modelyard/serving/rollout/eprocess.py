@@ -1,9 +1,9 @@
 """E-processes for rates: evidence that may be looked at as often as one likes.
 
 An e-process starts at 1, and where the null hypothesis is true its expectation is at most 1 at every stopping time.
-By Ville's inequality it ever reaches ``1 / alpha`` with probability `alpha` at most: looking every minute, or after every
-failed request, costs nothing. Each one here is a mixture of likelihood ratios over a grid of alternatives. The grid is
-the prior and no approximation of one, so that validity does not hang on how fine it is.
+By Ville's inequality it ever reaches ``1 / alpha`` with probability `alpha` at most: looking every minute, or after
+every failed request, costs nothing. Each one here is a mixture of likelihood ratios over a grid of alternatives. The
+grid is the prior and no approximation of one, so that validity does not hang on how fine it is.
 
 A mixture that begins once sinks while all is well, and a version that breaks after an hour would have to climb out
 first. So the mixture is over the look at which things went wrong, too: half of the prior says "from the start", the
@@ -70,7 +70,7 @@ def rate_test(limit: float, side: str) -> RateTest:
         Between 0 and 1. For each alternative beyond it the expected ratio of one request is 1 at the limit and less on
         the null's side, also of rates that change from request to request.
     side : {"above", "below"}
-        The alternative: "above" gathers evidence against a rate of at most the limit, "below" against one of at least it.
+        The alternative: "above" is evidence against a rate of at most the limit, "below" against one of at least it.
     """
     if side == "above":
         # Odds from just over the limit to nearly certain, a Beta(1/2, 10) over them.
@@ -178,7 +178,7 @@ def nothing(points: int, shape: tuple[int, ...] = ()) -> Evidence:
 
 
 def dispersion(events: ArrayLike, requests: ArrayLike, least: int = 10) -> Floats:
-    """Return how much more counts vary than those of independent events: Pearson's statistic over its degrees of freedom.
+    """Return how much more counts vary than those of independent events: Pearson's statistic by degrees of freedom.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ class Gathered:
 def metrics(plan: Plan) -> tuple[str, ...]:
     """Return the metrics a plan watches: they share its alpha."""
     if plan.kind == "shadow":
-        return (_LIMIT, _SLOW, _WRONG)
+        return (_LIMIT, _WRONG)  # copies are scored in batches by a process that waits its turn: its times say little
     if plan.kind == "blue-green":
         return (_LIMIT, _SLOW)  # nothing is served beside it that it could be compared with
     return (_LIMIT, _BASELINE, _SLOW, *((_SCORES,) if plan.score_odds else ()))
@@ -145,9 +145,7 @@ def needed(plan: Plan) -> tuple[float, float]:
     return float(np.log(len(metrics(plan)) / plan.alpha)), float(-np.log(plan.promote_alpha))
 
 
-def readings(
-    plan: Plan, window: Window, log_e: dict[str, Floats], log_shown: dict[str, Floats]
-) -> tuple[Reading, ...]:
+def readings(plan: Plan, window: Window, log_e: dict[str, Floats], log_shown: dict[str, Floats]) -> tuple[Reading, ...]:
     """Return one look's record of a single rollout, metric by metric; a metric without requests is missing."""
     back, forth = needed(plan)
     c, b = window.candidate, window.baseline

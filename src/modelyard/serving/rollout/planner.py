@@ -83,7 +83,7 @@ def forecast(plan: Plan, rate: float, errors: float, bad: float, *, burst: float
 
 
 def proposals(plan: Plan, rate: float, errors: float, bad: float, *, burst: float = 1.0) -> Iterator[Forecast]:
-    """Return plans that decide where the given one does not: a larger share, then a longer time, at most one of each."""
+    """Return plans that decide where the given one does not: one of a larger share, one of a longer time."""
     if errors >= plan.error_limit:
         return  # no share and no time shows that a candidate like the baseline holds a limit the baseline breaks
     if plan.kind == "canary":
@@ -130,5 +130,3 @@ def _time(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.3g} {unit}"
     return f"{seconds:.0f} s"
-
-

@@ -80,13 +80,17 @@ class Plan:
             value = getattr(self, name)
             _check(name, 0 < value < math.inf, value, "A number over 0.")
         _check("bake", 0 <= self.bake <= self.horizon, self.bake, f"0 to the horizon ({self.horizon:g} s).")
-        _check("score_odds", self.score_odds == 0 or self.score_odds >= 1, self.score_odds, "1 or more; 0 leaves it out.")
+        _check(
+            "score_odds", self.score_odds == 0 or self.score_odds >= 1, self.score_odds, "1 or more; 0 leaves it out."
+        )
         for name in ("error_limit", "disagreement", "alpha", "promote_alpha"):
             value = getattr(self, name)
             _check(name, 0 < value < 0.5, value, "Between 0 and 0.5.")
         if self.kind == "ab":
             _check("metric", bool(self.metric), self.metric, "The outcome the test is registered for.")
-            _check("steps", len(self.steps) == 1 and self.steps[0] < 1, self.steps, "One share below 1 for an A/B test.")
+            _check(
+                "steps", len(self.steps) == 1 and self.steps[0] < 1, self.steps, "One share below 1 for an A/B test."
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,11 +134,11 @@ def log_p99(requests: Ints, random: Generator) -> Floats:
     # The order statistic of uniform numbers is a Beta variable, which its normal quantile turns into a response time.
     rank = np.ceil(0.99 * requests)
     uniform = random.beta(np.maximum(rank, 1), requests + 1 - np.minimum(rank, requests))
-    return _SIGMA * np.vectorize(_NORMAL.inv_cdf)(np.clip(uniform, 1e-9, 1 - 1e-9))
+    return np.asarray(_SIGMA * np.vectorize(_NORMAL.inv_cdf)(np.clip(uniform, 1e-9, 1 - 1e-9)))
 
 
 def _tail(log_limit: Floats) -> Floats:
-    return np.vectorize(lambda z: 1 - _NORMAL.cdf(z))(log_limit / _SIGMA)
+    return np.asarray(np.vectorize(lambda z: 1 - _NORMAL.cdf(z))(log_limit / _SIGMA))
 
 
 def _errors(requests: Ints, rate: Floats, burst: float, random: Generator) -> Ints:

@@ -1,4 +1,4 @@
-"""store: the file that keeps every rollout, every look and every decision; nothing in it is changed but where one stands."""
+"""store: the file that keeps every rollout, every look and every decision."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ CREATE TABLE IF NOT EXISTS rollouts (
 CREATE UNIQUE INDEX IF NOT EXISTS one_open ON rollouts (name) WHERE state IN ('running', 'paused', 'held');
 CREATE TABLE IF NOT EXISTS looks (
   id INTEGER PRIMARY KEY, rollout INTEGER NOT NULL REFERENCES rollouts (id), at REAL NOT NULL, step INTEGER NOT NULL,
-  share REAL NOT NULL, readings TEXT NOT NULL, decision TEXT NOT NULL, why TEXT NOT NULL, evidence BLOB NOT NULL
+  share REAL NOT NULL, readings TEXT NOT NULL, decision TEXT NOT NULL, why TEXT NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS decisions (
   id INTEGER PRIMARY KEY, rollout INTEGER NOT NULL REFERENCES rollouts (id), at REAL NOT NULL, by TEXT NOT NULL,
   before TEXT NOT NULL, after TEXT NOT NULL, step INTEGER NOT NULL, why TEXT NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS memory (name TEXT PRIMARY KEY, content BLOB NOT NULL) STRICT;
 CREATE TRIGGER IF NOT EXISTS looks_kept BEFORE DELETE ON looks BEGIN SELECT RAISE(ABORT, 'looks are kept'); END;
-CREATE TRIGGER IF NOT EXISTS looks_fixed BEFORE UPDATE OF readings, decision, why, at ON looks
-  BEGIN SELECT RAISE(ABORT, 'looks are kept'); END;
+CREATE TRIGGER IF NOT EXISTS looks_fixed BEFORE UPDATE ON looks BEGIN SELECT RAISE(ABORT, 'looks are kept'); END;
 CREATE TRIGGER IF NOT EXISTS decisions_kept BEFORE DELETE ON decisions
   BEGIN SELECT RAISE(ABORT, 'decisions are kept'); END;
 CREATE TRIGGER IF NOT EXISTS decisions_fixed BEFORE UPDATE ON decisions
@@ -74,7 +74,9 @@ class Rollouts:
                 db.execute("PRAGMA journal_mode = WAL")
                 db.executescript(_TABLES)
 
-    def start(self, name: str, plan: Plan, stable: Arm, candidate: Arm, by: str = "", at: float | None = None) -> Rollout:
+    def start(
+        self, name: str, plan: Plan, stable: Arm, candidate: Arm, by: str = "", at: float | None = None
+    ) -> Rollout:
         """Enter a rollout.
 
         Raises
@@ -99,7 +101,8 @@ class Rollouts:
                 "VALUES (?, ?, ?, ?, 'running', 0, ?, ?, ?, 'started')",
                 (name, *texts, now, now, now),
             )
-            made = Rollout(int(cursor.lastrowid or 0), name, plan, stable, candidate, "running", 0, now, now, now, "started")
+            number = int(cursor.lastrowid or 0)
+            made = Rollout(number, name, plan, stable, candidate, "running", 0, now, now, now, "started")
             self._decided(db, "", made, by, now)
         return made
 
@@ -125,26 +128,34 @@ class Rollouts:
             return self._move(db, rollout, by)
 
     def look(
-        self, rollout: Rollout, readings: Sequence[Reading], decision: Decision, why: str, moved: Rollout, evidence: bytes, at: float
+        self,
+        rollout: Rollout,
+        readings: Sequence[Reading],
+        decision: Decision,
+        why: str,
+        moved: Rollout,
+        memory: bytes,
+        at: float,
     ) -> Rollout:
-        """Write down a look, and what follows from it, together."""
+        """Write down a look, what follows from it, and what the next look needs, together."""
         with self._writing() as db:
             db.execute(
-                "INSERT INTO looks (rollout, at, step, share, readings, decision, why, evidence) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (rollout.id, at, rollout.step, rollout.share, _text(readings), decision, why, evidence),
+                "INSERT INTO looks (rollout, at, step, share, readings, decision, why) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (rollout.id, at, rollout.step, rollout.share, _text(readings), decision, why),
             )
-            # Only the last look's evidence is needed to go on; the readings of all of them stay.
-            db.execute(
-                "UPDATE looks SET evidence = x'' WHERE rollout = ? AND id < (SELECT MAX(id) FROM looks) AND evidence != x''",
-                (rollout.id,),
-            )
+            self._remember(db, rollout.name, memory)
             return rollout if moved == rollout else self._move(db, moved, "modelyard")
 
-    def evidence(self, rollout: int) -> bytes:
-        """Return what the last look of a rollout left, empty before the first."""
+    def remember(self, name: str, memory: bytes) -> None:
+        """Keep what the next look at a use case needs."""
+        with self._writing() as db:
+            self._remember(db, name, memory)
+
+    def memory(self, name: str) -> bytes:
+        """Return what the last look at a use case left, empty before the first."""
         with self._opened() as db:
-            row = db.execute("SELECT evidence FROM looks WHERE rollout = ? ORDER BY id DESC LIMIT 1", (rollout,)).fetchone()
-        return b"" if row is None else bytes(row["evidence"])
+            row = db.execute("SELECT content FROM memory WHERE name = ?", (name,)).fetchone()
+        return b"" if row is None else bytes(row["content"])
 
     def looks(self, rollout: int) -> list[dict[str, Any]]:
         """Return every look of a rollout, oldest first."""
@@ -159,7 +170,9 @@ class Rollouts:
     def decisions(self, rollout: int) -> list[dict[str, Any]]:
         """Return every change of state of a rollout, oldest first."""
         with self._opened() as db:
-            return [dict(row) for row in db.execute("SELECT * FROM decisions WHERE rollout = ? ORDER BY id", (rollout,))]
+            return [
+                dict(row) for row in db.execute("SELECT * FROM decisions WHERE rollout = ? ORDER BY id", (rollout,))
+            ]
 
     def _move(self, db: sqlite3.Connection, rollout: Rollout, by: str) -> Rollout:
         before = db.execute("SELECT state, step FROM rollouts WHERE id = ?", (rollout.id,)).fetchone()
@@ -174,6 +187,9 @@ class Rollouts:
         )
         self._decided(db, str(before["state"]), rollout, by, rollout.changed)
         return rollout
+
+    def _remember(self, db: sqlite3.Connection, name: str, memory: bytes) -> None:
+        db.execute("INSERT OR REPLACE INTO memory (name, content) VALUES (?, ?)", (name, memory))
 
     def _decided(self, db: sqlite3.Connection, before: str, rollout: Rollout, by: str, at: float) -> None:
         db.execute(
@@ -218,5 +234,7 @@ def _text(value: object) -> str:
 
 def _rollout(row: sqlite3.Row) -> Rollout:
     parts = {"plan": Plan, "stable": Arm, "candidate": Arm}
-    fields = {key: msgspec.json.decode(row[key], type=parts[key]) if key in parts else row[key] for key in row.keys()}
+    fields = {
+        key: msgspec.json.decode(row[key], type=parts[key]) if key in parts else row[key] for key in tuple(row.keys())
+    }
     return Rollout(**fields)
