@@ -52,9 +52,7 @@ def main() -> int:
     for number, (name, truth) in enumerate(scenarios.items()):
         found[name] = measure(truth, asked.runs, asked.seed + number)
         print(f"{name}: done", file=sys.stderr)
-    print(
-        f"{asked.runs} rollouts each: 20 requests a second, 5 % to the candidate, baseline 0.3 % errors, {LOOKS} min"
-    )
+    print(f"{asked.runs} rollouts each: 20 requests a second, 5 % to the candidate, baseline 0.3 % errors, {LOOKS} min")
     print(f"{'rule':<33}" + "".join(f"{name:>20}" for name in scenarios))
     for rule in (*NAIVE, EPROCESS):
         print(f"{rule:<33}" + "".join(f"{_cell(found[name][rule]):>20}" for name in scenarios))

@@ -33,9 +33,11 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from modelyard.serving.serve import serve
+from modelyard.serving.terms import Terms
 if __name__ == "__main__":
     path, rollouts, workers = json.loads(sys.argv[1])
-    serve(path, port=0, rollouts=Path(rollouts), workers=workers, drain=0.0, started=lambda a: print(a, flush=True))
+    terms = Terms(rollouts=Path(rollouts))
+    serve(path, port=0, terms=terms, workers=workers, drain=0.0, started=lambda a: print(a, flush=True))
 """
 # So few requests that a test can send them, and limits that a busy machine's clock does not cross.
 QUICK = {"look": 0.5, "bake": 1.0, "horizon": 600.0, "error_limit": 0.2, "slow_factor": 1e4, "score_odds": 0.0}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import httpx
 import jsonschema
@@ -16,8 +17,10 @@ from hypothesis import strategies as st
 
 from bundles import ROW, bundle
 from modelyard.brief.brief import Brief, Latency
+from modelyard.core.errors import ServingError
 from modelyard.serving.app import App
 from modelyard.serving.log import PredictionLog, read_log
+from modelyard.serving.terms import Terms
 
 
 class Client:
@@ -142,12 +145,12 @@ def test_what_is_not_a_row(client, content):
 def test_the_wrong_method_type_path_and_size(client, made):
     response = client.send("GET", "/v1/predict")
     problem(response, 405)
-    assert response.headers["allow"] == "POST"
+    assert response.headers["allow"] == "POST, OPTIONS"
     for headers in ({"content-type": "text/csv"}, {"content-type": "application/json", "content-encoding": "gzip"}):
         problem(client.send("POST", "/v1/predict", content=json.dumps(ROW), headers=headers), 415)
     problem(client.send("GET", "/v1/nothing"), 404)
     problem(client.send("POST", "/health/live"), 405)
-    small = Client(App(made["binary"], body_limit=300))
+    small = Client(App(made["binary"], terms=Terms(body_limit=300)))
     assert small.predict(ROW).status_code == 200
     response = small.predict({"instances": [ROW] * 5})
     problem(response, 413)
@@ -159,7 +162,7 @@ def test_a_body_in_pieces_is_limited_too(made):
         for _ in range(100):
             yield b" " * 10
 
-    client = Client(App(made["binary"], body_limit=300))
+    client = Client(App(made["binary"], terms=Terms(body_limit=300)))
     response = client.send("POST", "/v1/predict", content=pieces(), headers={"content-type": "application/json"})
     problem(response, 413)
 
@@ -287,8 +290,55 @@ async def _started(app: App, path: str) -> httpx.Response:
     rest = app._rest
     async with rest.router.lifespan_context(rest):
         assert app.ready
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://model") as client:
-            return await client.get(path)
+        return await _get(app, path)
+
+
+async def _get(app: App, path: str) -> httpx.Response:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://model") as client:
+        return await client.get(path)
+
+
+@pytest.mark.parametrize(
+    ("terms", "sunset"),
+    [
+        (Terms(deprecated=datetime(2026, 1, 1, tzinfo=UTC)), "Wed, 01 Apr 2026 00:00:00 GMT"),
+        (
+            Terms(deprecated=datetime(2026, 1, 1, tzinfo=UTC), sunset=datetime(2027, 1, 1, tzinfo=UTC)),
+            "Fri, 01 Jan 2027 00:00:00 GMT",
+        ),
+    ],
+)
+def test_answers_say_when_the_interface_is_deprecated_and_ends(made, terms, sunset):
+    client = Client(App(made["binary"], terms=terms))
+    for response in (client.predict(ROW), client.predict({})):
+        assert response.headers["deprecation"] == "@1767225600"
+        assert response.headers["sunset"] == sunset
+    assert "deprecation" not in Client(App(made["binary"])).predict(ROW).headers
+    with pytest.raises(ServingError, match="before it is deprecated"):
+        Terms(deprecated=datetime(2026, 1, 2, tzinfo=UTC), sunset=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def test_a_trace_is_kept_where_it_is_one(made, tmp_path):
+    app = App(made["binary"], log=PredictionLog(tmp_path))
+    client = Client(app)
+    for sent in ("00-" + "4" * 32 + "-" + "5" * 16 + "-01", "nonsense"):
+        client.predict(ROW, headers={"traceparent": sent})
+    assert [record.trace for record in read_log(tmp_path)] == ["4" * 32, ""]
+    app.close()
+
+
+def test_the_document_follows_the_version_that_answers(made, tmp_path):
+    app = App(made["binary"])
+    other = bundle(tmp_path / "other", "binary", threshold=0.7)
+
+    async def asked() -> tuple[str, str]:
+        rest = app._rest
+        async with rest.router.lifespan_context(rest):
+            first = (await _get(app, "/openapi.json")).json()["info"]["version"]
+            app.router.stable = app.version(other, "2")
+            return first, (await _get(app, "/openapi.json")).json()["info"]["version"]
+
+    assert asyncio.run(asked()) == (made["binary"].hash[:12], other.hash[:12])
 
 
 def test_the_page_needs_nothing_from_elsewhere(made):

@@ -55,6 +55,8 @@ class Answerer:
         Which version answers.
     log : PredictionLog, optional
         Where answered requests are written before they are answered; None keeps none.
+    seconds : float
+        How long an answer may take.
 
     Attributes
     ----------
@@ -62,8 +64,8 @@ class Answerer:
         Is given the rows and answers of every answered request: a shadow.
     """
 
-    def __init__(self, router: Router, log: PredictionLog | None = None) -> None:
-        self.router = router
+    def __init__(self, router: Router, log: PredictionLog | None = None, seconds: float = 30.0) -> None:
+        self.router, self._seconds = router, seconds
         self.copy: Callable[[list[Any], list[dict[str, Any]]], None] | None = None
         self._log = log
         self._start = os.urandom(6).hex()
@@ -120,10 +122,10 @@ class Answerer:
             answers = None if other is None else await self._attempt(chosen, other, rows, at, wanted, began)
             if answers is None:
                 chosen = other or chosen
-                answers = await _scored(chosen, rows, at, wanted)
+                answers = await self._scored(chosen, rows, at, wanted)
         except RowError as error:
             raise bad_fields(error.problems) from None
-        except Unanswered:
+        except (Unanswered, TimeoutError):
             self.router.seen(chosen, False, time.perf_counter() - began, None)
             raise HttpProblem(503, "Neither the model nor a fallback could answer.") from None
         return Answered(self.keep(chosen, rows, answers, began, scope, admitted), answers, chosen)
@@ -133,16 +135,22 @@ class Answerer:
     ) -> list[dict[str, Any]] | None:
         """Return the answers of a version that another one stands behind; None where its model did not give them."""
         try:
-            answers = await _scored(version, rows, at, wanted)
+            answers = await self._scored(version, rows, at, wanted)
             if answers[0]["served_by"] == "model":
                 return answers
-        except Unanswered:
+        except (Unanswered, TimeoutError):
             pass
         except RowError:
             # Rows that the other refuses as well are the caller's fault, and not the candidate's.
-            await _scored(other, rows, at, wanted)
+            await self._scored(other, rows, at, wanted)
         self.router.seen(version, False, time.perf_counter() - began, None)
         return None
+
+    async def _scored(self, version: Version, rows: list[Any], at: str | None, wanted: Asked) -> list[dict[str, Any]]:
+        if len(rows) <= _INLINE:
+            return _answers(version, rows, at, wanted)
+        async with asyncio.timeout(self._seconds):
+            return await asyncio.to_thread(_answers, version, rows, at, wanted)
 
     def keep(
         self,
@@ -195,16 +203,14 @@ class Answerer:
             admitted.key,
             _trace(scope),
         )
-        if log.append(record):
+        try:
+            kept = log.append(record)
+        except OverflowError:
+            kept = log.append(msgspec.structs.replace(record, rows=[_holdable(row) for row in rows]))
+        if kept:
             version.counts.log_records.inc()
         else:
             version.counts.log_failures.inc()
-
-
-async def _scored(version: Version, rows: list[Any], at: str | None, wanted: Asked) -> list[dict[str, Any]]:
-    if len(rows) > _INLINE:
-        return await asyncio.to_thread(_answers, version, rows, at, wanted)
-    return _answers(version, rows, at, wanted)
 
 
 def _answers(version: Version, rows: Sequence[Any], at: str | None, wanted: Asked) -> list[dict[str, Any]]:
@@ -238,6 +244,19 @@ def _score_rows(
             _, number, rest = problem.pointer.split("/", 2)
             problem.pointer = f"{at}/{first + int(number)}/{rest}" if at else f"/{rest}"
         raise
+
+
+def _holdable(row: Any) -> dict[str, Any]:
+    """Return a row with text for what MessagePack has no type for: JSON's integers may have more than 64 bits."""
+
+    def held(value: Any) -> Any:
+        try:
+            msgspec.msgpack.encode(value)
+        except OverflowError:
+            return msgspec.json.encode(value).decode()
+        return value
+
+    return {name: held(value) for name, value in msgspec.to_builtins(row).items()}
 
 
 def score_of(answer: dict[str, Any]) -> float | None:

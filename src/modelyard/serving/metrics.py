@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 REQUESTS = "http_server_request_duration_seconds"
@@ -14,6 +14,8 @@ PREDICTIONS = "modelyard_predictions_total"
 SOURCE_FAILURES = "modelyard_source_failures_total"
 LOG_FAILURES = "modelyard_prediction_log_failures_total"
 LOG_RECORDS = "modelyard_prediction_log_records_total"
+FLIPS = "modelyard_release_flips_total"
+IN_FLIGHT = "http_server_active_requests"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
 _BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -50,6 +52,13 @@ class Metrics:
         )
         self._log_failures = self._counter(LOG_FAILURES, "Answered requests the prediction log lacks.")
         self._log_records = self._counter(LOG_RECORDS, "Answered requests written to the prediction log.")
+        self._flips = Counter(
+            FLIPS, "Releases a server that follows the registry took up, refused, or could not look for.",
+            ("model", "result"), registry=self.registry,
+        )  # fmt: skip
+        self._in_flight = Gauge(
+            IN_FLIGHT, "Requests that are under way.", ("model",), registry=self.registry, multiprocess_mode="livesum"
+        ).labels(model)
         self._children: dict[tuple[str, str, int], Histogram] = {}
         if MULTIPROCESS not in os.environ:
             ProcessCollector(registry=self.registry)
@@ -75,6 +84,14 @@ class Metrics:
             shown = method if method in _METHODS else "_OTHER"
             child = self._children[key] = self._requests.labels(self._model, shown, route, str(status))
         child.observe(seconds)
+
+    def flipped(self, result: str) -> None:
+        """Count a look at the registry: "done", "refused" or "unreachable"."""
+        self._flips.labels(self._model, result).inc()
+
+    def in_flight(self, count: int) -> None:
+        """Say how many requests are under way in this process."""
+        self._in_flight.set(count)
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format, over all workers of the server."""

@@ -14,9 +14,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from modelyard.bundle.bundle import Bundle
+from modelyard.serving.endpoint import Load
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.openapi import docs_page, openapi
 from modelyard.serving.problem import MEDIA_TYPE, HttpProblem
+from modelyard.serving.terms import Terms
 
 ROUTES = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs"})
 
@@ -26,7 +28,9 @@ class Served(Protocol):
 
     metrics: Metrics
     ready: bool
-    beside: list[Callable[[], Coroutine[Any, Any, None]]]
+    terms: Terms
+    load: Load
+    background: list[Callable[[], Coroutine[Any, Any, None]]]
 
     @property
     def bundle(self) -> Bundle:
@@ -52,16 +56,22 @@ def rest(app: Served) -> FastAPI:
     """
     document: dict[str, Any] = {}
 
+    def described_now() -> dict[str, Any]:
+        """Describe the bundle that answers now: a server that follows the registry changes it."""
+        if document.get("info", {}).get("version") != app.bundle.hash[:12]:
+            document.update(openapi(app.bundle, app.warm(), app.terms.unknown))
+        return document
+
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        document.update(openapi(app.bundle, app.warm()))
-        beside = [asyncio.create_task(work()) for work in app.beside]
+        described_now()
         app.ready = True
+        tasks = [asyncio.create_task(work()) for work in app.background]
         try:
             yield
         finally:
             app.drain()
-            for task in beside:
+            for task in tasks:
                 task.cancel()
             app.close()
 
@@ -84,15 +94,16 @@ def rest(app: Served) -> FastAPI:
 
     @api.get("/metrics")
     async def metrics() -> Response:
+        app.metrics.in_flight(app.load.count)
         return Response(app.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     @api.get("/openapi.json")
     async def described() -> Response:
-        return _json(document)
+        return _json(described_now())
 
     @api.get("/docs")
     async def docs() -> Response:
-        return HTMLResponse(docs_page(document))
+        return HTMLResponse(docs_page(described_now()))
 
     async def refused(_: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):

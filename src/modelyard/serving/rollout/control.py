@@ -10,6 +10,7 @@ from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.load import load_bundle
 from modelyard.core.canonical import to_plain
 from modelyard.core.errors import ServingError
+from modelyard.data.compatible import breaking
 from modelyard.serving.rollout.ab import Outcome, outcome
 from modelyard.serving.rollout.board import Board
 from modelyard.serving.rollout.decide import moved
@@ -141,19 +142,12 @@ def _check_compatible(old: Bundle, new: Bundle) -> None:
             allowed="Both are of one use case.",
             do="Name another bundle.",
         )
-    before, after = old.schema, new.schema
-    if (before.task, before.classes) != (after.task, after.classes):
+    broken = breaking(old.schema, new.schema)
+    if broken:
         raise ServingError(
-            "The candidate answers something else.",
-            where=f"{after.task} {list(after.classes)}, before {before.task} {list(before.classes)}",
-            allowed="The same task and the same classes.",
-            do="Serve it under a name of its own.",
-        )
-    unknown = {c.name for c in after.features} - {c.name for c in before.features}
-    if unknown:
-        raise ServingError(
-            f"The candidate needs columns that callers do not send: {', '.join(sorted(unknown))}.",
-            allowed="The stable version's columns, or fewer.",
+            "The candidate cannot answer the requests that the stable version answers.",
+            where="; ".join(broken),
+            allowed="Callers go on as they are.",
             do="Serve it under a name of its own.",
         )
 

@@ -26,7 +26,7 @@ from modelyard.serving.rollout.rollout import OPEN, Plan, Rollout
 from modelyard.serving.rollout.router import RolloutRouter
 from modelyard.serving.rollout.shadow import Shadow
 from modelyard.serving.rollout.store import Rollouts
-from modelyard.serving.version import Version, version
+from modelyard.serving.version import Version
 
 PATH = "/admin/rollout"
 _EVERY = 0.2
@@ -126,19 +126,12 @@ class Live:
 
     def _candidate(self, rollout: Rollout) -> Version:
         """Load and warm a candidate; one that cannot be is rolled back before it meets a request."""
-        baseline = self._router.baseline
         try:
             bundle = load_bundle(rollout.candidate.path)
             if bundle.hash != rollout.candidate.hash:
                 raise ServingError("The candidate is not the bundle it was.", where=rollout.candidate.path)
-            fewer = {c.name for c in bundle.schema.features} != {c.name for c in baseline.bundle.schema.features}
-            candidate = version(
-                bundle,
-                self._app.metrics,
-                rollout.candidate.number or None,
-                "b" if rollout.plan.kind == "ab" else "canary",
-                unknown="ignore" if fewer else baseline.unknown,
-            )
+            variant = "b" if rollout.plan.kind == "ab" else "canary"
+            candidate = self._app.version(bundle, rollout.candidate.number or None, variant)
             candidate.warm()
         except (ModelyardError, Unanswered, OSError) as error:
             if rollout.state in OPEN:
