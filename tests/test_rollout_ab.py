@@ -94,7 +94,7 @@ def test_the_command_line_plans_starts_moves_and_tells(tmp_path, capsys):
     from modelyard.cli.main import _run
 
     where = ["--workspace", str(tmp_path / "yard")]
-    assert _run(["rollout", "plan", "--rate", "0.5", "--horizon", "1h"]) == 3
+    assert _run(["rollout", "plan", "--rate", "2", "--horizon", "1h"]) == 3
     old, new = make(tmp_path / "old"), make(tmp_path / "new", facts={"trees": 2})
     assert _run(["rollout", "status", "churn", *where]) == 1
     assert _run(["rollout", "start", str(old), str(new), "--steps", "5,50", *where]) == 0

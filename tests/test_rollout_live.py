@@ -135,15 +135,11 @@ def test_an_all_failing_canary_is_stopped_within_ten_of_its_requests_and_no_call
         begin(tmp_path, bundles, "failing", plan)
         board = on_board(tmp_path)
         until(lambda: board.share == 0.05)
-        first = last = None
         statuses, served = Counter(), Counter()
         while not board.tripped:
             code, answer = ask(address, OLD)
             statuses[code] += 1
             served[answer["bundle"]] += 1
-            if first is None and board.sums()[CANDIDATE, ERRORS]:
-                first = time.monotonic()
-            last = time.monotonic()
             assert sum(statuses.values()) < 5_000
         counted = board.sums()[CANDIDATE]
         for _ in range(100):
@@ -155,8 +151,6 @@ def test_an_all_failing_canary_is_stopped_within_ten_of_its_requests_and_no_call
     assert served == {stable: sum(statuses.values())}
     assert counted[ERRORS] == counted[REQUESTS] <= 10
     assert list(after) == list(counted)  # none after it was stopped
-    assert first is not None
-    assert last is not None
     shown = status(Rollouts(tmp_path / "rollouts"), newest(tmp_path))
     assert shown["last"]["decision"] == "ROLLBACK"
     assert [d["after"] for d in shown["decisions"]] == ["running", "rolled_back"]

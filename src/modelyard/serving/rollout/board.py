@@ -70,9 +70,9 @@ class Board:
                 fcntl.flock(handle, fcntl.LOCK_EX)
                 new = os.fstat(handle).st_size != 8 * _WORDS
                 if new:
-                    # Allocated, not only sized: a hole in a file on a full disk would kill who writes to it.
+                    # Written, not only sized: a hole in a file on a full disk would kill who writes to it.
                     os.ftruncate(handle, 0)
-                    os.posix_fallocate(handle, 0, 8 * _WORDS)
+                    os.pwrite(handle, bytes(8 * _WORDS), 0)
                 self._map = mmap.mmap(handle, 8 * _WORDS)
                 self.words = memoryview(self._map).cast("q")
                 self.reals = memoryview(self._map).cast("d")
@@ -82,6 +82,7 @@ class Board:
                     self.reals[_SLOW_FROM] = math.inf
                     self.words[0] = _FORMAT
             finally:
+                fcntl.flock(handle, fcntl.LOCK_UN)  # the map keeps the file open, and with it the lock
                 os.close(handle)
         self._locks: dict[str, int] = {}
 

@@ -12,9 +12,9 @@ from modelyard.serving.rollout.rollout import Plan
 from modelyard.serving.rollout.simulate import Truth, simulate
 
 _RUNS = 200
-_LOOKS = 60
+_LOOKS = 40
 _POWER = 0.9
-_SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+_SHARES = (0.05, 0.1, 0.25, 0.5)
 _LONGEST = 30 * 86_400.0
 
 
@@ -92,13 +92,13 @@ def proposals(plan: Plan, rate: float, errors: float, bad: float, *, burst: floa
             if found.decides:
                 yield found
                 break
-    horizon = 2 * plan.horizon
+    horizon = 3 * plan.horizon
     while horizon <= _LONGEST:
         found = forecast(replace(plan, horizon=horizon), rate, errors, bad, burst=burst)
         if found.decides:
             yield found
             return
-        horizon *= 2
+        horizon *= 3
 
 
 def said(plan: Plan, found: Forecast, errors: float, bad: float) -> list[str]:
