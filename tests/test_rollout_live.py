@@ -19,7 +19,7 @@ import psutil
 import pytest
 from onnx import helper, numpy_helper
 
-from bundles import ROW, Stumps, blend, draft, table
+from bundles import CITIES, ROW, Stumps, blend, draft, table
 from modelyard.bundle.load import load_bundle
 from modelyard.bundle.write import write_bundle
 from modelyard.data.profile import Profile
@@ -240,7 +240,8 @@ def test_a_shadow_is_compared_and_answers_nobody(tmp_path, bundles):
         time.sleep(0.5)
         sent = 0
         while newest(tmp_path).state == "running" and sent < 2_000:
-            code, answer = ask(address, {**ROW, "age": 20 + sent % 60})
+            varied = {"age": 20 + 7 * sent % 60, "income": 9e4 * (sent % 5) / 5, "member": sent % 2 == 0}
+            code, answer = ask(address, {**ROW, **varied, "city": CITIES[sent % 3]})
             assert (code, answer["bundle"]) == (200, stable)
             sent += 1
         pairs = board.sums()[CANDIDATE, REQUESTS]
