@@ -109,3 +109,9 @@ def test_the_command_line_plans_starts_moves_and_tells(tmp_path, capsys):
     other = make(tmp_path / "other", name="other")
     assert _run(["rollout", "start", str(old), str(other), *where]) == 1
     assert "use case" in capsys.readouterr().err
+    assert _run(["rollout", "start", str(old), str(new), "--kind", "ab", "--metric", "sales", *where]) == 0
+    keys, values, _ = drawn(200, 0.0, 6)
+    outcomes = tmp_path / "outcomes.csv"
+    outcomes.write_text("\n".join(["key,value", *(f"{k},{v}" for k, v in zip(keys, values, strict=True))]))
+    assert _run(["rollout", "report", "churn", str(outcomes), "-o", str(tmp_path / "out"), *where]) == 3  # not over
+    assert (tmp_path / "out" / "ab-churn-2.html").is_file()

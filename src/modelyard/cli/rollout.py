@@ -141,6 +141,35 @@ _mover("promote", "Let the candidate answer every request, whatever was shown.")
 _mover("rollback", "Let the version before answer every request, at once.")
 
 
+@command.command("report")
+@click.argument("name")
+@click.argument("outcomes", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path(), help="Folder for the report.")
+@options.workspace
+@options.as_json
+def report_command(name: str, outcomes: Path, out: Path, workspace: Path, as_json: bool) -> int:
+    """Answer the newest A/B test of NAME; exits with 2 where b is not better, with 3 where it is not decided.
+
+    OUTCOMES is a CSV or Parquet file with the columns key and value, where known also before (a covariate from before
+    the test) and variant (the arm a key was logged in, a or b).
+    """
+    from modelyard.core.canonical import to_plain
+    from modelyard.serving.rollout.ab_document import ab_document
+    from modelyard.serving.rollout.control import FOLDER, newest, outcome_of_file
+    from modelyard.serving.rollout.store import Rollouts
+
+    rollout = newest(Rollouts(workspace / FOLDER), name)
+    found = outcome_of_file(rollout, outcomes)
+    pages = ab_document(rollout, found).write(out, f"ab-{name}-{rollout.id}")
+    if as_json:
+        options.print_json({**to_plain(found), "pages": [str(p) for p in pages]})
+    else:
+        click.echo(f"{found.verdict}: {found.why}")
+        for page in pages:
+            click.echo(f"Wrote {page}")
+    return {"yes": 0, "no": 2}.get(found.verdict, 3)
+
+
 def _plan(kind: Any, steps: str | None, look: float, bake: float | None, horizon: float | None, **limits: Any) -> Any:
     from modelyard.serving.rollout.rollout import STEPS, TWO_WEEKS, Plan
 
