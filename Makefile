@@ -6,7 +6,7 @@ TORCH  ?= torch==2.13.0
 READY  := $(VENV)/.ready
 CODE   := src tests benchmarks examples
 
-.PHONY: demo test test-slow test-nets lint bench-startup bench-floors bench-coverage bench-parity bench-estimates bench-batches bench-nets bench-tabular report-tabular bench-serving report-serving clean
+.PHONY: demo test test-slow test-nets lint bench-startup bench-floors bench-coverage bench-parity bench-estimates bench-batches bench-rollouts bench-nets bench-tabular report-tabular bench-serving report-serving clean
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
@@ -43,6 +43,9 @@ bench-estimates: $(READY)
 
 bench-batches: $(READY)
 	$(BIN)/python benchmarks/batches.py $(SETS)
+
+bench-rollouts: $(READY)
+	$(BIN)/python benchmarks/rollouts.py --runs $(or $(RUNS),1000)
 
 # Peers' environments (about 4 GB) and splits go to MODELYARD_BENCH, or .bench. Twenty sets take a day; a part may be chosen.
 ASKED = $(if $(SETS),--sets $(SETS)) $(if $(FRAMEWORKS),--frameworks $(FRAMEWORKS)) $(if $(BUDGETS),--budgets $(BUDGETS)) \

@@ -30,6 +30,7 @@ VERBS = {
     "rollback": "Put the previous production release back.",
     "history": "Show everything that happened to a release.",
     "serve": "Serve a bundle over HTTP.",
+    "rollout": "Try a candidate beside what serves; promote it or roll it back.",
     "export": "Write Dockerfile, Kubernetes, CI and alert files.",
     "log": "Export or count what a server was asked and answered.",
     "labels": "Say what came true of predictions.",

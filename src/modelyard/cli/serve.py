@@ -120,6 +120,7 @@ def command(
                 deprecated=None if deprecated is None else deprecated.replace(tzinfo=UTC),
                 sunset=None if sunset is None else sunset.replace(tzinfo=UTC),
                 registry=registry,
+                rollouts=workspace / "rollouts",
                 release=release,
                 withheld=Withheld(log_hash or None, log_drop or None, log_key or workspace / "log.key"),
                 store=store,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -57,10 +57,16 @@ class Answerer:
         Where answered requests are written before they are answered; None keeps none.
     seconds : float
         How long an answer may take.
+
+    Attributes
+    ----------
+    copy : callable or None
+        Is given the rows and answers of every answered request: a shadow.
     """
 
     def __init__(self, router: Router, log: PredictionLog | None = None, seconds: float = 30.0) -> None:
         self.router, self._seconds = router, seconds
+        self.copy: Callable[[list[Any], list[dict[str, Any]]], None] | None = None
         self._log = log
         self._start = os.urandom(6).hex()
         self._count = 0
@@ -115,11 +121,11 @@ class Answerer:
         began = time.perf_counter() if began is None else began
         chosen = self.choose(scope) if version is None else version
         try:
-            if len(rows) > _INLINE:
-                async with asyncio.timeout(self._seconds):
-                    answers = await asyncio.to_thread(_answers, chosen, rows, at, wanted)
-            else:
-                answers = _answers(chosen, rows, at, wanted)
+            other = self.router.instead(chosen)
+            answers = None if other is None else await self._attempt(chosen, other, rows, at, wanted, began)
+            if answers is None:
+                chosen = other or chosen
+                answers = await self._scored(chosen, rows, at, wanted)
         except RowError as error:
             raise bad_fields(error.problems) from None
         except (Unanswered, TimeoutError):
@@ -132,6 +138,28 @@ class Answerer:
         """Tell the router that nothing could answer; return the problem that says so."""
         self.router.seen(version, False, time.perf_counter() - began, None)
         return HttpProblem(503, "Neither the model nor a fallback could answer.")
+
+    async def _attempt(
+        self, version: Version, other: Version, rows: list[Any], at: str | None, wanted: Asked, began: float
+    ) -> list[dict[str, Any]] | None:
+        """Return the answers of a version that another one stands behind; None where its model did not give them."""
+        try:
+            answers = await self._scored(version, rows, at, wanted)
+            if answers[0]["served_by"] == "model":
+                return answers
+        except (Unanswered, TimeoutError):
+            pass
+        except RowError:
+            # Rows that the other refuses as well are the caller's fault, and not the candidate's.
+            await self._scored(other, rows, at, wanted)
+        self.router.seen(version, False, time.perf_counter() - began, None)
+        return None
+
+    async def _scored(self, version: Version, rows: list[Any], at: str | None, wanted: Asked) -> list[dict[str, Any]]:
+        if len(rows) <= _INLINE:
+            return _answers(version, rows, at, wanted)
+        async with asyncio.timeout(self._seconds):
+            return await asyncio.to_thread(_answers, version, rows, at, wanted)
 
     def keep(
         self,
@@ -155,7 +183,9 @@ class Answerer:
         if self._log is not None:
             self._write(self._log, name, rows, answers, seconds, version, scope, admitted)
         first = answers[0]
-        self.router.seen(version, first["served_by"] == "model", seconds, _score(first))
+        self.router.seen(version, first["served_by"] == "model", seconds, score_of(first))
+        if self.copy is not None:
+            self.copy(rows, answers)
         return name
 
     def _write(
@@ -238,7 +268,7 @@ def _holdable(row: Any) -> dict[str, Any]:
     return {name: held(value) for name, value in msgspec.to_builtins(row).items()}
 
 
-def _score(answer: dict[str, Any]) -> float | None:
+def score_of(answer: dict[str, Any]) -> float | None:
     """Return the number a drift of scores is watched by."""
     chances = answer.get("probabilities")
     if chances is not None:

@@ -73,8 +73,15 @@ class Follower:
             self._say("nothing is in production; the version that is served goes on")
         elif release.hash == self._app.bundle.hash:
             self._said = ""
+        elif self._in_place_of(release):
+            self._say("a rollout has promoted its candidate; the registry still names the version before")
         elif time.monotonic() - self._refused.get(release.hash, float("-inf")) > _AGAIN:
             self._take(release)
+
+    def _in_place_of(self, release: Release) -> bool:
+        """Whether a rollout has put another version in a release's place: going back is the rollout's to say."""
+        before = self._app.router.instead(self._app.router.stable)
+        return before is not None and before.bundle.hash == release.hash
 
     def _take(self, release: Release) -> None:
         try:

@@ -85,12 +85,13 @@ class Predict:
     ) -> Reply:
         at = "/instances" if many else None
         answered = await self._answerer.answer(rows, wanted, scope, admitted, version=version, at=at, began=began)
+        about = answered.version.about  # of the one that answered, which need not be the one that was chosen
         if steps:
             told = forecasts(rows, answered.answers, steps, version.bundle)
-            return 200, JSON, _encode({"id": answered.id, "forecasts": told, **version.about})
+            return 200, JSON, _encode({"id": answered.id, "forecasts": told, **about})
         if many:
-            return 200, JSON, _encode({"id": answered.id, "predictions": answered.answers, **version.about})
-        return 200, JSON, _encode({"id": answered.id, **answered.answers[0], **version.about})
+            return 200, JSON, _encode({"id": answered.id, "predictions": answered.answers, **about})
+        return 200, JSON, _encode({"id": answered.id, **answered.answers[0], **about})
 
 
 def check_json(scope: Scope, limit: int, also: Collection[bytes] = ()) -> bytes:

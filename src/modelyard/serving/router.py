@@ -21,6 +21,9 @@ class Router(Protocol):
     def choose(self, key: bytes) -> Version:
         """Return the version that answers; of the same key always the same, at random where the key is empty."""
 
+    def instead(self, version: Version) -> Version | None:
+        """Return the version that answers where this one cannot; None where there is no other."""
+
     def seen(self, version: Version, ok: bool, seconds: float, score: float | None) -> None:
         """Hear of a request that was answered, or that could not be.
 
@@ -49,6 +52,10 @@ class OneVersion:
     def choose(self, key: bytes) -> Version:
         """Return the version."""
         return self.stable
+
+    def instead(self, version: Version) -> Version | None:
+        """Return None: there is no other."""
+        return None
 
     def seen(self, version: Version, ok: bool, seconds: float, score: float | None) -> None:
         """Nothing hangs on it."""

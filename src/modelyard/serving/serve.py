@@ -13,6 +13,7 @@ from modelyard.serving.app import App
 from modelyard.serving.follow import follow
 from modelyard.serving.listen import address, check_certificate, listen, listen_unix
 from modelyard.serving.log import PredictionLog
+from modelyard.serving.rollout.live import Live
 from modelyard.serving.server import run
 from modelyard.serving.terms import Terms
 from modelyard.serving.workers import supervise
@@ -103,6 +104,8 @@ class _Way:
         return App(load_bundle(self.path), log=log, terms=self.terms)
 
     def run(self, app: App, listener: socket.socket) -> None:
+        if self.terms.rollouts is not None:
+            app.background.append(Live(app, self.terms.rollouts, self.path).run)
         if self.terms.registry is not None:
             follow(app, self.terms.registry)
         run(

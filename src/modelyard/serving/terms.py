@@ -38,6 +38,8 @@ class Terms:
         From when the interface is deprecated, and when it ends: answers then say so.
     registry : Path or None
         The registry whose production release of that name is followed; None serves one bundle for good.
+    rollouts : Path or None
+        Folder of the rollouts that are taken part in; None takes part in none.
     release : str or None
         Version of the release that is served first.
     withheld : Withheld
@@ -58,6 +60,7 @@ class Terms:
     deprecated: datetime | None = None
     sunset: datetime | None = None
     registry: Path | None = None
+    rollouts: Path | None = None
     release: str | None = None
     withheld: Withheld = NOTHING_MORE
     store: str | None = None

@@ -1,0 +1,175 @@
+"""live: keeps one worker of a server in step with the workspace's rollouts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from modelyard.bundle.load import load_bundle
+from modelyard.core.errors import ModelyardError, ServingError
+from modelyard.serving.app import App
+from modelyard.serving.asgi import JSON, Receive, Scope, read_body
+from modelyard.serving.endpoint import Reply
+from modelyard.serving.guard.admitted import Admitted
+from modelyard.serving.predictor import Unanswered
+from modelyard.serving.problem import HttpProblem
+from modelyard.serving.rollout.board import Board
+from modelyard.serving.rollout.control import move, newest, start, status
+from modelyard.serving.rollout.decide import MOVES
+from modelyard.serving.rollout.looks import Looks
+from modelyard.serving.rollout.rollout import OPEN, Plan, Rollout
+from modelyard.serving.rollout.router import RolloutRouter
+from modelyard.serving.rollout.shadow import Shadow
+from modelyard.serving.rollout.store import Rollouts
+from modelyard.serving.version import Version
+
+PATH = "/admin/rollout"
+_EVERY = 0.2
+"""Seconds between two looks at the workspace: what a person decides reaches workers sooner, over the board."""
+_LOGGER = logging.getLogger("modelyard.serving")
+
+
+class Start(msgspec.Struct, forbid_unknown_fields=True):
+    """What starts a rollout over HTTP."""
+
+    candidate: str
+    plan: Plan = Plan()
+
+
+class Move(msgspec.Struct, forbid_unknown_fields=True):
+    """What moves one over HTTP."""
+
+    move: str
+
+
+class Live:
+    """A worker's part in rollouts: it loads candidates, and one worker of all makes the looks.
+
+    Parameters
+    ----------
+    app : App
+        The server; its router is replaced by one that can choose.
+    folder : path
+        Where rollouts lie.
+    path : str
+        Of the bundle that is served.
+    """
+
+    def __init__(self, app: App, folder: Path, path: str) -> None:
+        self._app, self._folder, self._path = app, folder, path
+        self._store = Rollouts(folder)
+        stable = app.router.stable
+        self._name = stable.name
+        self._board = Board(folder, self._name)
+        self._router = RolloutRouter(stable, self._board)
+        self._looks = Looks(self._store, self._board, self._name)
+        self._loaded = 0
+        self._told = ""
+        self._shadow: Shadow | None = None
+        app.router = self._router
+        app.add(PATH, self._answer, wanted="admin", methods=("GET", "POST"))
+        # Before the first request: after a restart the version that was promoted answers, and not the one before.
+        self._safe_tick()
+
+    async def run(self) -> None:
+        """Keep in step until cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(_EVERY)
+                await asyncio.to_thread(self._safe_tick)
+        finally:
+            self._end_shadow()
+
+    def tick(self) -> None:
+        """Load what is to answer, and make the look that is due."""
+        rollout = self._store.last(self._name)
+        mine = rollout is not None and rollout.stable.hash == self._router.baseline.bundle.hash
+        if self._board.hold("decider"):
+            rollout = self._looks.tick(rollout if mine else None, time.time())
+        self._load(rollout if mine else None)
+
+    def _safe_tick(self) -> None:
+        try:
+            self.tick()
+        except ModelyardError as error:
+            # A full disk or a damaged candidate: requests go on with what is loaded. Told once, not at every tick.
+            if self._told != error.what:
+                _LOGGER.error("the rollout cannot go on: %s", error)
+            self._told = error.what
+        except Exception:
+            _LOGGER.exception("the rollout cannot go on")
+
+    def _load(self, rollout: Rollout | None) -> None:
+        wanted = rollout is not None and (rollout.state in OPEN or rollout.state == "promoted")
+        if rollout is None or not wanted:
+            if self._loaded:
+                self._router.take(None)
+                self._router.promoted, self._loaded = False, 0
+                self._end_shadow()
+            return
+        if self._loaded != rollout.id:
+            self._end_shadow()
+            if rollout.plan.kind == "shadow":
+                self._shadow = Shadow(rollout, self._folder)
+                self._app.answerer.copy = self._shadow.copy
+            else:
+                self._router.take(self._candidate(rollout), rollout.id)
+            self._loaded = rollout.id
+        if self._shadow is not None:
+            self._shadow.keep_alive()
+        self._router.promoted = rollout.state == "promoted"
+
+    def _candidate(self, rollout: Rollout) -> Version:
+        """Load and warm a candidate; one that cannot be is rolled back before it meets a request."""
+        try:
+            bundle = load_bundle(rollout.candidate.path)
+            if bundle.hash != rollout.candidate.hash:
+                raise ServingError("The candidate is not the bundle it was.", where=rollout.candidate.path)
+            variant = "b" if rollout.plan.kind == "ab" else "canary"
+            candidate = self._app.version(bundle, rollout.candidate.number or None, variant)
+            candidate.warm()
+        except (ModelyardError, Unanswered, OSError) as error:
+            if rollout.state in OPEN:
+                why = f"the candidate cannot be loaded and warmed: {error or type(error).__name__}"
+                self._store.move(replace(rollout, state="rolled_back", changed=time.time(), why=why), "modelyard")
+            raise ServingError("The candidate cannot be loaded and warmed.", where=rollout.candidate.path) from error
+        return candidate
+
+    def _end_shadow(self) -> None:
+        if self._shadow is not None:
+            self._app.answerer.copy = None
+            self._shadow.close()
+            self._shadow = None
+
+    async def _answer(self, scope: Scope, receive: Receive, admitted: Admitted) -> Reply:
+        """Tell where the newest rollout stands, start one, or move it."""
+        try:
+            if scope["method"] == "GET":
+                found = await asyncio.to_thread(self._status)
+            else:
+                found = await asyncio.to_thread(self._act, await read_body(receive, 2**16), admitted.key or "admin")
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise HttpProblem(400, f'Send {{"candidate": PATH, "plan": {{}}}} or {{"move": MOVE}}: {error}.') from None
+        except ModelyardError as error:
+            raise HttpProblem(409, error.render()) from None
+        return 200, JSON, found
+
+    def _status(self) -> bytes:
+        return msgspec.json.encode(status(self._store, newest(self._store, self._name)))
+
+    def _act(self, body: bytes, by: str) -> bytes:
+        asked = msgspec.json.decode(body, type=dict)
+        if "move" in asked:
+            action = msgspec.convert(asked, Move).move
+            if action not in MOVES:
+                raise HttpProblem(400, f"A rollout can be moved by {', '.join(MOVES)}; not by '{action}'.")
+            move(self._folder, self._name, action, by)
+        else:
+            wanted = msgspec.convert(asked, Start)
+            start(self._folder, wanted.plan, (self._path, self._router.baseline.bundle), wanted.candidate, by)
+        return self._status()

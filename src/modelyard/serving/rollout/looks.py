@@ -1,0 +1,233 @@
+"""looks: reads the board every so often, judges what was counted since, and writes down what follows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from modelyard.serving.rollout.board import (
+    ARM,
+    CANDIDATE,
+    ERRORS,
+    LATENCY,
+    PAIRS,
+    REQUESTS,
+    SCORE,
+    SCORES,
+    SLOW,
+    STABLE,
+    TIMED,
+    WRONG,
+    Board,
+    Ints,
+    no_evidence,
+)
+from modelyard.serving.rollout.decide import after, decide
+from modelyard.serving.rollout.eprocess import Evidence, Floats, dispersion
+from modelyard.serving.rollout.judge import QUANTILES, Counts, Gathered, Window, begun, judge, needed, readings, stepped
+from modelyard.serving.rollout.rollout import Plan, Rollout
+from modelyard.serving.rollout.store import Rollouts
+
+_KEPT = 60
+_FADES = 0.9
+"""What is known of the baseline's response times and scores weighs this much less with each look."""
+_ENOUGH = 200
+"""Answers of the baseline below which its p99, or its quantiles, are not known."""
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """An e-process as it is written down."""
+
+    looks: int
+    shape: list[int]
+    weights: list[float]
+
+
+class Memory(msgspec.Struct):
+    """What the next look needs, whoever makes it: the counts of the last one, the baseline's past, the evidence."""
+
+    nonce: int = 0
+    at: float = 0.0
+    sums: list[list[int]] = []
+    history: list[tuple[int, int, int, int]] = []
+    latencies: list[float] = []
+    scores: list[float] = []
+    rollout: int = 0
+    step: int = 0
+    against: dict[str, Kept] = {}
+    shown: dict[str, Kept] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """The baseline's past as a look uses it: cut points of scores, dispersion of errors and of slow requests."""
+
+    cuts: Ints | None
+    errors: float
+    slow: float
+
+
+class Looks:
+    """Makes the looks of one use case. One process at a time does: who holds the board's lock ``decider``.
+
+    Parameters
+    ----------
+    store : Rollouts
+        Where looks and decisions are written down.
+    board : Board
+        What workers counted.
+    name : str
+        The use case.
+    """
+
+    def __init__(self, store: Rollouts, board: Board, name: str) -> None:
+        self._store, self._board, self._name = store, board, name
+        self._memory: Memory | None = None
+        self._shown: tuple[int, str, int] | None = None
+
+    def tick(self, rollout: Rollout | None, now: float) -> Rollout | None:
+        """Do what is due; return where the rollout stands then.
+
+        Parameters
+        ----------
+        rollout : Rollout or None
+            The newest of the use case, as the store has it.
+        now : float
+            Seconds since 1970.
+        """
+        memory = self._recalled(now)
+        if rollout is None:
+            if now - memory.at >= Plan().look:
+                self._look(memory, None, now)
+            return None
+        if rollout.id != memory.rollout:
+            memory.sums, memory.at = self._board.sums().tolist(), now
+            memory.rollout, memory.step = rollout.id, rollout.step
+            self._keep(memory, begun(rollout.plan))
+            self._store.remember(self._name, msgspec.msgpack.encode(memory))
+        if self._shown != (rollout.id, rollout.state, rollout.step):
+            self._publish(memory, rollout)
+        stopped = self._board.tripped and self._board.rollout == rollout.id and rollout.state in ("running", "held")
+        if stopped or now - memory.at >= rollout.plan.look:
+            return self._look(memory, rollout, now, stopped)
+        return rollout
+
+    def _recalled(self, now: float) -> Memory:
+        if self._memory is None:
+            content = self._store.memory(self._name)
+            self._memory = msgspec.msgpack.decode(content, type=Memory) if content else Memory(at=now)
+            if self._memory.nonce != self._board.nonce:
+                # A board that was made anew counts from zero.
+                self._memory.nonce, self._memory.sums = self._board.nonce, np.zeros((2, ARM), np.int64).tolist()
+        return self._memory
+
+    def _look(self, memory: Memory, rollout: Rollout | None, now: float, stopped: bool = False) -> Rollout | None:
+        sums = self._board.sums()
+        since = sums - np.array(memory.sums, np.int64)
+        past = _past(memory)
+        memory.sums, memory.at = sums.tolist(), now
+        moved = rollout
+        if rollout is None or rollout.state not in ("running", "held"):
+            _learn(memory, since[STABLE])
+            self._store.remember(self._name, msgspec.msgpack.encode(memory))
+        else:
+            window = Window(_counts(since[CANDIDATE], past, rollout.plan), _counts(since[STABLE], past, rollout.plan))
+            gathered, log_e, log_shown = judge(
+                self._gathered(memory), window, rollout.plan, errors=past.errors, slow=past.slow
+            )
+            found = readings(rollout.plan, window, log_e, log_shown)
+            decision, why = decide(rollout, found, now)
+            if stopped and decision != "ROLLBACK":
+                decision, why = "ROLLBACK", "errors: a worker had the evidence between two looks"
+            moved = after(rollout, decision, why, now)
+            if moved.step != rollout.step:
+                gathered, memory.step = stepped(gathered, rollout.plan), moved.step
+            _learn(memory, since[STABLE])
+            self._keep(memory, gathered)
+            moved = self._store.look(rollout, found, decision, why, moved, msgspec.msgpack.encode(memory), now)
+        if moved is not None:
+            self._publish(memory, moved)
+        else:
+            self._put(memory, 0, 0.0, Plan(), no_evidence(Plan().error_limit))
+        return moved
+
+    def _publish(self, memory: Memory, rollout: Rollout) -> None:
+        plan = rollout.plan
+        share = 0.0 if plan.kind == "shadow" else rollout.share
+        self._put(memory, rollout.id, share, plan, self._gathered(memory).against["errors"])
+        self._shown = (rollout.id, rollout.state, rollout.step)
+
+    def _put(self, memory: Memory, rollout: int, share: float, plan: Plan, evidence: Evidence) -> None:
+        self._board.publish(
+            rollout,
+            share,
+            _slow_from(memory, plan),
+            limit=plan.error_limit,
+            needed=needed(plan)[0],
+            dispersion=_past(memory).errors,
+            evidence=evidence,
+            sums=np.array(memory.sums, np.int64),
+        )
+
+    def _gathered(self, memory: Memory) -> Gathered:
+        against, shown = (
+            {m: Evidence(k.looks, np.array(k.weights).reshape(k.shape)) for m, k in kept.items()}
+            for kept in (memory.against, memory.shown)
+        )
+        return Gathered(against, shown)
+
+    def _keep(self, memory: Memory, gathered: Gathered) -> None:
+        memory.against, memory.shown = (
+            {m: Kept(e.looks, list(e.weights.shape), e.weights.ravel().tolist()) for m, e in part.items()}
+            for part in (gathered.against, gathered.shown)
+        )
+
+
+def _counts(arm: Ints, past: _Past, plan: Plan) -> Counts:
+    if plan.kind == "shadow":
+        below = np.zeros(len(QUANTILES), np.int64)
+        below[0] = arm[WRONG]
+        return Counts(arm[REQUESTS], arm[ERRORS], arm[TIMED], arm[SLOW], arm[PAIRS], below)
+    running = np.cumsum(arm[SCORE : SCORE + SCORES])
+    if past.cuts is None:
+        scored, below = np.int64(0), np.zeros(len(QUANTILES), np.int64)
+    else:
+        scored, below = running[-1], running[past.cuts]
+    return Counts(arm[REQUESTS], arm[ERRORS], arm[TIMED], arm[SLOW], np.asarray(scored), below)
+
+
+def _past(memory: Memory) -> _Past:
+    cuts = None
+    if sum(memory.scores) >= _ENOUGH:
+        running = np.cumsum(memory.scores)
+        cuts = np.searchsorted(running / running[-1], QUANTILES)
+    looks = np.array(memory.history or [(0, 0, 0, 0)], float).T
+    return _Past(cuts, float(dispersion(looks[1], looks[0])), float(dispersion(looks[3], looks[2])))
+
+
+def _learn(memory: Memory, baseline: Ints) -> None:
+    """Add a look to what is known of the baseline; one at which it answered nothing teaches nothing."""
+    if not baseline[REQUESTS]:
+        return
+    counted = tuple(int(baseline[part]) for part in (REQUESTS, ERRORS, TIMED, SLOW))
+    memory.history = [*memory.history[1 - _KEPT :], counted]  # type: ignore[list-item]
+    memory.latencies = _faded(memory.latencies, baseline[LATENCY:])
+    memory.scores = _faded(memory.scores, baseline[SCORE : SCORE + SCORES])
+
+
+def _faded(before: Sequence[float], now: Ints) -> list[float]:
+    kept: Floats = np.array(before) * _FADES if len(before) else np.zeros(len(now))
+    return [float(value) for value in kept + now]
+
+
+def _slow_from(memory: Memory, plan: Plan) -> float:
+    """Return the seconds from which a request is slow: a multiple of the upper edge of the bin that holds the p99."""
+    total = sum(memory.latencies)
+    if total < _ENOUGH:
+        return math.inf
+    at = int(np.searchsorted(np.cumsum(memory.latencies), 0.99 * total))
+    return plan.slow_factor * 1e-6 * float(2.0 ** ((at + 1) / 8))

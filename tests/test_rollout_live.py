@@ -1,0 +1,257 @@
+"""Rollouts on a real server with several workers: candidates that fail or are good, and processes that are killed."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+import psutil
+import pytest
+from onnx import helper, numpy_helper
+
+from bundles import CITIES, ROW, Stumps, blend, draft, table
+from modelyard.bundle.load import load_bundle
+from modelyard.bundle.write import write_bundle
+from modelyard.data.profile import Profile
+from modelyard.serving.rollout.board import CANDIDATE, ERRORS, REQUESTS, Board
+from modelyard.serving.rollout.control import move, start, status
+from modelyard.serving.rollout.rollout import Plan
+from modelyard.serving.rollout.store import Rollouts
+
+FAILS_OVER = 60
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from modelyard.serving.serve import serve
+from modelyard.serving.terms import Terms
+if __name__ == "__main__":
+    path, rollouts, workers = json.loads(sys.argv[1])
+    terms = Terms(rollouts=Path(rollouts))
+    serve(path, port=0, terms=terms, workers=workers, drain=0.0, started=lambda a: print(a, flush=True))
+"""
+# So few requests that a test can send them, and limits that a busy machine's clock does not cross.
+QUICK = {"look": 0.5, "bake": 1.0, "horizon": 600.0, "error_limit": 0.2, "slow_factor": 1e4, "score_odds": 0.0}
+
+
+def packed(folder: Path, seed: int, *, fails: bool = False) -> Path:
+    """Write a bundle; one that fails gives no finite number for anybody over sixty."""
+    data = table("binary")
+    export = Stumps().export(blend("binary", data, seed), data)
+    if fails:
+        model = onnx.load_from_string(export.files["model.onnx"])
+        for node in model.graph.node:
+            node.output[:] = ["fine" if name == "answer" else name for name in node.output]
+        for name, value in (("first", np.array([0])), ("most", np.float32(FAILS_OVER)), ("nothing", np.float32(0))):
+            model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+        model.graph.node.extend(
+            [
+                helper.make_node("Gather", ["numbers", "first"], ["age"], axis=1),
+                helper.make_node("Sub", ["most", "age"], ["left"]),
+                helper.make_node("Log", ["left"], ["log"]),
+                helper.make_node("Mul", ["log", "nothing"], ["spoilt"]),
+                helper.make_node("Add", ["fine", "spoilt"], ["answer"]),
+            ]
+        )
+        export = type(export)(export.runtime, {"model.onnx": model.SerializeToString()}, export.facts)
+    return write_bundle(folder, draft(data.schema, export), export, profile=Profile(12, ()), card="#", examples=[ROW])
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory):
+    root = tmp_path_factory.mktemp("arms")
+    return {
+        "stable": packed(root / "stable", 3),
+        "good": packed(root / "good", 4),
+        "failing": packed(root / "failing", 5, fails=True),
+    }
+
+
+@contextmanager
+def server(folder: Path, path: Path, workers: int = 2):
+    script = folder / "start.py"
+    script.write_text(PROGRAM)
+    words = json.dumps([str(path), str(folder / "rollouts"), workers])
+    process = subprocess.Popen([sys.executable, script, words], stdout=subprocess.PIPE, text=True)
+    try:
+        host, _, port = process.stdout.readline().strip().removeprefix("http://").partition(":")
+        address = (host, int(port))
+        until(lambda: ask(address, None, "/health/ready")[0] == 200)
+        yield process, address
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ask(address, body=None, path="/v1/predict", key: str = "") -> tuple[int, dict]:
+    connection = http.client.HTTPConnection(*address, timeout=30)
+    try:
+        headers = {"Content-Type": "application/json", **({"x-request-key": key} if key else {})}
+        connection.request("GET" if body is None else "POST", path, body and json.dumps(body), headers)
+        response = connection.getresponse()
+        content = response.read()
+        return response.status, json.loads(content) if content[:1] == b"{" else {}
+    finally:
+        connection.close()
+
+
+def until(holds, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
+
+
+def begin(folder: Path, bundles, candidate: str, plan: Plan):
+    stable = bundles["stable"]
+    return start(folder / "rollouts", plan, (str(stable), load_bundle(stable)), str(bundles[candidate]), "anna")
+
+
+def newest(folder: Path):
+    return Rollouts(folder / "rollouts").last("churn")
+
+
+def on_board(folder: Path) -> Board:
+    return Board(folder / "rollouts", "churn")
+
+
+OLD = {**ROW, "age": 70}
+
+
+def test_an_all_failing_canary_is_stopped_within_ten_of_its_requests_and_no_caller_sees_an_error(tmp_path, bundles):
+    stable = load_bundle(bundles["stable"]).hash[:12]
+    # Looks are far apart, so that it is workers who stop it.
+    plan = Plan(steps=(0.05, 0.5), look=300.0, bake=600.0, horizon=3600.0)
+    with server(tmp_path, bundles["stable"]) as (_, address):
+        begin(tmp_path, bundles, "failing", plan)
+        board = on_board(tmp_path)
+        until(lambda: board.share == 0.05)
+        statuses, served = Counter(), Counter()
+        while not board.tripped:
+            code, answer = ask(address, OLD)
+            statuses[code] += 1
+            served[answer["bundle"]] += 1
+            assert sum(statuses.values()) < 5_000
+        counted = board.sums()[CANDIDATE]
+        for _ in range(100):
+            assert ask(address, OLD)[0] == 200
+        until(lambda: newest(tmp_path).state == "rolled_back")
+        after = board.sums()[CANDIDATE]
+        board.close()
+    assert statuses == {200: sum(statuses.values())}
+    assert served == {stable: sum(statuses.values())}
+    assert counted[ERRORS] == counted[REQUESTS] <= 10
+    assert list(after) == list(counted)  # none after it was stopped
+    shown = status(Rollouts(tmp_path / "rollouts"), newest(tmp_path))
+    assert shown["last"]["decision"] == "ROLLBACK"
+    assert [d["after"] for d in shown["decisions"]] == ["running", "rolled_back"]
+
+
+def test_a_good_canary_is_promoted_and_a_killed_server_goes_on_with_it(tmp_path, bundles):
+    stable, good = (load_bundle(bundles[name]).hash[:12] for name in ("stable", "good"))
+    with server(tmp_path, bundles["stable"]) as (process, address):
+        begin(tmp_path, bundles, "good", Plan(steps=(0.5,), **QUICK))
+        keys = [f"client-{i}" for i in range(20)]
+        arms: dict[str, set[str]] = {}
+        board = on_board(tmp_path)
+        until(lambda: board.share == 0.5)
+        time.sleep(1.0)  # every worker has it loaded: it looks five times a second
+
+        killed = False
+        while newest(tmp_path).state == "running":
+            for key in keys:
+                code, answer = ask(address, ROW, key=key)
+                assert code == 200
+                if board.share == 0.5 and not killed:
+                    arms.setdefault(key, set()).add(answer["bundle"])
+            counted = board.sums()[CANDIDATE, REQUESTS]
+            if not killed and counted > 50:
+                os.kill(_workers(process)[0], signal.SIGKILL)  # counts and evidence outlive it
+                until(lambda: len(_workers(process)) == 2)
+                assert board.sums()[CANDIDATE, REQUESTS] >= counted
+                killed = True
+                until(lambda: all(ask(address, None, "/health/ready")[0] == 200 for _ in range(8)))
+        assert killed
+        assert newest(tmp_path).state == "promoted"
+        assert all(len(met) == 1 for met in arms.values()), arms
+        assert set().union(*arms.values()) == {stable, good}
+        assert {ask(address, ROW)[1]["bundle"] for _ in range(20)} == {good}
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        board.close()
+    with server(tmp_path, bundles["stable"]) as (_, address):
+        assert {ask(address, ROW)[1]["bundle"] for _ in range(20)} == {good}
+        # Nothing but the board and the loaded version are needed to go back.
+        for path in bundles["stable"], bundles["good"]:
+            path.rename(path.with_name(path.name + "-away"))
+        try:
+            move(tmp_path / "rollouts", "churn", "rollback", "anna")
+            assert {ask(address, ROW)[1]["bundle"] for _ in range(20)} == {stable}
+        finally:
+            for path in bundles["stable"], bundles["good"]:
+                path.with_name(path.name + "-away").rename(path)
+    looks = Rollouts(tmp_path / "rollouts").looks(1)
+    assert looks[-1]["decision"] == "PROMOTE"
+    assert all(look["readings"] for look in looks)
+
+
+def test_a_candidate_that_cannot_be_warmed_is_rolled_back_before_it_meets_a_request(tmp_path, bundles):
+    root = tmp_path / "broken"
+    broken = packed(root, 6)
+    with server(tmp_path, bundles["stable"], workers=1) as (_, address):
+        begin(tmp_path, {**bundles, "broken": broken}, "broken", Plan(steps=(0.5,), **QUICK))
+        (broken / "model.onnx").write_bytes(b"damaged")
+        until(lambda: newest(tmp_path).state == "rolled_back")
+        assert ask(address, ROW)[0] == 200
+    assert "cannot be loaded" in newest(tmp_path).why
+
+
+def test_the_admin_interface_starts_moves_and_tells(tmp_path, bundles):
+    with server(tmp_path, bundles["stable"], workers=1) as (_, address):
+        assert ask(address, None, "/admin/rollout")[0] == 409
+        plan = {"kind": "canary", "steps": [0.5], **QUICK}
+        code, shown = ask(address, {"candidate": str(bundles["good"]), "plan": plan}, "/admin/rollout")
+        assert (code, shown["state"]) == (200, "running")
+        assert ask(address, {"candidate": str(bundles["good"])}, "/admin/rollout")[0] == 409
+        assert ask(address, {"move": "pause"}, "/admin/rollout")[1]["state"] == "paused"
+        assert ask(address, {"move": "jump"}, "/admin/rollout")[0] == 400
+        assert ask(address, {"move": "resume"}, "/admin/rollout")[1]["state"] == "running"
+        assert ask(address, {"move": "rollback"}, "/admin/rollout")[1]["state"] == "rolled_back"
+        assert ask(address, {"move": "promote"}, "/admin/rollout")[0] == 409
+        assert ask(address, {"candidate": 3}, "/admin/rollout")[0] == 400
+        assert ask(address, None, "/admin/rollout")[1]["state"] == "rolled_back"
+
+
+def test_a_shadow_is_compared_and_answers_nobody(tmp_path, bundles):
+    stable = load_bundle(bundles["stable"]).hash[:12]
+    with server(tmp_path, bundles["stable"], workers=1) as (_, address):
+        begin(tmp_path, bundles, "good", Plan(kind="shadow", steps=(0.0,), look=0.5, bake=0.0))
+        board = on_board(tmp_path)
+        until(lambda: board.rollout == 1)
+        time.sleep(0.5)
+        sent = 0
+        while newest(tmp_path).state == "running" and sent < 2_000:
+            varied = {"age": 20 + 7 * sent % 60, "income": 9e4 * (sent % 5) / 5, "member": sent % 2 == 0}
+            code, answer = ask(address, {**ROW, **varied, "city": CITIES[sent % 3]})
+            assert (code, answer["bundle"]) == (200, stable)
+            sent += 1
+        pairs = board.sums()[CANDIDATE, REQUESTS]
+        board.close()
+    # Another seed is another model: they disagree too often, and that is found.
+    assert newest(tmp_path).state == "rolled_back"
+    assert "disagreement" in newest(tmp_path).why
+    assert 0 < pairs <= sent
+
+
+def _workers(process) -> list[int]:
+    found = psutil.Process(process.pid).children()
+    return [p.pid for p in found if "resource_tracker" not in str(p.cmdline()) and p.status() != psutil.STATUS_ZOMBIE]
