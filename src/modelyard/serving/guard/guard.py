@@ -1,0 +1,128 @@
+"""The guard of a server: a bearer credential in the request's head, a permission, a limit."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from typing import Literal
+
+from modelyard.serving.guard import challenge
+from modelyard.serving.guard.admitted import Admitted, Scope
+from modelyard.serving.guard.buckets import Buckets
+from modelyard.serving.guard.caller import Caller
+from modelyard.serving.guard.key import PREFIX
+from modelyard.serving.guard.keyring import KeyRing
+from modelyard.serving.guard.limit import Limit, SharedLimits, Unreachable
+from modelyard.serving.guard.tokens import Tokens
+
+Otherwise = Literal["local", "deny"]
+_KEY = PREFIX.encode()
+_AGAIN = 1.0
+"""Seconds for which shared limits that could not be asked are not asked again."""
+
+_LOGGER = logging.getLogger("modelyard.serving")
+
+
+class BearerGuard:
+    """Lets in who brings a good key or token, may do what is wanted, and has requests left.
+
+    Parameters
+    ----------
+    keys : KeyRing, optional
+        Whose keys are good.
+    tokens : Tokens, optional
+        Whose tokens are good; with both, what begins as a key does is a key.
+    shared : SharedLimits, optional
+        Buckets shared with other machines; None counts in this process.
+    otherwise : {"local", "deny"}
+        When those cannot be asked: count in this process, or answer 503.
+
+    References
+    ----------
+    RFC 6750, "The OAuth 2.0 Authorization Framework: Bearer Token Usage".
+    """
+
+    def __init__(
+        self,
+        keys: KeyRing | None = None,
+        tokens: Tokens | None = None,
+        *,
+        shared: SharedLimits | None = None,
+        otherwise: Otherwise = "local",
+    ) -> None:
+        self._keys, self._tokens = keys, tokens
+        self._shared, self._otherwise = shared, otherwise
+        self._buckets = Buckets()
+        self._lost_until = 0.0
+
+    async def admit(self, scope: Scope, wanted: str) -> Admitted:
+        """Let a request in, as `Guard.admit` says."""
+        credential = _credential(scope)
+        if self._keys is not None and (self._tokens is None or credential.startswith(_KEY)):
+            caller = self._keys.find(credential)
+        elif self._tokens is not None:
+            caller = await self._tokens.find(credential)
+        else:
+            raise challenge.missing()
+        if wanted not in caller.permissions:
+            raise challenge.forbidden(wanted)
+        if self._shared is None:
+            limit = caller.part
+            spare = self._buckets.take(caller.bucket, limit)
+        else:
+            limit, spare = await self._ask(caller, self._shared)
+        if spare < 0:
+            raise challenge.too_many(limit, -spare)
+        return Admitted(caller.id, limit.headers(spare // limit.interval))
+
+    async def close(self) -> None:
+        """Close the file of keys and the connections to shared limits."""
+        if self._keys is not None:
+            self._keys.close()
+        if self._shared is not None:
+            await self._shared.close()
+
+    async def _ask(self, caller: Caller, shared: SharedLimits) -> tuple[Limit, int]:
+        now = time.monotonic()
+        if now >= self._lost_until:
+            lost = self._lost_until > 0.0
+            if lost:
+                self._lost_until = now + _AGAIN  # one request finds out; those beside it do not wait for it
+            try:
+                spare = await shared.take(caller.bucket, caller.limit)
+            except Unreachable as error:
+                if not lost:
+                    _say("shared_limits_lost", why=str(error), instead=self._otherwise)
+                self._lost_until = now + _AGAIN
+            else:
+                if lost:
+                    _say("shared_limits_back")
+                self._lost_until = 0.0
+                return caller.limit, spare
+        if self._otherwise == "deny":
+            raise challenge.unavailable("Limits cannot be counted at the moment.")
+        return caller.part, self._buckets.take(caller.bucket, caller.part)
+
+
+def _credential(scope: Scope) -> bytes:
+    """Return what the request's head brings.
+
+    Raises
+    ------
+    HttpProblem
+        401 if it brings nothing, 400 if it brings two.
+    """
+    found: bytes | None = None
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            if found is not None:
+                raise challenge.malformed("The header Authorization is sent twice.")
+            found = value
+    if found is None or found[:7].lower() != b"bearer ":
+        raise challenge.missing()
+    return found[7:].strip()
+
+
+def _say(event: str, **facts: str) -> None:
+    _LOGGER.warning("%s", json.dumps({"event": event, **facts}))
