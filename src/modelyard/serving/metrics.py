@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -25,39 +27,45 @@ class Metrics:
     ----------
     model : str
         Name of the model.
-    version : str
-        Of the release, or the bundle's short hash.
-    variant : str
-        Which arm of a rollout this server is; "stable" outside one.
     limit : float or None
         The brief's latency limit in seconds: a bucket ends there, so that the share of slower requests is exact.
+
+    Attributes
+    ----------
+    registry : CollectorRegistry
+        Where parts of the server put what they count.
     """
 
-    def __init__(self, model: str, version: str, variant: str = "stable", limit: float | None = None) -> None:
-        self._registry = CollectorRegistry()
+    def __init__(self, model: str, limit: float | None = None) -> None:
+        self.registry = CollectorRegistry()
+        self._model = model
         buckets = sorted({*_BUCKETS, *([limit] if limit else [])})
         labels = ("model", "http_request_method", "http_route", "http_response_status_code")
         self._requests = Histogram(
-            REQUESTS, "Duration of HTTP server requests.", labels, buckets=buckets, registry=self._registry
+            REQUESTS, "Duration of HTTP server requests.", labels, buckets=buckets, registry=self.registry
         )
-        who = ("model", "version", "variant")
-        names = (model, version, variant)
-        self.predictions = Counter(PREDICTIONS, "Rows answered.", who, registry=self._registry).labels(*names)
-        self._failures = Counter(
-            SOURCE_FAILURES, "Requests a source of answers failed on; the next source was asked.", (*who, "source"),
-            registry=self._registry,
-        )  # fmt: skip
-        self.log_failures = Counter(
-            LOG_FAILURES, "Answered requests the prediction log lacks.", who, registry=self._registry
-        ).labels(*names)
-        self.log_records = Counter(
-            LOG_RECORDS, "Answered requests written to the prediction log.", who, registry=self._registry
-        ).labels(*names)
-        self._names = names
+        self._predictions = self._counter(PREDICTIONS, "Rows answered.")
+        self._source_failures = self._counter(
+            SOURCE_FAILURES, "Requests a source of answers failed on; the next source was asked.", "source"
+        )
+        self._log_failures = self._counter(LOG_FAILURES, "Answered requests the prediction log lacks.")
+        self._log_records = self._counter(LOG_RECORDS, "Answered requests written to the prediction log.")
         self._children: dict[tuple[str, str, int], Histogram] = {}
-        self.source_failed("model", 0)
         if MULTIPROCESS not in os.environ:
-            ProcessCollector(registry=self._registry)
+            ProcessCollector(registry=self.registry)
+
+    def of(self, version: str, variant: str) -> Counts:
+        """Return what is counted of one version: the release's, and the arm of a rollout it is."""
+        who = (self._model, version, variant)
+        failures = self._source_failures
+        counts = Counts(
+            self._predictions.labels(*who),
+            self._log_failures.labels(*who),
+            self._log_records.labels(*who),
+            lambda source: failures.labels(*who, source).inc(),
+        )
+        failures.labels(*who, "model")  # shown from the start, at 0
+        return counts
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request; an unknown method counts as ``_OTHER``, so that callers cannot invent time series."""
@@ -65,17 +73,34 @@ class Metrics:
         child = self._children.get(key)
         if child is None:
             shown = method if method in _METHODS else "_OTHER"
-            child = self._children[key] = self._requests.labels(self._names[0], shown, route, str(status))
+            child = self._children[key] = self._requests.labels(self._model, shown, route, str(status))
         child.observe(seconds)
-
-    def source_failed(self, source: str, count: int = 1) -> None:
-        """Count a request that a source of answers failed on."""
-        self._failures.labels(*self._names, source).inc(count)
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format, over all workers of the server."""
         if MULTIPROCESS not in os.environ:
-            return generate_latest(self._registry)
+            return generate_latest(self.registry)
         everything = CollectorRegistry()
         MultiProcessCollector(everything)  # type: ignore[no-untyped-call]
         return generate_latest(everything)
+
+    def _counter(self, name: str, text: str, *more: str) -> Counter:
+        return Counter(name, text, ("model", "version", "variant", *more), registry=self.registry)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What is counted of one version.
+
+    Attributes
+    ----------
+    predictions, log_failures, log_records : Counter
+        Rows answered; answered requests the prediction log lacks, and those it has.
+    source_failed : callable
+        Counts a request that the named source of answers failed on.
+    """
+
+    predictions: Counter
+    log_failures: Counter
+    log_records: Counter
+    source_failed: Callable[[str], None]

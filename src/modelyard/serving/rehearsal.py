@@ -17,7 +17,8 @@ import numpy as np
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.core.errors import ServingError
-from modelyard.serving.app import PATH, App
+from modelyard.serving.app import App
+from modelyard.serving.predict import PATH
 from modelyard.serving.rows import example_rows
 
 _WARM = 50

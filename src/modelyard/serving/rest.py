@@ -23,9 +23,12 @@ ROUTES = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/openapi.
 class Served(Protocol):
     """What this half needs of the server it belongs to."""
 
-    bundle: Bundle
     metrics: Metrics
     ready: bool
+
+    @property
+    def bundle(self) -> Bundle:
+        """What the documents describe."""
 
     def warm(self) -> dict[str, Any]:
         """Answer until the first caller finds everything loaded; return an answer."""

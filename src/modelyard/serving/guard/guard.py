@@ -7,8 +7,9 @@ import logging
 import time
 from typing import Literal
 
+from modelyard.serving.asgi import Scope, head
 from modelyard.serving.guard import challenge
-from modelyard.serving.guard.admitted import Admitted, Scope
+from modelyard.serving.guard.admitted import Admitted
 from modelyard.serving.guard.buckets import Buckets
 from modelyard.serving.guard.caller import Caller
 from modelyard.serving.guard.key import PREFIX
@@ -17,6 +18,7 @@ from modelyard.serving.guard.limit import Limit, SharedLimits, Unreachable
 from modelyard.serving.guard.tokens import Tokens
 
 Otherwise = Literal["local", "deny"]
+_HEADER = b"authorization"
 _KEY = PREFIX.encode()
 _AGAIN = 1.0
 """Seconds for which shared limits that could not be asked are not asked again."""
@@ -113,12 +115,11 @@ def _credential(scope: Scope) -> bytes:
     HttpProblem
         401 if it brings nothing, 400 if it brings two.
     """
-    found: bytes | None = None
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            if found is not None:
-                raise challenge.malformed("The header Authorization is sent twice.")
-            found = value
+    by_name = head(scope)
+    if len(by_name) < len(scope["headers"]) and [name for name, _ in scope["headers"]].count(_HEADER) > 1:
+        # A proxy before this server may have looked at the other one.
+        raise challenge.malformed("The header Authorization is sent twice.")
+    found = by_name.get(_HEADER)
     if found is None or found[:7].lower() != b"bearer ":
         raise challenge.missing()
     return found[7:].strip()

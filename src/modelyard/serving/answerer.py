@@ -1,0 +1,211 @@
+"""Answerer: from rows as they were sent to answers that are counted and logged; every protocol's way to the model."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from modelyard.core.errors import Problem, RowError
+from modelyard.serving.asgi import Scope, head
+from modelyard.serving.asked import Asked
+from modelyard.serving.guard.admitted import Admitted
+from modelyard.serving.log import PredictionLog, Record
+from modelyard.serving.predictor import Row, Unanswered
+from modelyard.serving.problem import MOST_ERRORS, HttpProblem, bad_fields
+from modelyard.serving.router import Router
+from modelyard.serving.rows import check_rows
+from modelyard.serving.version import Version
+
+_INLINE = 32
+"""Rows up to which a request is answered at once; more go to a thread, so that health checks are not kept waiting."""
+_SLICE = 1_000
+"""Rows checked and scored at a time: what scoring takes does not grow with the request."""
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """What a request was answered.
+
+    Attributes
+    ----------
+    id : str
+        Under which the prediction log has it.
+    answers : list of dict
+        One for each row (see ``Prediction.plain``).
+    version : Version
+        The one that answered.
+    """
+
+    id: str
+    answers: list[dict[str, Any]]
+    version: Any
+
+
+class Answerer:
+    """Checks rows, scores them, counts and logs.
+
+    Parameters
+    ----------
+    router : Router
+        Which version answers.
+    log : PredictionLog, optional
+        Where answered requests are written before they are answered; None keeps none.
+    """
+
+    def __init__(self, router: Router, log: PredictionLog | None = None) -> None:
+        self.router = router
+        self._log = log
+        self._start = os.urandom(6).hex()
+        self._count = 0
+
+    def next_id(self) -> str:
+        """Return an id that no other request has."""
+        self._count += 1
+        return f"{self._start}-{self._count:x}"
+
+    def choose(self, scope: Scope) -> Version:
+        """Return the version that is to answer a request."""
+        return self.router.choose(head(scope).get(b"x-request-key", b""))
+
+    async def answer(
+        self,
+        rows: list[Any],
+        wanted: Asked,
+        scope: Scope,
+        admitted: Admitted,
+        *,
+        version: Version | None = None,
+        at: str | None = "/instances",
+        began: float | None = None,
+    ) -> Answered:
+        """Answer the rows of one request, all or none.
+
+        Parameters
+        ----------
+        rows : list
+            As they were sent: dicts of JSON values.
+        wanted : Asked
+            What is asked beside the predictions.
+        scope : mapping
+            The request's, as ASGI gives it.
+        admitted : Admitted
+            Who sent it.
+        version : Version, optional
+            The one that is to answer, where the request was read by its schema; default: the router's choice.
+        at : str or None
+            JSON pointer of the list the rows stand in; None where the one row is the body.
+        began : float, optional
+            ``time.perf_counter()`` when the body was there; default: now.
+
+        Raises
+        ------
+        HttpProblem
+            422 for rows that do not fit the schema, 503 where nothing could answer.
+        """
+        began = time.perf_counter() if began is None else began
+        chosen = self.choose(scope) if version is None else version
+        try:
+            if len(rows) > _INLINE:
+                answers = await asyncio.to_thread(_answers, chosen, rows, at, wanted)
+            else:
+                answers = _answers(chosen, rows, at, wanted)
+        except RowError as error:
+            raise bad_fields(error.problems) from None
+        except Unanswered:
+            self.router.seen(chosen, False, time.perf_counter() - began, None)
+            raise HttpProblem(503, "Neither the model nor a fallback could answer.") from None
+        seconds = time.perf_counter() - began
+        chosen.counts.predictions.inc(len(rows))
+        name = self.next_id()
+        if self._log is not None:
+            # Before the answer is sent: what a caller was told is always in the log.
+            self._write(self._log, name, rows, answers, seconds, chosen, scope, admitted)
+        first = answers[0]
+        self.router.seen(chosen, first["served_by"] == "model", seconds, _score(first))
+        return Answered(name, answers, chosen)
+
+    def _write(
+        self,
+        log: PredictionLog,
+        name: str,
+        rows: list[Any],
+        answers: list[dict[str, Any]],
+        seconds: float,
+        version: Version,
+        scope: Scope,
+        admitted: Admitted,
+    ) -> None:
+        record = Record(
+            name,
+            time.time(),
+            version.name,
+            version.bundle.hash,
+            rows,
+            answers,
+            1e3 * seconds,
+            version.number,
+            version.variant,
+            admitted.key,
+            _trace(scope),
+        )
+        if log.append(record):
+            version.counts.log_records.inc()
+        else:
+            version.counts.log_failures.inc()
+
+
+def _answers(version: Version, rows: Sequence[Any], at: str | None, wanted: Asked) -> list[dict[str, Any]]:
+    schema = version.bundle.schema
+    if at is None:
+        return _score_rows(version, [schema.check_row(rows[0])], "", wanted)
+    answers: list[dict[str, Any]] = []
+    problems: list[Problem] = []
+    for first in range(0, len(rows), _SLICE):
+        try:
+            checked = check_rows(schema, rows[first : first + _SLICE], at, first)
+            if not problems:  # the request is refused; the other rows are still checked, and not scored
+                answers += _score_rows(version, checked, at, wanted, first)
+        except RowError as error:
+            problems += error.problems
+            if len(problems) > MOST_ERRORS:
+                break  # more than an answer lists
+    if problems:
+        raise RowError(problems)
+    return answers
+
+
+def _score_rows(
+    version: Version, checked: Sequence[Row], at: str, wanted: Asked, first: int = 0
+) -> list[dict[str, Any]]:
+    try:
+        return [prediction.plain() for prediction in version.predictor.predict(checked, wanted)]
+    except RowError as error:
+        # The model counts the rows it was given from 0; the caller's pointers begin at the body's root.
+        for problem in error.problems:
+            _, number, rest = problem.pointer.split("/", 2)
+            problem.pointer = f"{at}/{first + int(number)}/{rest}" if at else f"/{rest}"
+        raise
+
+
+def _score(answer: dict[str, Any]) -> float | None:
+    """Return the number a drift of scores is watched by."""
+    chances = answer.get("probabilities")
+    if chances is not None:
+        return float(next(reversed(chances.values())))
+    value = answer["prediction"]
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _trace(scope: Scope) -> str:
+    """Return the trace id of a request's ``traceparent``, empty where it has none.
+
+    References
+    ----------
+    W3C Trace Context, section 3.2: version, trace id, parent id and flags, in hexadecimal.
+    """
+    sent = head(scope).get(b"traceparent")
+    return "" if sent is None or len(sent) < 55 else sent[3:35].decode("latin-1")

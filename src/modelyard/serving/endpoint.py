@@ -1,0 +1,117 @@
+"""Endpoint: one path of the server; what every path shares stands here, what it answers in its own file."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from modelyard.serving.asgi import Headers, Receive, Scope, Send, reply
+from modelyard.serving.guard.admitted import ANYBODY, Admitted, Guard
+from modelyard.serving.metrics import Metrics
+from modelyard.serving.problem import MEDIA_TYPE, HttpProblem
+
+Reply = tuple[int, Headers, bytes]
+Answer = Callable[[Scope, Receive, Admitted], Awaitable[Reply]]
+
+_PROBLEM = (b"content-type", MEDIA_TYPE.encode())
+_REFUSALS_EVERY = 1.0
+"""Seconds between two lines about refused requests: one tells which fields, the counters how many."""
+_SHOWN = 10
+_LOGGER = logging.getLogger("modelyard.serving")
+
+
+class Refusals:
+    """Tells of refused requests in the server's own log: one line in a while, without any of their values.
+
+    Parameters
+    ----------
+    known : callable
+        Returns the names that may be written: the model's columns.
+    """
+
+    def __init__(self, known: Callable[[], frozenset[str]]) -> None:
+        self._known = known
+        self._told, self._untold = -_REFUSALS_EVERY, 0
+
+    def tell(self, problem: HttpProblem) -> None:
+        """Write a line about a refused request, or count it for the next line."""
+        now = time.monotonic()
+        if now - self._told < _REFUSALS_EVERY:
+            self._untold += 1
+            return
+        known = self._known()
+        parts = (p.replace("~1", "/").replace("~0", "~") for e in problem.errors for p in e.pointer.split("/"))
+        fields = list(dict.fromkeys(part for part in parts if part in known))[:_SHOWN]
+        line = {"event": "refused", "status": problem.status, "fields": fields, "unreported_before": self._untold}
+        _LOGGER.warning("%s", msgspec.json.encode(line).decode())
+        self._told, self._untold = now, 0
+
+
+class Endpoint:
+    """A path that is guarded, counted, and answers problems as RFC 9457 says.
+
+    Parameters
+    ----------
+    route : str
+        Its path, as metrics show it.
+    answer : callable
+        ``await answer(scope, receive, admitted)`` returns status, headers and body, or raises HttpProblem.
+    metrics : Metrics
+        Where requests are counted.
+    refusals : Refusals
+        Where refused requests are told.
+    guard : Guard, optional
+        What lets requests in; None lets everybody in.
+    wanted : str
+        The permission a request needs.
+    methods : sequence of str
+        What it takes.
+    """
+
+    def __init__(
+        self,
+        route: str,
+        answer: Answer,
+        metrics: Metrics,
+        refusals: Refusals,
+        *,
+        guard: Guard | None = None,
+        wanted: str = "predict",
+        methods: Sequence[str] = ("POST",),
+    ) -> None:
+        self.route = route
+        self._answer, self._guard, self._wanted, self._methods = answer, guard, wanted, tuple(methods)
+        self._observe, self._refusals = metrics.observe, refusals
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        began = time.perf_counter()
+        try:
+            if scope["method"] not in self._methods:
+                raise HttpProblem(
+                    405,
+                    f"{self.route} takes {' and '.join(self._methods)}.",
+                    headers=[(b"allow", ", ".join(self._methods).encode())],
+                )
+            admitted = ANYBODY if self._guard is None else await self._guard.admit(scope, self._wanted)
+            status, headers, body = await self._answer(scope, receive, admitted)
+            if admitted.headers:
+                headers = [*headers, *admitted.headers]
+        except ConnectionAbortedError:
+            return
+        except Exception as error:
+            status, headers, body = self._refuse(error)
+        await reply(send, status, headers, body)
+        self._observe(scope["method"], self.route, status, time.perf_counter() - began)
+
+    def _refuse(self, error: Exception) -> tuple[int, Any, bytes]:
+        if isinstance(error, HttpProblem):
+            if error.status < 500:
+                self._refusals.tell(error)
+            return error.status, [_PROBLEM, *error.headers], error.body()
+        _LOGGER.error("a request failed", exc_info=error)
+        return 500, [_PROBLEM], HttpProblem(500, "The server failed; its own log says why.").body()

@@ -1,0 +1,109 @@
+"""``/v1/predict``: one row as an object, or many as instances."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import msgspec
+
+from modelyard.serving.answerer import Answerer
+from modelyard.serving.asgi import JSON, Receive, Scope, head, read_body, too_large
+from modelyard.serving.asked import NOTHING, Asked, asked
+from modelyard.serving.endpoint import Reply
+from modelyard.serving.guard.admitted import Admitted
+from modelyard.serving.problem import HttpProblem
+from modelyard.serving.version import Version
+
+PATH = "/v1/predict"
+LARGE = 2**16
+_LARGE_AT_ONCE = 2
+"""A body over `LARGE` bytes takes many times its length once parsed, so that only so many are answered at a time; the
+others wait as the bytes they came in."""
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Predict:
+    """Answers ``/v1/predict``.
+
+    Parameters
+    ----------
+    answerer : Answerer
+        The way to the model.
+    body_limit : int
+        Bytes a request's body may have.
+    """
+
+    def __init__(self, answerer: Answerer, body_limit: int) -> None:
+        self._answerer, self._limit = answerer, body_limit
+        self._slots = asyncio.Semaphore(_LARGE_AT_ONCE)
+
+    async def __call__(self, scope: Scope, receive: Receive, admitted: Admitted) -> Reply:
+        """Answer one request."""
+        check_json(scope, self._limit)
+        version = self._answerer.choose(scope)
+        query = scope.get("query_string")
+        wanted = asked(query, version.bundle) if query else NOTHING
+        body = await read_body(receive, self._limit)
+        began = time.perf_counter()
+        if len(body) <= LARGE:
+            return await self._answer(*_rows(body, version), wanted, scope, admitted, version, began)
+        async with self._slots:
+            rows, many = await asyncio.to_thread(_rows, body, version)
+            return await self._answer(rows, many, wanted, scope, admitted, version, began)
+
+    async def _answer(
+        self,
+        rows: list[Any],
+        many: bool,
+        wanted: Asked,
+        scope: Scope,
+        admitted: Admitted,
+        version: Version,
+        began: float,
+    ) -> Reply:
+        at = "/instances" if many else None
+        answered = await self._answerer.answer(rows, wanted, scope, admitted, version=version, at=at, began=began)
+        if many:
+            return 200, JSON, _encode({"id": answered.id, "predictions": answered.answers, **version.about})
+        return 200, JSON, _encode({"id": answered.id, **answered.answers[0], **version.about})
+
+
+def check_json(scope: Scope, limit: int) -> None:
+    """Refuse what the request's head already shows to be wrong.
+
+    Raises
+    ------
+    HttpProblem
+        413 and 415.
+    """
+    sent = head(scope)
+    kind = sent.get(b"content-type")
+    if kind is not None and kind != b"application/json":
+        kind = kind.split(b";", 1)[0].strip().lower()
+        if kind != b"application/json" and not kind.endswith(b"+json"):
+            shown = kind.decode("latin-1")
+            raise HttpProblem(415, f"The body is sent as {shown}; send it with Content-Type: application/json.")
+    if sent.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity"):
+        raise HttpProblem(415, "The body is compressed; send it as it is.", headers=[(b"accept-encoding", b"identity")])
+    if int(sent.get(b"content-length", 0)) > limit:
+        raise too_large(limit)
+
+
+def _rows(body: bytes, version: Version) -> tuple[list[Any], bool]:
+    """Return the rows of a body as they were sent, and whether they came as a list."""
+    try:
+        sent = _decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise HttpProblem(400, f"The body is not valid JSON: {error}.") from None
+    if not isinstance(sent, dict):
+        raise HttpProblem(400, 'The body must be one row as an object, or {"instances": [row, ...]}.')
+    if "instances" not in sent or "instances" in version.columns:
+        return [sent], False
+    rows = sent["instances"]
+    if len(sent) > 1 or not isinstance(rows, list) or not rows:
+        raise HttpProblem(400, 'Many rows are sent as {"instances": [row, ...]}: one or more, and nothing else.')
+    return rows, True
