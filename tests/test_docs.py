@@ -73,6 +73,10 @@ def test_commands_name_verbs_and_options_that_exist(name: str) -> None:
         assert command is not None
         if any(word.startswith("[") for word in given):
             continue  # a form, not a command
+        if isinstance(command, click.Group):
+            verb, given = f"{verb} {given[0]}", given[1:]
+            assert words[1] in command.commands, f"{name}: no verb is called '{verb}'"
+            command = command.commands[words[1]]
         context = command.make_context(verb, list(given), parent=root, resilient_parsing=True)
         options = {text for p in command.params if isinstance(p, click.Option) for text in (*p.opts, *p.secondary_opts)}
         unknown = [word for word in given if re.fullmatch(r"--?[a-z][\w-]*", word) and word not in options]

@@ -84,10 +84,10 @@ class RedisLimits:
                 )
                 return int(spare) * 1_000
         except (OSError, ValueError) as error:  # a timeout is an OSError
-            await self.close()
+            self.close()
             raise Unreachable(str(error) or type(error).__name__) from error
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close the connection; taking opens another."""
         if self._connection is not None:
             self._connection.close()

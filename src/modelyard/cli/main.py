@@ -29,6 +29,7 @@ VERBS = {
     "rollback": "Put the previous production release back.",
     "history": "Show everything that happened to a release.",
     "serve": "Serve a bundle over HTTP.",
+    "keys": "Make, list, rotate and revoke the API keys of a server.",
     "export": "Write Dockerfile, Kubernetes, CI and alert files.",
     "watch": "Compare new rows with those the model learnt from.",
     "doctor": "Check this machine and this workspace.",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from modelyard.cli import options
+from modelyard.cli.access import access, access_of
 
 
 @click.command("serve")
@@ -17,7 +19,17 @@ from modelyard.cli import options
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that answer.")
 @click.option("--no-log", is_flag=True, help="Write no prediction log.")
 @options.workspace
-def command(bundle: str, host: str, port: int, log: Path | None, no_log: bool, workers: int, workspace: Path) -> None:
+@access
+def command(
+    bundle: str,
+    host: str,
+    port: int,
+    log: Path | None,
+    no_log: bool,
+    workers: int,
+    workspace: Path,
+    **asked: Any,
+) -> None:
     """Serve a bundle over HTTP: POST /v1/predict, /health/live, /health/ready, /metrics, /openapi.json, /docs.
 
     BUNDLE is a bundle's folder or archive, a run's id, or a release's name. SIGTERM lets requests in flight finish.
@@ -27,7 +39,9 @@ def command(bundle: str, host: str, port: int, log: Path | None, no_log: bool, w
       modelyard serve k7
       modelyard serve readmission@production --host 0.0.0.0 --port 8080
       modelyard serve bundle.tar.gz --no-log
+      modelyard serve readmission --auth keys --rate 6000
     """
+    who = access_of(workspace, asked)
     path = Path(bundle)
     if not path.exists() or not (path.is_file() or (path / "manifest.json").is_file()):
         # Runs and releases need the workspace and its imports; a server in a container has a path and neither.
@@ -42,5 +56,6 @@ def command(bundle: str, host: str, port: int, log: Path | None, no_log: bool, w
         port=port,
         log=None if no_log else log or workspace / "predictions",
         workers=workers,
+        access=who,
         started=lambda address: click.echo(f"Serving {path} on {address} (Ctrl-C or SIGTERM ends it)"),
     )

@@ -9,12 +9,13 @@ from typing import Any
 from modelyard.bundle.bundle import Bundle
 from modelyard.serving.answerer import Answerer
 from modelyard.serving.asgi import Asgi, Message, Receive, Scope, Send
-from modelyard.serving.endpoint import Answer, Endpoint, Refusals
-from modelyard.serving.guard.admitted import Guard
+from modelyard.serving.endpoint import Answer, Endpoint, Refusals, Reply
+from modelyard.serving.guard.admitted import Admitted, Guard
+from modelyard.serving.guard.describe import secure
 from modelyard.serving.log import PredictionLog
-from modelyard.serving.metrics import Metrics
+from modelyard.serving.metrics import CONTENT_TYPE, Metrics
 from modelyard.serving.predict import PATH, Predict
-from modelyard.serving.rest import ROUTES, rest
+from modelyard.serving.rest import METRICS, ROUTES, rest
 from modelyard.serving.router import OneVersion, Router
 from modelyard.serving.version import version
 
@@ -36,6 +37,8 @@ class App:
         The release's version; default: the bundle's short hash.
     guard : Guard, optional
         What lets requests in; None lets everybody in.
+    guarded_metrics : bool
+        Whether the guard stands before ``/metrics`` too; health and documents are always open.
 
     Attributes
     ----------
@@ -53,6 +56,7 @@ class App:
         body_limit: int = BODY_LIMIT,
         number: str | None = None,
         guard: Guard | None = None,
+        guarded_metrics: bool = False,
     ) -> None:
         limit = bundle.manifest.brief.latency
         self.ready = False
@@ -60,11 +64,14 @@ class App:
         self.metrics = Metrics(bundle.manifest.name, None if limit is None else limit.milliseconds / 1e3)
         self.answerer = Answerer(OneVersion(version(bundle, self.metrics, number)), log)
         self._log, self._guard = log, guard
+        self._permissions: dict[str, str] = {}
         self._refusals = Refusals(lambda: self.router.stable.columns)
         self._rest = rest(self)
         self._paths: dict[str, Asgi] = {}
         self._below: dict[str, Asgi] = {}
         self.add(PATH, Predict(self.answerer, body_limit))
+        if guarded_metrics:
+            self.add(METRICS, self._exposed, wanted="metrics", methods=("GET",))
 
     @property
     def router(self) -> Router:
@@ -94,10 +101,16 @@ class App:
         methods : sequence of str
             What it takes.
         """
+        self._permissions[route] = wanted
         paths = self._below if route.endswith("/") else self._paths
         paths[route] = Endpoint(
             route, answer, self.metrics, self._refusals, guard=self._guard, wanted=wanted, methods=methods
         )
+
+    def secure(self, document: dict[str, Any]) -> None:
+        """Say in an OpenAPI document what the guard asks for."""
+        if self._guard is not None:
+            secure(document, self._guard.schemes, self._permissions)
 
     def warm(self) -> dict[str, Any]:
         """Answer example rows until the first caller finds everything loaded; return the answer to the first one."""
@@ -108,9 +121,11 @@ class App:
         self.ready = False
 
     def close(self) -> None:
-        """Close the prediction log."""
+        """Close the prediction log and what the guard holds open."""
         if self._log is not None:
             self._log.close()
+        if self._guard is not None:
+            self._guard.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event, as ASGI says."""
@@ -121,6 +136,9 @@ class App:
         else:
             below = (e for route, e in self._below.items() if scope["path"].startswith(route))
             await next(below, self._other)(scope, receive, send)
+
+    async def _exposed(self, scope: Scope, receive: Receive, admitted: Admitted) -> Reply:
+        return 200, [(b"content-type", CONTENT_TYPE.encode())], self.metrics.text()
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()

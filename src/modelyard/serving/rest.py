@@ -9,15 +9,15 @@ from typing import Any, Protocol
 import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
-from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from modelyard.bundle.bundle import Bundle
-from modelyard.serving.metrics import Metrics
+from modelyard.serving.metrics import CONTENT_TYPE, Metrics
 from modelyard.serving.openapi import docs_page, openapi
 from modelyard.serving.problem import MEDIA_TYPE, HttpProblem
 
-ROUTES = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs"})
+METRICS = "/metrics"
+ROUTES = frozenset({"/", "/health/live", "/health/ready", METRICS, "/openapi.json", "/docs"})
 
 
 class Served(Protocol):
@@ -32,6 +32,9 @@ class Served(Protocol):
 
     def warm(self) -> dict[str, Any]:
         """Answer until the first caller finds everything loaded; return an answer."""
+
+    def secure(self, document: dict[str, Any]) -> None:
+        """Say in an OpenAPI document what the guard asks for."""
 
     def drain(self) -> None:
         """Stop being ready."""
@@ -53,6 +56,7 @@ def rest(app: Served) -> FastAPI:
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         document.update(openapi(app.bundle, app.warm()))
+        app.secure(document)
         app.ready = True
         try:
             yield
@@ -77,9 +81,9 @@ def rest(app: Served) -> FastAPI:
             return _json({"status": "ready"})
         return _problem(HttpProblem(503, "The server is starting or shutting down."))
 
-    @api.get("/metrics")
+    @api.get(METRICS)
     async def metrics() -> Response:
-        return Response(app.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+        return Response(app.metrics.text(), media_type=CONTENT_TYPE)
 
     @api.get("/openapi.json")
     async def described() -> Response:

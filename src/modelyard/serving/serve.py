@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import signal
 import socket
@@ -16,9 +17,12 @@ import uvicorn
 from modelyard.bundle.load import load_bundle
 from modelyard.core.errors import ServingError
 from modelyard.serving.app import BODY_LIMIT, App
+from modelyard.serving.guard.access import Access
+from modelyard.serving.guard.issuer import LOCAL
 from modelyard.serving.log import PredictionLog
 from modelyard.serving.workers import supervise
 
+_LOGGER = logging.getLogger("modelyard.serving")
 _FINISH_SECONDS = 30
 """Requests in flight may take this long once the server was told to stop."""
 
@@ -32,6 +36,7 @@ def serve(
     workers: int = 1,
     body_limit: int = BODY_LIMIT,
     drain: float = 1.0,
+    access: Access | None = None,
     started: Callable[[str], None] | None = None,
 ) -> None:
     """Serve a bundle over HTTP; return when it was told to stop and every request in flight is answered.
@@ -50,6 +55,8 @@ def serve(
         Bytes a request's body may have.
     drain : float
         Seconds between SIGTERM, when ``/health/ready`` turns to 503, and the end of listening.
+    access : Access, optional
+        Who may call; None lets everybody in.
     started : callable, optional
         Told the address, once it is listened on.
 
@@ -63,8 +70,10 @@ def serve(
     if workers < 1:
         raise ServingError(f"A server cannot have {workers} workers.", allowed="1 or more.")
     # With several workers it is loaded here too, so that what is wrong with it is told once.
-    app = _app(bundle_path, log, body_limit)
+    app = _app(bundle_path, log, body_limit, access, workers)
     listener = _listen(host, port)
+    if access is None and host not in LOCAL:
+        _LOGGER.warning("Whoever reaches %s may call this model: there is no guard (--auth keys, --auth oidc).", host)
     if started is not None:
         shown = f"[{host}]" if ":" in host else host
         started(f"http://{shown}:{listener.getsockname()[1]}")
@@ -72,16 +81,24 @@ def serve(
         if workers == 1:
             _run(app, listener, drain)
         else:
-            supervise(workers, _work, (str(bundle_path), log, body_limit, listener, drain))
+            supervise(workers, _work, (str(bundle_path), log, body_limit, access, workers, listener, drain))
     except KeyboardInterrupt:
         return
     finally:
         listener.close()
 
 
-def _work(path: str, log: Path | None, body_limit: int, listener: socket.socket, drain: float) -> None:
+def _work(
+    path: str,
+    log: Path | None,
+    body_limit: int,
+    access: Access | None,
+    workers: int,
+    listener: socket.socket,
+    drain: float,
+) -> None:
     """Be one of several workers, in a process of its own."""
-    _run(_app(path, log, body_limit), listener, drain)
+    _run(_app(path, log, body_limit, access, workers), listener, drain)
 
 
 def _run(app: App, listener: socket.socket, drain: float) -> None:
@@ -102,9 +119,15 @@ def _run(app: App, listener: socket.socket, drain: float) -> None:
     _Server(config, drain).run(sockets=[listener])
 
 
-def _app(path: str | Path, log: Path | None, body_limit: int) -> App:
+def _app(path: str | Path, log: Path | None, body_limit: int, access: Access | None, workers: int) -> App:
     bundle = load_bundle(path)
-    return App(bundle, log=None if log is None else PredictionLog(log), body_limit=body_limit)
+    return App(
+        bundle,
+        log=None if log is None else PredictionLog(log),
+        body_limit=body_limit,
+        guard=None if access is None else access.guard(workers),
+        guarded_metrics=access is not None and access.metrics,
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -78,12 +78,22 @@ class BearerGuard:
             raise challenge.too_many(limit, -spare)
         return Admitted(caller.id, limit.headers(spare // limit.interval))
 
-    async def close(self) -> None:
+    @property
+    def schemes(self) -> dict[str, dict[str, str]]:
+        """The ways to say who one is, as security schemes of OpenAPI."""
+        found = {}
+        if self._keys is not None:
+            found["key"] = {"type": "http", "scheme": "bearer", "description": f"An API key: {PREFIX}..."}
+        if self._tokens is not None:
+            found["token"] = {"type": "openIdConnect", "openIdConnectUrl": self._tokens.discovery}
+        return found
+
+    def close(self) -> None:
         """Close the file of keys and the connections to shared limits."""
         if self._keys is not None:
             self._keys.close()
         if self._shared is not None:
-            await self._shared.close()
+            self._shared.close()
 
     async def _ask(self, caller: Caller, shared: SharedLimits) -> tuple[Limit, int]:
         now = time.monotonic()

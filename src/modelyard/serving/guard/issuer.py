@@ -28,7 +28,7 @@ _PAUSE = 10.0
 """Seconds between two fetches: tokens with made-up key ids must not become requests to the issuer."""
 _TIMEOUT = 5.0
 _MOST = 2**20
-_LOCAL = ("localhost", "127.0.0.1", "::1")
+LOCAL = ("localhost", "127.0.0.1", "::1")
 
 _LOGGER = logging.getLogger("modelyard.serving")
 
@@ -56,6 +56,7 @@ class Issuer:
     def __init__(self, url: str) -> None:
         _check(url, "issuer")
         self.url = url
+        self.discovery = url.rstrip("/") + _DISCOVERY
         self.jwt: Any = need("jwt", "auth", "Checking tokens")
         need("cryptography", "auth", "Checking tokens")
         self._keys: dict[str, Any] = {}
@@ -99,7 +100,7 @@ class Issuer:
         OSError, ValueError, HTTPException
             If they cannot be had.
         """
-        described = _get(self.url.rstrip("/") + _DISCOVERY)
+        described = _get(self.discovery)
         if described.get("issuer") != self.url:
             raise ValueError(f"{self.url} calls itself {described.get('issuer')!r}")
         place = str(described.get("jwks_uri"))
@@ -141,7 +142,7 @@ def _get(url: str) -> Mapping[str, Any]:
 
 def _check(url: str, what: str) -> None:
     parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOCAL):
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOCAL):
         raise ServingError(
             f"The {what} is not an https address.",
             where=url,

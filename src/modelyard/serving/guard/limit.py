@@ -102,7 +102,7 @@ class SharedLimits(Protocol):
             If the buckets cannot be asked.
         """
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close connections."""
 
 

@@ -56,7 +56,7 @@ class KeyStore:
                 db.execute("PRAGMA journal_mode = WAL")
                 db.executescript(_TABLES)
 
-    def keys(self) -> tuple[Key, ...]:
+    def listed(self) -> tuple[Key, ...]:
         """Return every key, oldest first."""
         with self._opened() as db:
             return read_keys(db)
