@@ -45,6 +45,9 @@ LABELS: Mapping[str, tuple[Column, tuple[str, ...]]] = {
 }
 ROW: dict[str, Any] = {"age": 41, "income": 52_000.0, "city": "Oslo", "member": True, "joined": "2024-03-09"}
 
+PLAIN = {name: value for name, value in ROW.items() if name != "joined"}
+"""A row without the date, whose parts the graph of `Stumps` is given: the server has a quick way for it."""
+
 
 def schema(task: str) -> Schema:
     """Return a schema of five features and the label of the task."""
@@ -195,13 +198,13 @@ def stumps_graph(arrays: Mapping[str, Any], link: str, nudge: bool = False) -> b
 LINKS = {"binary": "logistic", "multiclass": "softmax", "regression": "identity"}
 
 
-def blend(task: str, data: Dataset) -> Blend:
+def blend(task: str, data: Dataset, seed: int = 3) -> Blend:
     """Return a blend of one fitted member."""
     family = Stumps()
     rows = np.arange(len(data))
     parts = Parts(data, None, Split("random", "for tests", rows, rows[:0], ()))
     (candidate,) = family.candidates(Brief(), Profile(0, ()), data)
-    fitted = family.fit(candidate, parts, seed=3)
+    fitted = family.fit(candidate, parts, seed=seed)
     return Blend(((fitted, 1.0),), LINKS[task], 1.0, (0.0,) * fitted.scores.shape[1])  # type: ignore[arg-type]
 
 
@@ -266,6 +269,19 @@ def make(folder: Path, task: str = "binary", **changes: Any) -> Path:
     profile = Profile(12, (column,))
     return write_bundle(
         folder, draft(made, export, **changes), export, profile=profile, card="# Card\n", examples=examples
+    )
+
+
+def make_plain(folder: Path, task: str = "binary", seed: int = 3, **changes: Any) -> Path:
+    """Write a bundle without the date and return its folder; another seed is another model."""
+    label, classes = LABELS[task]
+    made = Schema((*(c for c in FEATURES if c.name != "joined"), label), task, classes)  # type: ignore[arg-type]
+    data = table(task)
+    data = Dataset(data.frame.select([c.name for c in made.columns]), made, data.fingerprint)
+    export = Stumps().export(blend(task, data, seed), data)
+    profile = Profile(12, ())
+    return write_bundle(
+        folder, draft(made, export, **changes), export, profile=profile, card="# Card\n", examples=[PLAIN]
     )
 
 

@@ -10,6 +10,7 @@ Comparison = Literal[">=", "<=", ">", "<"]
 ColumnKind = Literal["number", "category", "boolean", "date", "text", "id"]
 Direction = Literal["increasing", "decreasing"]
 Presets = Literal["fast", "balanced", "best"]
+Fallback = Literal["cached", "previous", "rule"]
 Strategy = Literal["auto", "random", "stratified", "group", "time", "group_time", "rolling"]
 
 
@@ -181,6 +182,9 @@ class Brief:
         See their own types.
     rule : str or None
         The user's present heuristic over columns, a baseline and a fallback.
+    fallback : tuple of {"cached", "previous", "rule"}
+        What a server answers with when the model cannot, in order: the model's earlier answer to the same row, the
+        version before it, the rule. What there is none of is passed over.
     seed : int
         Every random choice derives from it.
     source : str
@@ -199,6 +203,7 @@ class Brief:
     infrastructure: str | None = None
     data: DataBrief = field(default_factory=DataBrief)
     rule: str | None = None
+    fallback: tuple[Fallback, ...] = ("cached", "previous", "rule")
     presets: Presets = "balanced"
     budget: Budget = field(default_factory=Budget)
     validation: Validation = field(default_factory=Validation)

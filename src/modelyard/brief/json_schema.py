@@ -18,8 +18,10 @@ from modelyard.core.files import write_atomic
 _NAME = {"type": ["string", "number", "boolean", "null"]}
 _NAMES = {"anyOf": [_NAME, {"type": "array", "items": {"type": ["string", "number", "boolean"]}}]}
 _TEXT = {"type": ["string", "null"]}
+_FALLBACK = {"enum": ["cached", "previous", "rule"]}
 _LOOSER: dict[str, dict[str, Any]] = {
     "target": {"anyOf": [_TEXT, {"type": "array", "items": {"type": "string"}}]},
+    "fallback": {"anyOf": [_FALLBACK, {"type": "array", "items": _FALLBACK}]},
     "latency": _TEXT,
     "size": _TEXT,
     "requests_per_day": {"anyOf": [{"type": ["number", "null"], "exclusiveMinimum": 0}, {"type": "string"}]},
@@ -70,8 +72,9 @@ def _properties(section: str, made: dict[str, Any]) -> dict[str, Any]:
         properties[name] = dict(_LOOSER.get(key, of_type))
         if key in KEYS:
             properties[name]["description"] = KEYS[key]
-        if of_type.get("default") not in (None, ()):
-            properties[name]["default"] = of_type["default"]
+        default = of_type.get("default")
+        if default not in (None, ()):
+            properties[name]["default"] = list(default) if isinstance(default, tuple) else default
     return properties
 
 

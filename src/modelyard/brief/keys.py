@@ -25,6 +25,7 @@ KEYS = {
     "data.types": "types that were inferred wrongly: {zip: category}; number, category, boolean, date, text or id",
     "data.monotone": "how the answer may move with a number: {age: increasing}; increasing or decreasing",
     "rule": 'what decides today, such as "prior_visits > 2": a baseline, and the fallback',
+    "fallback": "what a server answers with when the model cannot, in order: cached, previous, rule; [] for none",
     "presets": "fast, balanced or best: settles budget, folds and networks where this file does not",
     "budget.seconds": "wall clock of the whole run, documents included",
     "budget.trials": "trials of the search; left out, the seconds decide",

@@ -13,6 +13,7 @@ from modelyard.brief.brief import (
     ColumnKind,
     DataBrief,
     Direction,
+    Fallback,
     ForecastBrief,
     Presets,
     Strategy,
@@ -112,6 +113,7 @@ def _brief(root: Entry, folder: Path, source: str, over: Presets | None) -> Brie
     strategies: tuple[Strategy, ...] = get_args(Strategy)
     tasks: tuple[Task, ...] = get_args(Task)
     known: tuple[Presets, ...] = get_args(Presets)
+    stands: tuple[Fallback, ...] = get_args(Fallback)
     zero, one = Brief(), "A whole number, 1 or more."
     named = _take(top, "presets", lambda e: e.choice(known), zero.presets)
     preset = PRESETS[over or named]
@@ -128,6 +130,9 @@ def _brief(root: Entry, folder: Path, source: str, over: Presets | None) -> Brie
         infrastructure=_take(top, "infrastructure", lambda e: e.text().lower(), None),
         data=_data(top["data"], sections.get("data", {}), folder) if "data" in top else zero.data,
         rule=_take(top, "rule", lambda e: _at(e, Rule.parse).text, None),
+        fallback=_take(
+            top, "fallback", lambda e: tuple(dict.fromkeys(i.choice(stands) for i in e.items())), zero.fallback
+        ),
         presets=over or named,
         budget=Budget(
             seconds=_take(budget, "seconds", lambda e: e.number("More than 0.", 0, open_low=True), preset.seconds),

@@ -69,6 +69,7 @@ def _values(brief: Brief) -> dict[str, str]:
         "framework": _scalar(brief.framework),
         "infrastructure": _scalar(brief.infrastructure),
         "rule": _scalar(rule),
+        "fallback": _flow(list(brief.fallback)),
         "presets": brief.presets,
         "budget.seconds": _number(brief.budget.seconds),
         "budget.trials": _number(brief.budget.trials),

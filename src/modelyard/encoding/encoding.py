@@ -177,7 +177,7 @@ class Encoding:
         elif self.given:
             inputs["numbers"] = _numbers_of_rows(rows, self.given)
         if names := self.dates:
-            moments = [[_moment(row.get(name)) for name in names] for row in rows]
+            moments = [[moment(row.get(name)) for name in names] for row in rows]
             inputs["moments"] = np.array(moments, dtype=np.int64).reshape(len(rows), len(names))
         if self.strings:
             inputs["strings"] = self._strings_of_rows(rows)
@@ -253,7 +253,8 @@ def _part(moments: pl.Series, part: Part) -> pl.Series:
     }[part]()
 
 
-def _moment(value: datetime | None) -> int:
+def moment(value: datetime | None) -> int:
+    """Return microseconds since 1970 of a naive UTC datetime, `NO_MOMENT` where it is missing."""
     return NO_MOMENT if value is None else (value - _EPOCH) // _MICROSECOND
 
 
@@ -261,5 +262,5 @@ def _part_of(value: datetime | None, part: Part) -> float | None:
     if value is None:
         return None
     if part == "days":
-        return _moment(value) / _DAY
+        return moment(value) / _DAY
     return float(value.isoweekday() if part == "weekday" else getattr(value, part))

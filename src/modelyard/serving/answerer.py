@@ -10,12 +10,13 @@ from typing import Any
 
 import msgspec
 
+from modelyard.bundle.runtimes.runtime import Row
 from modelyard.core.errors import Problem, RowError
 from modelyard.serving.asgi import Scope, head
 from modelyard.serving.asked import Asked
 from modelyard.serving.guard.admitted import Admitted
 from modelyard.serving.log import PredictionLog, Record
-from modelyard.serving.predictor import Row, Unanswered
+from modelyard.serving.predictor import Unanswered
 from modelyard.serving.problem import MOST_ERRORS, HttpProblem, bad_fields
 from modelyard.serving.router import Router
 from modelyard.serving.rows import check_rows
@@ -118,15 +119,32 @@ class Answerer:
         except Unanswered:
             self.router.seen(chosen, False, time.perf_counter() - began, None)
             raise HttpProblem(503, "Neither the model nor a fallback could answer.") from None
+        return Answered(self.keep(chosen, rows, answers, began, scope, admitted), answers, chosen)
+
+    def keep(
+        self,
+        version: Version,
+        rows: list[Any],
+        answers: list[dict[str, Any]],
+        began: float,
+        scope: Scope,
+        admitted: Admitted,
+    ) -> str:
+        """Count and log an answered request before its answer is sent; return the id it has in the log.
+
+        Parameters
+        ----------
+        version, rows, answers, began, scope, admitted
+            See `answer`; rows may be anything that MessagePack writes as objects.
+        """
         seconds = time.perf_counter() - began
-        chosen.counts.predictions.inc(len(rows))
+        version.counts.predictions.inc(len(rows))
         name = self.next_id()
         if self._log is not None:
-            # Before the answer is sent: what a caller was told is always in the log.
-            self._write(self._log, name, rows, answers, seconds, chosen, scope, admitted)
+            self._write(self._log, name, rows, answers, seconds, version, scope, admitted)
         first = answers[0]
-        self.router.seen(chosen, first["served_by"] == "model", seconds, _score(first))
-        return Answered(name, answers, chosen)
+        self.router.seen(version, first["served_by"] == "model", seconds, _score(first))
+        return name
 
     def _write(
         self,
@@ -161,12 +179,12 @@ class Answerer:
 def _answers(version: Version, rows: Sequence[Any], at: str | None, wanted: Asked) -> list[dict[str, Any]]:
     schema = version.bundle.schema
     if at is None:
-        return _score_rows(version, [schema.check_row(rows[0])], "", wanted)
+        return _score_rows(version, [schema.check_row(rows[0], unknown=version.unknown)], "", wanted)
     answers: list[dict[str, Any]] = []
     problems: list[Problem] = []
     for first in range(0, len(rows), _SLICE):
         try:
-            checked = check_rows(schema, rows[first : first + _SLICE], at, first)
+            checked = check_rows(schema, rows[first : first + _SLICE], at, first, version.unknown)
             if not problems:  # the request is refused; the other rows are still checked, and not scored
                 answers += _score_rows(version, checked, at, wanted, first)
         except RowError as error:

@@ -17,7 +17,7 @@ from modelyard.serving.metrics import CONTENT_TYPE, Metrics
 from modelyard.serving.predict import PATH, Predict
 from modelyard.serving.rest import METRICS, ROUTES, rest
 from modelyard.serving.router import OneVersion, Router
-from modelyard.serving.version import version
+from modelyard.serving.version import Unknown, version
 
 BODY_LIMIT = 2**20
 
@@ -39,6 +39,8 @@ class App:
         What lets requests in; None lets everybody in.
     guarded_metrics : bool
         Whether the guard stands before ``/metrics`` too; health and documents are always open.
+    unknown : {"refuse", "ignore"}
+        What is done with a name the schema does not know.
 
     Attributes
     ----------
@@ -57,12 +59,13 @@ class App:
         number: str | None = None,
         guard: Guard | None = None,
         guarded_metrics: bool = False,
+        unknown: Unknown = "refuse",
     ) -> None:
         limit = bundle.manifest.brief.latency
         self.ready = False
         self.body_limit = body_limit
         self.metrics = Metrics(bundle.manifest.name, None if limit is None else limit.milliseconds / 1e3)
-        self.answerer = Answerer(OneVersion(version(bundle, self.metrics, number)), log)
+        self.answerer = Answerer(OneVersion(version(bundle, self.metrics, number, unknown=unknown)), log)
         self._log, self._guard = log, guard
         self._permissions: dict[str, str] = {}
         self._refusals = Refusals(lambda: self.router.stable.columns)

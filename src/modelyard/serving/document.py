@@ -11,11 +11,11 @@ from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.latency import Timing
 from modelyard.core.markup import Block, Code, Details, Document, Facts, Heading, Listing, Note, Table, Text, literal
 from modelyard.serving.capacity import BUSY, PEAK, Capacity, model_bytes
+from modelyard.serving.fallback import fallback_rule
 from modelyard.serving.image import LOG, dockerfile, image_name
 from modelyard.serving.kubernetes import object_name
 from modelyard.serving.metrics import LOG_FAILURES
 from modelyard.serving.openapi import curl
-from modelyard.serving.predictor import fallback_rule
 from modelyard.serving.rehearsal import Rehearsal
 
 _SHOWN_FIELDS = 12

@@ -15,7 +15,7 @@ class Prediction:
     prediction : str, int, float or bool
         The class in the label's own type, or the value.
     served_by : str
-        Which source answered: "model", or "rule" when the model could not.
+        Which source answered: "model", or "cached", "previous" or "rule" when the model could not.
     probabilities : dict of str to float or None
         By class; None for numbers, and for a rule, which has none.
     interval : dict of str to float or None

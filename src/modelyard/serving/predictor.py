@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from modelyard.brief.rule import Rule
 from modelyard.bundle.bundle import Bundle
-from modelyard.bundle.runtimes.runtime import Answers
+from modelyard.bundle.runtimes.onnx import OnnxRuntime
+from modelyard.bundle.runtimes.runtime import Answers, Row
 from modelyard.core.errors import BundleError, RowError
 from modelyard.serving.asked import NOTHING, Asked
+from modelyard.serving.fallback import CachedSource, PreviousSource, RuleSource, Source, fallback_rule
 from modelyard.serving.prediction import Prediction
 
-Row = Mapping[str, Any]
 _COVERAGE = 0.8
+_REMEMBERED = 32
 _LOGGER = logging.getLogger("modelyard.serving")
-
-
-class Source(Protocol):
-    """Something that can answer rows; a cache and an earlier version are to stand between model and rule."""
-
-    name: str
-
-    def answer(self, rows: Sequence[Row], asked: Asked = NOTHING) -> Sequence[Prediction | None]:
-        """Answer checked rows, None where it cannot; RowError when the rows are at fault, anything else when it is.
-
-        What else was asked is answered by a source that can.
-        """
 
 
 class Unanswered(Exception):
@@ -98,29 +87,6 @@ class ModelSource:
         ]
 
 
-class RuleSource:
-    """The brief's rule: what the user did before there was a model.
-
-    A truth value answers the positive class of a binary task or the other one; a number answers a task of numbers.
-    """
-
-    name = "rule"
-
-    def __init__(self, rule: Rule, bundle: Bundle) -> None:
-        self._rule = rule
-        self._labels = bundle.classes
-
-    def answer(self, rows: Sequence[Row], asked: Asked = NOTHING) -> Sequence[Prediction | None]:
-        """Answer checked rows; None where the rule has no value. A rule has no bounds."""
-        return [self._one(row) for row in rows]
-
-    def _one(self, row: Row) -> Prediction | None:
-        value: Any = self._rule.evaluate(row)
-        if value is None or (isinstance(value, float) and not math.isfinite(value)):
-            return None
-        return Prediction(self._labels[int(bool(value))] if self._labels else float(value), self.name)
-
-
 class Predictor:
     """Sources in order; what one cannot answer, the next is asked.
 
@@ -130,10 +96,19 @@ class Predictor:
         The model, then its fallbacks.
     failed : callable, optional
         Told the name of a source each time it could not answer.
+
+    Attributes
+    ----------
+    model : Source
+        The first of them.
+    cached : CachedSource or None
+        Where answers of the model are put down.
     """
 
     def __init__(self, sources: Sequence[Source], failed: Callable[[str], None] | None = None) -> None:
         self._sources = tuple(sources)
+        self.model = self._sources[0]
+        self.cached = next((source for source in sources if isinstance(source, CachedSource)), None)
         self._failed = failed or (lambda name: None)
         self._reported: set[str] = set()
 
@@ -161,8 +136,11 @@ class Predictor:
                 answers[i] = prediction
             left = [i for i in left if answers[i] is None]
             if not left:
+                if source is self.model and self.cached is not None and asked is NOTHING and len(rows) <= _REMEMBERED:
+                    self.cached.recent.extend(zip(rows, found, strict=True))
                 return answers  # type: ignore[return-value]  # no None is left
-            self._report(source.name, None)
+            if source is self.model:  # of what stands in, nobody expects an answer to every row
+                self._report(source.name, None)
         raise Unanswered
 
     def _report(self, name: str, error: Exception | None) -> None:
@@ -173,8 +151,10 @@ class Predictor:
             _LOGGER.error("%s could not answer: %s", name, error or "not a finite number", exc_info=error)
 
 
-def predictor(bundle: Bundle, failed: Callable[[str], None] | None = None) -> Predictor:
-    """Return the sources of a bundle: its model, and its brief's rule where that can answer the task.
+def predictor(
+    bundle: Bundle, failed: Callable[[str], None] | None = None, previous: Predictor | None = None
+) -> Predictor:
+    """Return the sources of a bundle: its model, and what its brief has stand in, as far as there is any.
 
     Parameters
     ----------
@@ -182,22 +162,16 @@ def predictor(bundle: Bundle, failed: Callable[[str], None] | None = None) -> Pr
         What is served.
     failed : callable, optional
         See `Predictor`.
+    previous : Predictor, optional
+        Of the version that answered before.
     """
     sources: list[Source] = [ModelSource(bundle)]
     rule = fallback_rule(bundle)
-    if rule is not None:
-        sources.append(RuleSource(rule, bundle))
+    for name in bundle.manifest.brief.fallback:
+        if name == "cached" and isinstance(bundle.runtime, OnnxRuntime):
+            sources.append(CachedSource(bundle.manifest.encoding))
+        elif name == "previous" and previous is not None:
+            sources.append(PreviousSource(previous.model))
+        elif name == "rule" and rule is not None:
+            sources.append(RuleSource(rule, bundle))
     return Predictor(sources, failed)
-
-
-def fallback_rule(bundle: Bundle) -> Rule | None:
-    """Return the brief's rule if it can stand in for the model: every column it reads is one that rows bring.
-
-    A rule gives a truth value or a number, so it cannot name one of three or more classes.
-    """
-    text = bundle.manifest.brief.rule
-    if text is None or bundle.schema.task == "multiclass":
-        return None
-    rule = Rule.parse(text)
-    brought = {column.name for column in bundle.schema.features}
-    return rule if set(rule.columns) <= brought else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -12,7 +12,9 @@ from modelyard.core.errors import Problem, RowError, ServingError
 from modelyard.data.schema import Schema
 
 
-def check_rows(schema: Schema, rows: Sequence[Any], pointer: str, first: int = 0) -> list[dict[str, Any]]:
+def check_rows(
+    schema: Schema, rows: Sequence[Any], pointer: str, first: int = 0, unknown: Literal["refuse", "ignore"] = "refuse"
+) -> list[dict[str, Any]]:
     """Check many rows; every bad field of every row is named.
 
     Parameters
@@ -25,6 +27,8 @@ def check_rows(schema: Schema, rows: Sequence[Any], pointer: str, first: int = 0
         JSON pointer of the list they stand in.
     first : int
         Place of the first of them in that list.
+    unknown : {"refuse", "ignore"}
+        What to do with a field the schema does not know.
 
     Raises
     ------
@@ -39,7 +43,7 @@ def check_rows(schema: Schema, rows: Sequence[Any], pointer: str, first: int = 0
             problems.append(Problem(at, "This row is no JSON object", "An object of column names and values."))
             continue
         try:
-            checked.append(schema.check_row(row, pointer=at))
+            checked.append(schema.check_row(row, unknown=unknown, pointer=at))
         except RowError as error:
             problems.extend(error.problems)
     if problems:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from modelyard.bundle.bundle import Bundle
+from modelyard.bundle.runtimes.onnx import OnnxRuntime
 from modelyard.serving.metrics import Counts, Metrics
 from modelyard.serving.predictor import Predictor, predictor
+from modelyard.serving.quick import Quick, quick
 from modelyard.serving.rows import example_rows
+from modelyard.serving.timed import SECONDS, Timed
 
+Unknown = Literal["refuse", "ignore"]
 _WARM = 50
 
 
@@ -35,6 +41,10 @@ class Version:
         What its answers say of it.
     columns : frozenset of str
         Every name its schema knows.
+    unknown : {"refuse", "ignore"}
+        What is done with a name it does not know.
+    quick : Quick or None
+        The shortest way from one row's body to its answer, where there is one.
     """
 
     bundle: Bundle
@@ -45,16 +55,31 @@ class Version:
     counts: Counts
     about: dict[str, str]
     columns: frozenset[str]
+    unknown: Unknown
+    quick: Quick | None
 
     def warm(self) -> dict[str, Any]:
         """Answer example rows until the first caller finds everything loaded; return the answer to the first one."""
-        rows = [self.bundle.schema.check_row(row) for row in example_rows(self.bundle)]
+        examples = example_rows(self.bundle)
+        rows = [self.bundle.schema.check_row(row) for row in examples]
+        bodies = [msgspec.json.encode(row) for row in examples]
         for i in range(_WARM):
             self.predictor.predict([rows[i % len(rows)]])
+            if self.quick is not None:
+                self.quick(bodies[i % len(rows)])
         return {**self.predictor.predict(rows[:1])[0].plain(), **self.about}
 
 
-def version(bundle: Bundle, metrics: Metrics, number: str | None = None, variant: str = "stable") -> Version:
+def version(
+    bundle: Bundle,
+    metrics: Metrics,
+    number: str | None = None,
+    variant: str = "stable",
+    *,
+    unknown: Unknown = "refuse",
+    previous: Version | None = None,
+    seconds: float = SECONDS,
+) -> Version:
     """Make a version of a bundle.
 
     Parameters
@@ -67,9 +92,21 @@ def version(bundle: Bundle, metrics: Metrics, number: str | None = None, variant
         The release's version; default: the bundle's short hash.
     variant : str
         The arm of a rollout it is.
+    unknown : {"refuse", "ignore"}
+        What is done with a name the schema does not know.
+    previous : Version, optional
+        The one that answered before, and stands in where the brief has it.
+    seconds : float
+        How long its model may take for a call.
     """
+    if isinstance(bundle.runtime, OnnxRuntime) and not isinstance(bundle.runtime.run, Timed):
+        bundle.runtime.run = Timed(bundle.runtime.run, seconds)
     name, short = bundle.manifest.name, bundle.hash[:12]
     counts = metrics.of(number or short, variant)
-    sources = predictor(bundle, counts.source_failed)
+    sources = predictor(bundle, counts.source_failed, None if previous is None else previous.predictor)
     columns = frozenset(column.name for column in bundle.schema.columns)
-    return Version(bundle, sources, name, number or short, variant, counts, {"model": name, "bundle": short}, columns)
+    about = {"model": name, "bundle": short}
+    return Version(
+        bundle, sources, name, number or short, variant, counts, about, columns, unknown,
+        quick(bundle, sources.cached, ignore=unknown == "ignore"),
+    )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,11 @@ class OnnxRuntime:
     threads : int
         Threads within one call. One is fastest for single rows, and lets a server start one worker for each core.
 
+    Attributes
+    ----------
+    run : callable
+        The session's own; a server sets one that takes no longer than it may.
+
     Raises
     ------
     BundleError
@@ -59,7 +64,7 @@ class OnnxRuntime:
                 do="Update onnxruntime, or pack the model again.",
             ) from error
         self._encoding = encoding
-        self._run = self._session.run
+        self.run: Callable[..., Any] = self._session.run
         self._outputs = outputs
         self._chunk = CHUNK_OF_TEXTS if encoding.texts else CHUNK
         self._check_interface(outputs)
@@ -89,7 +94,7 @@ class OnnxRuntime:
         return np.concatenate([self._at_once({name: held[part] for name, held in inputs.items()}) for part in parts])
 
     def _at_once(self, inputs: dict[str, Any]) -> Answers:
-        answer: Answers = self._run(["answer"], inputs)[0]
+        answer: Answers = self.run(["answer"], inputs)[0]
         return answer
 
     def _rows(self, rows: Sequence[Row]) -> Answers:
