@@ -104,14 +104,15 @@ def test_an_unknown_id_takes_a_comparison_too(store, monkeypatch):
     assert len(compared) == 3
 
 
-def test_older_secrets_go_on_for_the_overlap(store):
+def test_older_secrets_go_on_for_the_overlap(store, monkeypatch):
     key, first = store.create("ward", by="anna")
-    same, second = store.rotate("ward", overlap=0.4)
+    same, second = store.rotate("ward", overlap=60)
     assert same.id == key.id
     ring = ring_of(store)
     assert ring.find(first.encode()).id == ring.find(second.encode()).id == key.id
     assert store.listed()[0].state(time.time()) == "rotating"
-    time.sleep(0.5)
+    later = time.time() + 61
+    monkeypatch.setattr(time, "time", lambda: later)
     assert refused(ring, first) == "The key has ended."  # without another look at the file
     assert ring.find(second.encode())
     assert store.listed()[0].state(time.time()) == "live"
@@ -129,11 +130,12 @@ def test_rotating_again_never_gives_an_older_secret_more_time(store):
     assert sum(caller.ends > time.time() for _, caller in ring._held[key.id.encode()]) == 1
 
 
-def test_keys_end(store):
-    key, secret = store.create("ward", by="anna", seconds=0.3)
+def test_keys_end(store, monkeypatch):
+    key, secret = store.create("ward", by="anna", seconds=60)
     ring = ring_of(store)
     assert ring.find(secret.encode())
-    time.sleep(0.4)
+    later = time.time() + 61
+    monkeypatch.setattr(time, "time", lambda: later)
     assert refused(ring, secret) == "The key has ended."
     assert store.listed()[0].state(time.time()) == "expired"
     with pytest.raises(ServingError, match="has expired"):

@@ -156,6 +156,8 @@ def test_other_paths_ask_for_their_own_permission(server):
 
     server.app.add("/v1/labels", answer, wanted="labels")
     server.app.add("/admin/", answer, wanted="admin", methods=("GET", "POST"))
+    server.app.add("/ping", answer, wanted="", methods=("GET",))
+    assert server.send("GET", "/ping").status_code == 200
     for path, wanted in (("/v1/labels", "labels"), ("/admin/rollouts/7", "admin")):
         problem(server.send("POST", path), 401)
         for name in ("predict", "labels", "admin"):

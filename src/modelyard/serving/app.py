@@ -100,14 +100,20 @@ class App:
         answer : callable
             ``await answer(scope, receive, admitted)`` returns status, headers and body, or raises HttpProblem.
         wanted : str
-            The permission a request needs.
+            The permission a request needs; none (``""``) lets everybody in, guard or not.
         methods : sequence of str
             What it takes.
         """
         self._permissions[route] = wanted
         paths = self._below if route.endswith("/") else self._paths
         paths[route] = Endpoint(
-            route, answer, self.metrics, self._refusals, guard=self._guard, wanted=wanted, methods=methods
+            route,
+            answer,
+            self.metrics,
+            self._refusals,
+            guard=self._guard if wanted else None,
+            wanted=wanted,
+            methods=methods,
         )
 
     def secure(self, document: dict[str, Any]) -> None:

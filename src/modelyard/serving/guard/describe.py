@@ -32,8 +32,8 @@ def secure(document: dict[str, Any], schemes: Mapping[str, Any], permissions: Ma
     document["components"]["securitySchemes"] = dict(schemes)
     for path, operations in document["paths"].items():
         below = (wanted for route, wanted in permissions.items() if route.endswith("/") and path.startswith(route))
-        wanted = permissions.get(path) or next(below, None)
-        if wanted is None:
+        wanted = permissions[path] if path in permissions else next(below, "")
+        if not wanted:
             continue
         for operation in operations.values():
             operation["security"] = [{name: [wanted]} for name in schemes]
