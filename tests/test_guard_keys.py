@@ -192,7 +192,7 @@ def test_while_the_file_is_gone_the_keys_last_read_go_on(store, ring, caplog):
     for _ in range(3):
         assert looks(ring).find(secret.encode())
     (line,) = [r.getMessage() for r in caplog.records if r.name == "modelyard.serving"]
-    assert json.loads(line)["event"] == "keys_unreadable"
+    assert json.loads(line)["event"] == "keys_lost"
 
 
 def test_no_file_and_no_store(tmp_path):

@@ -171,7 +171,7 @@ def test_while_redis_is_gone_the_stated_policy_holds(tmp_path, monkeypatch, capl
     assert while_gone == [status] * 4
     assert back == [200] * 5 + [429]  # a Redis that lost its memory begins with full buckets
     told = [json.loads(r.getMessage()) for r in caplog.records if r.name == "modelyard.serving"]
-    assert [line["event"] for line in told] == ["shared_limits_lost", "shared_limits_back"]
+    assert [line["event"] for line in told] == ["limits_lost", "limits_back"]
     assert told[0]["instead"] == otherwise
 
 

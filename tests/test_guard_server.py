@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 
 import httpx
 import pytest
@@ -278,6 +279,11 @@ def ask(port: int, authorization: str | None = None) -> int:
         connection.close()
 
 
+def metrics(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        return answer.read().decode()
+
+
 def until(port: int, secret: str, status: int) -> None:
     """Ask until eight answers in a row, of whichever worker, have the status."""
     row = 0
@@ -296,6 +302,7 @@ def test_running_workers_notice_keys_and_tell_nobody_their_secrets(tmp_path):
     store = KeyStore(yard / "keys.db")
     _, first = store.create("first", by="anna")
     command = modelyard("serve", packed, "--port", 0, "--workers", 2, "--auth", "keys", "--workspace", yard)
+    command += ["--redis", f"unix://{tmp_path}/nothing", "--rate", "100000"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         port = int(re.search(r":(\d+) ", process.stdout.readline())[1])
@@ -308,6 +315,7 @@ def test_running_workers_notice_keys_and_tell_nobody_their_secrets(tmp_path):
         until(port, turned, 200)
         store.revoke("first")
         until(port, first, 401)
+        shown = metrics(port)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
     finally:
@@ -317,7 +325,9 @@ def test_running_workers_notice_keys_and_tell_nobody_their_secrets(tmp_path):
     for secret in (first, second, turned):
         assert secret[-43:] not in out + err
     assert '"status":401' in err
-    assert "no guard" not in err
+    assert '"limits_lost"' in err
+    assert float(re.search(r'failures_total{model="churn",needed="limits"} (\S+)', shown)[1]) >= 1
+    assert 'failures_total{model="churn",needed="keys"} 0' in shown
 
 
 @pytest.mark.parametrize(("host", "loud"), [("127.0.0.1", False), ("::1", False), ("0.0.0.0", True)])

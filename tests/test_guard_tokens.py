@@ -234,7 +234,7 @@ def test_an_issuer_that_is_another_one_and_then_is_gone(tokens, tmp_path, caplog
             find(gone, later)
         assert caught.value.status == 503
         assert (b"retry-after", b"1") in caught.value.headers
-    assert json.loads(caplog.records[0].getMessage())["event"] == "issuer_unreachable"
+    assert json.loads(caplog.records[0].getMessage())["event"] == "issuer_lost"
     assert later not in caplog.text
 
 

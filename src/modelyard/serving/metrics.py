@@ -22,6 +22,7 @@ PREDICTIONS = "modelyard_predictions_total"
 SOURCE_FAILURES = "modelyard_source_failures_total"
 LOG_FAILURES = "modelyard_prediction_log_failures_total"
 LOG_RECORDS = "modelyard_prediction_log_records_total"
+GUARD_FAILURES = "modelyard_guard_failures_total"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
 _BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -58,6 +59,12 @@ class Metrics:
         )
         self._log_failures = self._counter(LOG_FAILURES, "Answered requests the prediction log lacks.")
         self._log_records = self._counter(LOG_RECORDS, "Answered requests written to the prediction log.")
+        self._guard_failures = Counter(
+            GUARD_FAILURES,
+            "Times that something the guard needs was gone.",
+            ("model", "needed"),
+            registry=self.registry,
+        )
         self._children: dict[tuple[str, str, int], Histogram] = {}
         if MULTIPROCESS not in os.environ:
             ProcessCollector(registry=self.registry)
@@ -83,6 +90,10 @@ class Metrics:
             shown = method if method in _METHODS else "_OTHER"
             child = self._children[key] = self._requests.labels(self._model, shown, route, str(status))
         child.observe(seconds)
+
+    def guard_failed(self, needed: str) -> Callable[[], None]:
+        """Return what counts that something the guard needs was gone; from now on it is shown, at 0."""
+        return self._guard_failures.labels(self._model, needed).inc
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format, over all workers of the server."""

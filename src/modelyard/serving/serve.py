@@ -121,13 +121,17 @@ def _run(app: App, listener: socket.socket, drain: float) -> None:
 
 def _app(path: str | Path, log: Path | None, body_limit: int, access: Access | None, workers: int) -> App:
     bundle = load_bundle(path)
-    return App(
+    guard = None if access is None else access.guard(workers)
+    app = App(
         bundle,
         log=None if log is None else PredictionLog(log),
         body_limit=body_limit,
-        guard=None if access is None else access.guard(workers),
+        guard=guard,
         guarded_metrics=access is not None and access.metrics,
     )
+    for needed in () if guard is None else guard.needs:
+        needed.count = app.metrics.guard_failed(needed.name)
+    return app
 
 
 def _listen(host: str, port: int) -> socket.socket:

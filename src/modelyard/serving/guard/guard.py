@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import time
 from typing import Literal
 
@@ -15,6 +13,7 @@ from modelyard.serving.guard.caller import Caller
 from modelyard.serving.guard.key import PREFIX
 from modelyard.serving.guard.keyring import KeyRing
 from modelyard.serving.guard.limit import Limit, SharedLimits, Unreachable
+from modelyard.serving.guard.needed import Needed
 from modelyard.serving.guard.tokens import Tokens
 
 Otherwise = Literal["local", "deny"]
@@ -22,8 +21,6 @@ _HEADER = b"authorization"
 _KEY = PREFIX.encode()
 _AGAIN = 1.0
 """Seconds for which shared limits that could not be asked are not asked again."""
-
-_LOGGER = logging.getLogger("modelyard.serving")
 
 
 class BearerGuard:
@@ -56,7 +53,8 @@ class BearerGuard:
         self._keys, self._tokens = keys, tokens
         self._shared, self._otherwise = shared, otherwise
         self._buckets = Buckets()
-        self._lost_until = 0.0
+        self._limits = Needed("limits")
+        self._again = 0.0
 
     async def admit(self, scope: Scope, wanted: str) -> Admitted:
         """Let a request in, as `Guard.admit` says."""
@@ -88,6 +86,12 @@ class BearerGuard:
             found["token"] = {"type": "openIdConnect", "openIdConnectUrl": self._tokens.discovery}
         return found
 
+    @property
+    def needs(self) -> tuple[Needed, ...]:
+        """What it needs from elsewhere."""
+        keys, tokens = self._keys, self._tokens
+        return (self._limits, *([keys.needed] if keys else []), *([tokens.needed] if tokens else []))
+
     def close(self) -> None:
         """Close the file of keys and the connections to shared limits."""
         if self._keys is not None:
@@ -97,20 +101,14 @@ class BearerGuard:
 
     async def _ask(self, caller: Caller, shared: SharedLimits) -> tuple[Limit, int]:
         now = time.monotonic()
-        if now >= self._lost_until:
-            lost = self._lost_until > 0.0
-            if lost:
-                self._lost_until = now + _AGAIN  # one request finds out; those beside it do not wait for it
+        if not self._limits.lost or now >= self._again:
+            self._again = now + _AGAIN  # where they are lost one request finds out; those beside it do not wait for it
             try:
                 spare = await shared.take(caller.bucket, caller.limit)
             except Unreachable as error:
-                if not lost:
-                    _say("shared_limits_lost", why=str(error), instead=self._otherwise)
-                self._lost_until = now + _AGAIN
+                self._limits.gone(error, instead=self._otherwise)
             else:
-                if lost:
-                    _say("shared_limits_back")
-                self._lost_until = 0.0
+                self._limits.back()
                 return caller.limit, spare
         if self._otherwise == "deny":
             raise challenge.unavailable("Limits cannot be counted at the moment.")
@@ -133,7 +131,3 @@ def _credential(scope: Scope) -> bytes:
     if found is None or found[:7].lower() != b"bearer ":
         raise challenge.missing()
     return found[7:].strip()
-
-
-def _say(event: str, **facts: str) -> None:
-    _LOGGER.warning("%s", json.dumps({"event": event, **facts}))

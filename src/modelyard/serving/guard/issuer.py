@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-import logging
 import math
 import time
 import urllib.request
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 from modelyard.core.errors import ServingError
 from modelyard.core.optional import need
 from modelyard.serving.guard.challenge import unavailable
+from modelyard.serving.guard.needed import Needed
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures with a key pair, and no others: what verifies a token must not be able to make one."""
@@ -29,8 +29,6 @@ _PAUSE = 10.0
 _TIMEOUT = 5.0
 _MOST = 2**20
 LOCAL = ("localhost", "127.0.0.1", "::1")
-
-_LOGGER = logging.getLogger("modelyard.serving")
 
 
 class Issuer:
@@ -61,6 +59,7 @@ class Issuer:
         need("cryptography", "auth", "Checking tokens")
         self._keys: dict[str, Any] = {}
         self._fetched = self._tried = -math.inf
+        self.needed = Needed("issuer")
         self._lock = asyncio.Lock()
         self._behind: asyncio.Task[None] | None = None
 
@@ -90,7 +89,9 @@ class Issuer:
                 self._keys = await asyncio.to_thread(self._read)
                 self._fetched = time.monotonic()
             except (OSError, ValueError, http.client.HTTPException) as error:
-                _LOGGER.warning("%s", json.dumps({"event": "issuer_unreachable", "why": str(error)}))
+                self.needed.gone(error)
+            else:
+                self.needed.back()
 
     def _read(self) -> dict[str, Any]:
         """Return the issuer's signing keys by id.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import math
 import sqlite3
 import time
@@ -16,14 +14,13 @@ from modelyard.serving.guard.caller import Caller
 from modelyard.serving.guard.challenge import invalid
 from modelyard.serving.guard.key import ID, Key
 from modelyard.serving.guard.limit import Limit
+from modelyard.serving.guard.needed import Needed
 from modelyard.serving.guard.store import KeyStore, read_keys
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at whether the file changed: so long may a revoked key still be let in."""
 _NONE = ((bytes(32), None),)
 """What an id nobody has is compared with, so that it takes as long as one that exists."""
-
-_LOGGER = logging.getLogger("modelyard.serving")
 
 
 class KeyRing:
@@ -56,7 +53,7 @@ class KeyRing:
         self._held: dict[bytes, tuple[tuple[bytes, Caller | None], ...]] = {}
         self._db: sqlite3.Connection | None = None
         self._seen: tuple[int, int] | None = None
-        self._lost = False
+        self.needed = Needed("keys")
         KeyStore(path)  # says what is wrong with the file, where something is
         self._look(time.monotonic())
 
@@ -104,11 +101,9 @@ class KeyRing:
                 self._held = {key.id.encode(): self._callers(key) for key in read_keys(self._db) if key.revoked is None}
                 self._seen = (file, version)
         except (OSError, sqlite3.Error) as error:
-            if not self._lost:
-                _LOGGER.warning("%s", json.dumps({"event": "keys_unreadable", "why": str(error)}))
-            self._lost = True
+            self.needed.gone(error)
         else:
-            self._lost = False
+            self.needed.back()
 
     def _callers(self, key: Key) -> tuple[tuple[bytes, Caller | None], ...]:
         limit = self._limit if key.rate is None else Limit.a_minute(key.rate, key.burst)

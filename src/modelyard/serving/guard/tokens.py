@@ -51,7 +51,7 @@ class Tokens:
         self._limit, self._part = limit, limit.divided(workers)
         self._jwt: Any = issuer.jwt
         self._known: dict[bytes, Caller] = {}
-        self.discovery = issuer.discovery
+        self.discovery, self.needed = issuer.discovery, issuer.needed
 
     async def find(self, token: bytes) -> Caller:
         """Return whose token this is.
