@@ -332,7 +332,7 @@ def test_running_workers_notice_keys_and_tell_nobody_their_secrets(tmp_path):
 
 @pytest.mark.parametrize(("host", "loud"), [("127.0.0.1", False), ("::1", False), ("0.0.0.0", True)])
 def test_a_server_without_a_guard_says_so_if_others_reach_it(made, monkeypatch, caplog, host, loud):
-    monkeypatch.setattr(serving, "_run", lambda *_: None)
+    monkeypatch.setattr(serving, "run", lambda *_, **__: None)
     serving.serve(made.path, host=host, port=0)
     assert ("there is no guard" in caplog.text) is loud
 

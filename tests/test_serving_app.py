@@ -18,6 +18,7 @@ from bundles import ROW, bundle
 from modelyard.brief.brief import Brief, Latency
 from modelyard.serving.app import App
 from modelyard.serving.log import PredictionLog, read_log
+from modelyard.serving.terms import Terms
 
 
 class Client:
@@ -142,12 +143,12 @@ def test_what_is_not_a_row(client, content):
 def test_the_wrong_method_type_path_and_size(client, made):
     response = client.send("GET", "/v1/predict")
     problem(response, 405)
-    assert response.headers["allow"] == "POST"
+    assert response.headers["allow"] == "POST, OPTIONS"
     for headers in ({"content-type": "text/csv"}, {"content-type": "application/json", "content-encoding": "gzip"}):
         problem(client.send("POST", "/v1/predict", content=json.dumps(ROW), headers=headers), 415)
     problem(client.send("GET", "/v1/nothing"), 404)
     problem(client.send("POST", "/health/live"), 405)
-    small = Client(App(made["binary"], body_limit=300))
+    small = Client(App(made["binary"], terms=Terms(body_limit=300)))
     assert small.predict(ROW).status_code == 200
     response = small.predict({"instances": [ROW] * 5})
     problem(response, 413)
@@ -159,7 +160,7 @@ def test_a_body_in_pieces_is_limited_too(made):
         for _ in range(100):
             yield b" " * 10
 
-    client = Client(App(made["binary"], body_limit=300))
+    client = Client(App(made["binary"], terms=Terms(body_limit=300)))
     response = client.send("POST", "/v1/predict", content=pieces(), headers={"content-type": "application/json"})
     problem(response, 413)
 

@@ -209,9 +209,10 @@ def test_a_port_in_use_and_a_damaged_bundle_are_said_before_anything_runs(tmp_pa
 def test_the_server_loads_nothing_that_trains(packed):
     code = (
         "import sys, json\n"
-        "from modelyard.serving.serve import _app\n"
-        "import asyncio\n"
-        f"app = _app({str(packed)!r}, None, 1000)\n"
+        "import modelyard.serving.serve\n"
+        "from modelyard.bundle.load import load_bundle\n"
+        "from modelyard.serving.app import App\n"
+        f"app = App(load_bundle({str(packed)!r}))\n"
         "app.warm()\n"
         "print(json.dumps(sorted(sys.modules)))"
     )

@@ -22,6 +22,7 @@ from modelyard.serving.log import PredictionLog, read_log
 from modelyard.serving.predictor import predictor
 from modelyard.serving.quick import quick
 from modelyard.serving.reader import Reader, reader
+from modelyard.serving.terms import Terms
 from test_serving_app import Client
 
 WIDE = Schema(
@@ -77,7 +78,7 @@ def held(body: bytes, unknown: str = "refuse") -> bool:
         assert matrix.dtype == slow[name].dtype
         np.testing.assert_array_equal(matrix, slow[name])
     sent = {k: v for k, v in json.loads(body).items() if unknown == "refuse" or k in {c.name for c in WIDE.columns}}
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(row)) == sent
+    assert msgspec.json.decode(msgspec.json.encode(row)) == sent
     return True
 
 
@@ -198,9 +199,20 @@ def test_the_quick_way_is_logged_and_answered_as_the_long_one(undated, tmp_path)
     app.close()
 
 
+@pytest.mark.parametrize("row", [{"age": 2**70}, {"note": {"deep": [2**70]}}])
+def test_integers_of_more_than_64_bits_are_logged(undated, tmp_path, row):
+    app = App(undated["binary"], log=PredictionLog(tmp_path), terms=Terms(unknown="ignore"))
+    client = Client(app)
+    assert client.predict({**PLAIN, **row}).status_code == 200
+    (record,) = read_log(tmp_path)
+    assert record.rows[0]["city"] == "Oslo"
+    assert record.rows[0].get("age") in (PLAIN["age"], str(2**70))
+    app.close()
+
+
 def test_unknown_names_are_refused_or_ignored_by_choice(undated):
     assert Client(App(undated["binary"])).predict({**PLAIN, "more": 1}).status_code == 422
-    lenient = Client(App(undated["binary"], unknown="ignore"))
+    lenient = Client(App(undated["binary"], terms=Terms(unknown="ignore")))
     assert lenient.predict({**PLAIN, "more": 1}).status_code == 200
     assert lenient.predict({"instances": [{**PLAIN, "more": 1}]}).status_code == 200
     assert lenient.predict({**PLAIN, "age": "old"}).status_code == 422

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,52 +11,101 @@ import click
 from modelyard.cli import options
 from modelyard.cli.access import access, access_of
 
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
+
 
 @click.command("serve")
 @click.argument("bundle")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
+@click.option("--uds", type=_FILE, help="Unix socket to listen on, in place of host and port.")
+@click.option("--tls-cert", type=_FILE, help="Certificate of TLS, PEM; its key too, unless --tls-key has it.")
+@click.option("--tls-key", type=_FILE, help="Key of the certificate, PEM, without a passphrase.")
 @click.option("--log", type=click.Path(path_type=Path), help="Folder of the prediction log; default: in the workspace.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that answer.")
 @click.option("--no-log", is_flag=True, help="Write no prediction log.")
+@click.option(
+    "--unknown",
+    default="refuse",
+    show_default=True,
+    type=click.Choice(["refuse", "ignore"]),
+    help="What is done with a field the schema does not know.",
+)
+@click.option(
+    "--in-flight", default=1_000, show_default=True, type=click.IntRange(1), help="Requests a worker has at once."
+)
+@click.option(
+    "--model-timeout", default=1.0, show_default=True, type=click.FloatRange(0, min_open=True),
+    help="Seconds one call of the model may take.",
+)  # fmt: skip
+@click.option("--deprecated", type=_DATE, help="Day (UTC) the interface is deprecated from; answers say so.")
+@click.option("--sunset", type=_DATE, help="Day (UTC) the interface ends; default: 90 days after it is deprecated.")
 @options.workspace
 @access
 def command(
     bundle: str,
     host: str,
     port: int,
+    uds: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
     log: Path | None,
     no_log: bool,
     workers: int,
+    unknown: str,
+    in_flight: int,
+    model_timeout: float,
+    deprecated: datetime | None,
+    sunset: datetime | None,
     workspace: Path,
     **asked: Any,
 ) -> None:
     """Serve a bundle over HTTP: POST /v1/predict, /health/live, /health/ready, /metrics, /openapi.json, /docs.
 
-    BUNDLE is a bundle's folder or archive, a run's id, or a release's name. SIGTERM lets requests in flight finish.
+    BUNDLE is a bundle's folder or archive, a run's id, or a release's name. A name without a version follows the
+    registry: its next production release is taken up while requests go on. SIGTERM lets requests in flight finish.
 
     \b
     Examples:
       modelyard serve k7
-      modelyard serve readmission@production --host 0.0.0.0 --port 8080
-      modelyard serve bundle.tar.gz --no-log
-      modelyard serve readmission --auth keys --rate 6000
+      modelyard serve readmission --host 0.0.0.0 --port 8080 --workers 2 --auth keys
+      modelyard serve readmission@3 --tls-cert server.pem --tls-key server.key
+      modelyard serve bundle.tar.gz --no-log --uds /run/readmission.sock
     """
     who = access_of(workspace, asked)
-    path = Path(bundle)
+    path, registry, release = Path(bundle), None, None
     if not path.exists() or not (path.is_file() or (path / "manifest.json").is_file()):
         # Runs and releases need the workspace and its imports; a server in a container has a path and neither.
-        from modelyard.flow.refs import find_bundle
+        from modelyard.flow.refs import find_bundle, find_followed
 
-        path = find_bundle(bundle, workspace)
+        followed = find_followed(bundle, workspace)
+        if followed is None:
+            path = find_bundle(bundle, workspace)
+        else:
+            registry, release = followed[0], str(followed[1].version)
+            path = Path(followed[1].bundle)
     from modelyard.serving.serve import serve
+    from modelyard.serving.terms import Terms
 
     serve(
         path,
         host=host,
         port=port,
+        uds=uds,
+        certificate=tls_cert,
+        key=tls_key,
         log=None if no_log else log or workspace / "predictions",
         workers=workers,
         access=who,
+        terms=Terms(
+            in_flight=in_flight,
+            unknown="ignore" if unknown == "ignore" else "refuse",
+            model_seconds=model_timeout,
+            deprecated=None if deprecated is None else deprecated.replace(tzinfo=UTC),
+            sunset=None if sunset is None else sunset.replace(tzinfo=UTC),
+            registry=registry,
+            release=release,
+        ),
         started=lambda address: click.echo(f"Serving {path} on {address} (Ctrl-C or SIGTERM ends it)"),
     )

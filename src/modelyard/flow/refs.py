@@ -52,6 +52,26 @@ def find_bundle(word: str, workspace: Path | str | None) -> Path:
     return bundle
 
 
+def find_followed(word: str, workspace: Path | str | None) -> tuple[Path, Release] | None:
+    """Return the registry and the release of a name that a server follows; None for anything that stays what it is.
+
+    Parameters
+    ----------
+    word : str
+        ``name`` or ``name@production``; a version, another stage, a run or a path is served for good.
+    workspace : path or None
+        Where releases are looked up.
+    """
+    which = word.partition("@")[2]
+    if Path(word).exists() or which not in ("", "production"):
+        return None
+    yard = Workspace.open(workspace)
+    try:
+        return yard.registry, find_release(word, yard)
+    except RegistryError:
+        return None
+
+
 def find_run(word: str, yard: Workspace) -> Record:
     """Return a run by its id or name, "last", or the name of a release made of it.
 

@@ -55,10 +55,12 @@ class Answerer:
         Which version answers.
     log : PredictionLog, optional
         Where answered requests are written before they are answered; None keeps none.
+    seconds : float
+        How long an answer may take.
     """
 
-    def __init__(self, router: Router, log: PredictionLog | None = None) -> None:
-        self.router = router
+    def __init__(self, router: Router, log: PredictionLog | None = None, seconds: float = 30.0) -> None:
+        self.router, self._seconds = router, seconds
         self._log = log
         self._start = os.urandom(6).hex()
         self._count = 0
@@ -111,12 +113,13 @@ class Answerer:
         chosen = self.choose(scope) if version is None else version
         try:
             if len(rows) > _INLINE:
-                answers = await asyncio.to_thread(_answers, chosen, rows, at, wanted)
+                async with asyncio.timeout(self._seconds):
+                    answers = await asyncio.to_thread(_answers, chosen, rows, at, wanted)
             else:
                 answers = _answers(chosen, rows, at, wanted)
         except RowError as error:
             raise bad_fields(error.problems) from None
-        except Unanswered:
+        except (Unanswered, TimeoutError):
             self.router.seen(chosen, False, time.perf_counter() - began, None)
             raise HttpProblem(503, "Neither the model nor a fallback could answer.") from None
         return Answered(self.keep(chosen, rows, answers, began, scope, admitted), answers, chosen)
@@ -170,7 +173,11 @@ class Answerer:
             admitted.key,
             _trace(scope),
         )
-        if log.append(record):
+        try:
+            kept = log.append(record)
+        except OverflowError:
+            kept = log.append(msgspec.structs.replace(record, rows=[_holdable(row) for row in rows]))
+        if kept:
             version.counts.log_records.inc()
         else:
             version.counts.log_failures.inc()
@@ -207,6 +214,19 @@ def _score_rows(
             _, number, rest = problem.pointer.split("/", 2)
             problem.pointer = f"{at}/{first + int(number)}/{rest}" if at else f"/{rest}"
         raise
+
+
+def _holdable(row: Any) -> dict[str, Any]:
+    """Return a row with text for what MessagePack has no type for: JSON's integers may have more than 64 bits."""
+
+    def held(value: Any) -> Any:
+        try:
+            msgspec.msgpack.encode(value)
+        except OverflowError:
+            return msgspec.json.encode(value).decode()
+        return value
+
+    return {name: held(value) for name, value in msgspec.to_builtins(row).items()}
 
 
 def _score(answer: dict[str, Any]) -> float | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.serving.answerer import Answerer
-from modelyard.serving.asgi import Asgi, Message, Receive, Scope, Send
-from modelyard.serving.endpoint import Answer, Endpoint, Refusals, Reply
+from modelyard.serving.asgi import Asgi, Message, Receive, Scope, Send, reply
+from modelyard.serving.endpoint import Answer, Endpoint, Load, Refusals, Reply
 from modelyard.serving.guard.admitted import Admitted, Guard
 from modelyard.serving.guard.describe import secure
 from modelyard.serving.log import PredictionLog
@@ -17,9 +18,8 @@ from modelyard.serving.metrics import CONTENT_TYPE, Metrics
 from modelyard.serving.predict import PATH, Predict
 from modelyard.serving.rest import METRICS, ROUTES, rest
 from modelyard.serving.router import OneVersion, Router
-from modelyard.serving.version import Unknown, version
-
-BODY_LIMIT = 2**20
+from modelyard.serving.terms import Terms
+from modelyard.serving.version import Version, version
 
 
 class App:
@@ -31,16 +31,12 @@ class App:
         What answers.
     log : PredictionLog, optional
         Where answered requests are written before they are answered; None keeps none.
-    body_limit : int
-        Bytes a request's body may have.
-    number : str, optional
-        The release's version; default: the bundle's short hash.
     guard : Guard, optional
         What lets requests in; None lets everybody in.
     guarded_metrics : bool
         Whether the guard stands before ``/metrics`` too; health and documents are always open.
-    unknown : {"refuse", "ignore"}
-        What is done with a name the schema does not know.
+    terms : Terms, optional
+        Limits, and what answers say of the interface's future.
 
     Attributes
     ----------
@@ -48,6 +44,8 @@ class App:
         Which version answers; another may take its place.
     answerer : Answerer
         The way to the model for every protocol: see `add`.
+    background : list of callable
+        Coroutines that run as long as the server does.
     """
 
     def __init__(
@@ -55,24 +53,24 @@ class App:
         bundle: Bundle,
         *,
         log: PredictionLog | None = None,
-        body_limit: int = BODY_LIMIT,
-        number: str | None = None,
         guard: Guard | None = None,
         guarded_metrics: bool = False,
-        unknown: Unknown = "refuse",
+        terms: Terms | None = None,
     ) -> None:
         limit = bundle.manifest.brief.latency
         self.ready = False
-        self.body_limit = body_limit
+        self.terms = terms or Terms()
         self.metrics = Metrics(bundle.manifest.name, None if limit is None else limit.milliseconds / 1e3)
-        self.answerer = Answerer(OneVersion(version(bundle, self.metrics, number, unknown=unknown)), log)
+        self.load = Load(self.terms.in_flight)
+        self.answerer = Answerer(OneVersion(self._version(bundle, self.terms.release)), log, self.terms.answer_seconds)
+        self.background: list[Callable[[], Coroutine[Any, Any, None]]] = [self._tell]
         self._log, self._guard = log, guard
         self._permissions: dict[str, str] = {}
         self._refusals = Refusals(lambda: self.router.stable.columns)
         self._rest = rest(self)
         self._paths: dict[str, Asgi] = {}
         self._below: dict[str, Asgi] = {}
-        self.add(PATH, Predict(self.answerer, body_limit))
+        self.add(PATH, Predict(self.answerer, self.terms))
         if guarded_metrics:
             self.add(METRICS, self._exposed, wanted="metrics", methods=("GET",))
 
@@ -89,6 +87,30 @@ class App:
     def bundle(self) -> Bundle:
         """The bundle that the documents describe."""
         return self.router.stable.bundle
+
+    def version(self, bundle: Bundle, number: str | None = None, variant: str = "stable") -> Version:
+        """Make a version of a bundle on this server's terms; the one that answers now stands in for it.
+
+        Parameters
+        ----------
+        bundle, number, variant
+            See `modelyard.serving.version.version`.
+        """
+        return self._version(bundle, number, variant, self.router.stable)
+
+    def _version(
+        self, bundle: Bundle, number: str | None, variant: str = "stable", previous: Version | None = None
+    ) -> Version:
+        terms = self.terms
+        return version(
+            bundle,
+            self.metrics,
+            number,
+            variant,
+            unknown=terms.unknown,
+            previous=previous,
+            seconds=terms.model_seconds,
+        )
 
     def add(self, route: str, answer: Answer, *, wanted: str = "predict", methods: Sequence[str] = ("POST",)) -> None:
         """Answer a path by a function of its own, with guard, counting and problems as every path has them.
@@ -111,6 +133,8 @@ class App:
             answer,
             self.metrics,
             self._refusals,
+            self.load,
+            headers=self.terms.headers,
             guard=self._guard if wanted else None,
             wanted=wanted,
             methods=methods,
@@ -147,6 +171,7 @@ class App:
             await next(below, self._other)(scope, receive, send)
 
     async def _exposed(self, scope: Scope, receive: Receive, admitted: Admitted) -> Reply:
+        self.metrics.in_flight(self.load.count)
         return 200, [(b"content-type", CONTENT_TYPE.encode())], self.metrics.text()
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -159,8 +184,19 @@ class App:
                 status = message["status"]
             await send(message)
 
+        method = scope["method"]
+        known = scope["path"] in ROUTES
         try:
-            await self._rest(scope, receive, watched)
+            if known and method == "OPTIONS":
+                await reply(watched, 204, [(b"allow", b"GET, HEAD, OPTIONS")], b"")
+            else:  # the server sends no body where only the head was asked for
+                scope = {**scope, "method": "GET"} if method == "HEAD" else scope
+                await self._rest(scope, receive, watched)
         finally:
-            route = scope["path"] if scope["path"] in ROUTES else "other"
-            self.metrics.observe(scope["method"], route, status, time.perf_counter() - began)
+            self.metrics.observe(method, scope["path"] if known else "other", status, time.perf_counter() - began)
+
+    async def _tell(self) -> None:
+        """Keep what a scrape of another worker shows of this one up to date."""
+        while True:
+            self.metrics.in_flight(self.load.count)
+            await asyncio.sleep(1.0)

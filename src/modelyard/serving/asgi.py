@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, MutableMapping, Sequence
 from typing import Any, Protocol
 
 from modelyard.serving.problem import HttpProblem
@@ -32,20 +33,53 @@ def head(scope: Scope) -> dict[bytes, bytes]:
     return found
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
+async def read_body(receive: Receive, limit: int, seconds: float = 10.0) -> bytes:
     """Return a request's body.
+
+    Parameters
+    ----------
+    receive : callable
+        As ASGI gives it.
+    limit : int
+        Bytes it may have.
+    seconds : float
+        How long it may take to arrive.
 
     Raises
     ------
     HttpProblem
-        413 over `limit` bytes.
+        413 over `limit` bytes, 408 when it takes too long.
     ConnectionAbortedError
         If the caller has gone.
     """
+    # Nearly every body is there with its head: no clock is started until one is not.
+    steps = receive().__await__()
+    try:
+        first = next(steps)
+    except StopIteration as done:
+        message: Message = done.value
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            body: bytes = message.get("body", b"")
+            if len(body) > limit:
+                raise too_large(limit) from None
+            return body
+    else:
+        message = {"type": "waiting", "step": _Begun(first, steps)}
+    try:
+        async with asyncio.timeout(seconds):
+            return await _rest(message, receive, limit)
+    except TimeoutError:
+        raise HttpProblem(
+            408, f"The body did not arrive within {seconds:g} seconds.", headers=[(b"connection", b"close")]
+        ) from None
+
+
+async def _rest(message: Message, receive: Receive, limit: int) -> bytes:
+    if message["type"] == "waiting":
+        message = await message["step"]
     parts = []
     length = 0
     while True:
-        message = await receive()
         if message["type"] == "http.disconnect":
             raise ConnectionAbortedError
         part = message.get("body", b"")
@@ -54,7 +88,22 @@ async def read_body(receive: Receive, limit: int) -> bytes:
             raise too_large(limit)
         parts.append(part)
         if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+            return b"".join(parts)
+        message = await receive()
+
+
+class _Begun:
+    """The rest of something awaited, of which the first step is done."""
+
+    def __init__(self, first: Any, steps: Generator[Any, Any, Any]) -> None:
+        self._first, self._steps = first, steps
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        try:
+            yield self._first
+        except BaseException as error:
+            return self._steps.throw(error)
+        return (yield from self._steps)
 
 
 def too_large(limit: int) -> HttpProblem:
@@ -65,6 +114,7 @@ def too_large(limit: int) -> HttpProblem:
 
 async def reply(send: Send, status: int, headers: Headers, body: bytes) -> None:
     """Send an answer whole."""
-    length = (b"content-length", b"%d" % len(body))
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    if status != 204:
+        headers = [*headers, (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -24,6 +24,21 @@ _SHOWN = 10
 _LOGGER = logging.getLogger("modelyard.serving")
 
 
+class Load:
+    """How many requests are under way, and how many may be.
+
+    Parameters
+    ----------
+    most : int
+        One more is answered 503, so that those under way end in time.
+    """
+
+    __slots__ = ("count", "most")
+
+    def __init__(self, most: int) -> None:
+        self.count, self.most = 0, most
+
+
 class Refusals:
     """Tells of refused requests in the server's own log: one line in a while, without any of their values.
 
@@ -64,6 +79,10 @@ class Endpoint:
         Where requests are counted.
     refusals : Refusals
         Where refused requests are told.
+    load : Load
+        Where requests under way are counted.
+    headers : sequence of (bytes, bytes)
+        What every answer says.
     guard : Guard, optional
         What lets requests in; None lets everybody in.
     wanted : str
@@ -78,35 +97,48 @@ class Endpoint:
         answer: Answer,
         metrics: Metrics,
         refusals: Refusals,
+        load: Load,
         *,
+        headers: Headers = (),
         guard: Guard | None = None,
         wanted: str = "predict",
         methods: Sequence[str] = ("POST",),
     ) -> None:
         self.route = route
         self._answer, self._guard, self._wanted, self._methods = answer, guard, wanted, tuple(methods)
-        self._observe, self._refusals = metrics.observe, refusals
+        self._observe, self._refusals, self._load, self._headers = metrics.observe, refusals, load, headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         began = time.perf_counter()
+        load = self._load
+        load.count += 1
         try:
+            if load.count > load.most:
+                raise HttpProblem(503, "The server has all it can do.", headers=[(b"retry-after", b"1")])
             if scope["method"] not in self._methods:
-                raise HttpProblem(
-                    405,
-                    f"{self.route} takes {' and '.join(self._methods)}.",
-                    headers=[(b"allow", ", ".join(self._methods).encode())],
-                )
-            admitted = ANYBODY if self._guard is None else await self._guard.admit(scope, self._wanted)
-            status, headers, body = await self._answer(scope, receive, admitted)
-            if admitted.headers:
-                headers = [*headers, *admitted.headers]
+                status, headers, body = self._options(scope["method"])
+            else:
+                admitted = ANYBODY if self._guard is None else await self._guard.admit(scope, self._wanted)
+                status, headers, body = await self._answer(scope, receive, admitted)
+                if admitted.headers:
+                    headers = [*headers, *admitted.headers]
         except ConnectionAbortedError:
             return
         except Exception as error:
             status, headers, body = self._refuse(error)
+        finally:
+            load.count -= 1
+        if self._headers:
+            headers = [*headers, *self._headers]
         await reply(send, status, headers, body)
         self._observe(scope["method"], self.route, status, time.perf_counter() - began)
+
+    def _options(self, method: str) -> Reply:
+        allowed = [(b"allow", ", ".join((*self._methods, "OPTIONS")).encode())]
+        if method == "OPTIONS":
+            return 204, allowed, b""
+        raise HttpProblem(405, f"{self.route} takes {' and '.join(self._methods)}.", headers=allowed)
 
     def _refuse(self, error: Exception) -> tuple[int, Any, bytes]:
         if isinstance(error, HttpProblem):

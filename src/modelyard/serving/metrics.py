@@ -10,6 +10,7 @@ from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     ProcessCollector,
     generate_latest,
@@ -23,6 +24,8 @@ SOURCE_FAILURES = "modelyard_source_failures_total"
 LOG_FAILURES = "modelyard_prediction_log_failures_total"
 LOG_RECORDS = "modelyard_prediction_log_records_total"
 GUARD_FAILURES = "modelyard_guard_failures_total"
+FLIPS = "modelyard_release_flips_total"
+IN_FLIGHT = "http_server_active_requests"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
 _BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -65,6 +68,13 @@ class Metrics:
             ("model", "needed"),
             registry=self.registry,
         )
+        self._flips = Counter(
+            FLIPS, "Releases a server that follows the registry took up, refused, or could not look for.",
+            ("model", "result"), registry=self.registry,
+        )  # fmt: skip
+        self._in_flight = Gauge(
+            IN_FLIGHT, "Requests that are under way.", ("model",), registry=self.registry, multiprocess_mode="livesum"
+        ).labels(model)
         self._children: dict[tuple[str, str, int], Histogram] = {}
         if MULTIPROCESS not in os.environ:
             ProcessCollector(registry=self.registry)
@@ -94,6 +104,14 @@ class Metrics:
     def guard_failed(self, needed: str) -> Callable[[], None]:
         """Return what counts that something the guard needs was gone; from now on it is shown, at 0."""
         return self._guard_failures.labels(self._model, needed).inc
+
+    def flipped(self, result: str) -> None:
+        """Count a look at the registry: "done", "refused" or "unreachable"."""
+        self._flips.labels(self._model, result).inc()
+
+    def in_flight(self, count: int) -> None:
+        """Say how many requests are under way in this process."""
+        self._in_flight.set(count)
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format, over all workers of the server."""

@@ -14,6 +14,7 @@ from modelyard.serving.asked import NOTHING, Asked, asked
 from modelyard.serving.endpoint import Reply
 from modelyard.serving.guard.admitted import Admitted
 from modelyard.serving.problem import HttpProblem
+from modelyard.serving.terms import Terms
 from modelyard.serving.version import Version
 
 PATH = "/v1/predict"
@@ -33,12 +34,12 @@ class Predict:
     ----------
     answerer : Answerer
         The way to the model.
-    body_limit : int
-        Bytes a request's body may have.
+    terms : Terms
+        What a body may be, and how long it may take.
     """
 
-    def __init__(self, answerer: Answerer, body_limit: int) -> None:
-        self._answerer, self._limit = answerer, body_limit
+    def __init__(self, answerer: Answerer, terms: Terms) -> None:
+        self._answerer, self._limit, self._seconds = answerer, terms.body_limit, terms.body_seconds
         self._slots = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, admitted: Admitted) -> Reply:
@@ -47,7 +48,7 @@ class Predict:
         version = self._answerer.choose(scope)
         query = scope.get("query_string")
         wanted = asked(query, version.bundle) if query else NOTHING
-        body = await read_body(receive, self._limit)
+        body = await read_body(receive, self._limit, self._seconds)
         began = time.perf_counter()
         if len(body) <= LARGE:
             if not query and version.quick is not None and (found := version.quick(body)) is not None:

@@ -21,7 +21,9 @@ from modelyard.data.schema import Schema
 from modelyard.encoding.encoding import MISSING, MOST_CHARACTERS, NO_MOMENT, Encoding, moment
 
 _LARGEST = float(np.finfo(np.float32).max)
-_NUMBER = Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)]
+_EXACT = 2**53
+_NUMBER = Annotated[int, Meta(ge=-_EXACT, le=_EXACT)] | Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)]
+"""Two types, so that the log has 41 where 41 was sent."""
 _TEXT = Annotated[str, Meta(min_length=1)]
 _NEVER = Annotated[int, Meta(ge=1, le=0)]
 _MOST_COLUMNS = 500

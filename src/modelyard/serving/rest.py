@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 
 from modelyard.bundle.bundle import Bundle
+from modelyard.serving.endpoint import Load
 from modelyard.serving.metrics import CONTENT_TYPE, Metrics
 from modelyard.serving.openapi import docs_page, openapi
 from modelyard.serving.problem import MEDIA_TYPE, HttpProblem
@@ -25,6 +27,8 @@ class Served(Protocol):
 
     metrics: Metrics
     ready: bool
+    load: Load
+    background: list[Callable[[], Coroutine[Any, Any, None]]]
 
     @property
     def bundle(self) -> Bundle:
@@ -58,10 +62,13 @@ def rest(app: Served) -> FastAPI:
         document.update(openapi(app.bundle, app.warm()))
         app.secure(document)
         app.ready = True
+        tasks = [asyncio.create_task(work()) for work in app.background]
         try:
             yield
         finally:
             app.drain()
+            for task in tasks:
+                task.cancel()
             app.close()
 
     # Its own OpenAPI is replaced: the one served is made from the bundle's schema.
@@ -83,6 +90,7 @@ def rest(app: Served) -> FastAPI:
 
     @api.get(METRICS)
     async def metrics() -> Response:
+        app.metrics.in_flight(app.load.count)
         return Response(app.metrics.text(), media_type=CONTENT_TYPE)
 
     @api.get("/openapi.json")

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import logging
-import os
-import signal
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-
-import uvicorn
 
 from modelyard.bundle.load import load_bundle
 from modelyard.core.errors import ServingError
-from modelyard.serving.app import BODY_LIMIT, App
+from modelyard.serving.app import App
+from modelyard.serving.follow import follow
 from modelyard.serving.guard.access import Access
 from modelyard.serving.guard.issuer import LOCAL
+from modelyard.serving.listen import address, check_certificate, listen, listen_unix
 from modelyard.serving.log import PredictionLog
+from modelyard.serving.server import run
+from modelyard.serving.terms import Terms
 from modelyard.serving.workers import supervise
 
 _LOGGER = logging.getLogger("modelyard.serving")
-_FINISH_SECONDS = 30
-"""Requests in flight may take this long once the server was told to stop."""
 
 
 def serve(
@@ -32,11 +28,14 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
-    log: Path | None = None,
+    uds: Path | None = None,
+    certificate: Path | None = None,
+    key: Path | None = None,
     workers: int = 1,
-    body_limit: int = BODY_LIMIT,
     drain: float = 1.0,
+    log: Path | None = None,
     access: Access | None = None,
+    terms: Terms | None = None,
     started: Callable[[str], None] | None = None,
 ) -> None:
     """Serve a bundle over HTTP; return when it was told to stop and every request in flight is answered.
@@ -47,16 +46,20 @@ def serve(
         A bundle's folder or its ``.tar.gz``.
     host, port : str, int
         Where to listen; port 0 takes a free one.
-    log : path, optional
-        Folder of the prediction log; None keeps none.
+    uds : path, optional
+        A Unix socket to listen on instead.
+    certificate, key : path, optional
+        PEM files of TLS; without a key the certificate's file holds it.
     workers : int
         Processes; one for each core is right for models of trees.
-    body_limit : int
-        Bytes a request's body may have.
     drain : float
         Seconds between SIGTERM, when ``/health/ready`` turns to 503, and the end of listening.
+    log : path, optional
+        Folder of the prediction log; None keeps none.
     access : Access, optional
         Who may call; None lets everybody in.
+    terms : Terms, optional
+        Limits, and the registry that is followed.
     started : callable, optional
         Told the address, once it is listened on.
 
@@ -65,112 +68,71 @@ def serve(
     BundleError
         If the bundle is damaged.
     ServingError
-        If the address cannot be had or the log cannot be written.
+        If the address cannot be had, the certificate not be used, or the log not be written.
     """
     if workers < 1:
         raise ServingError(f"A server cannot have {workers} workers.", allowed="1 or more.")
+    if certificate is not None:
+        check_certificate(certificate, key)
+    elif key is not None:
+        raise ServingError("A key needs its certificate.", do="Give --tls-cert too.")
+    way = _Way(str(bundle_path), drain, certificate, key, log, access, workers, terms or Terms())
     # With several workers it is loaded here too, so that what is wrong with it is told once.
-    app = _app(bundle_path, log, body_limit, access, workers)
-    listener = _listen(host, port)
-    if access is None and host not in LOCAL:
+    app = way.app()
+    listener = listen(host, port) if uds is None else listen_unix(uds)
+    if access is None and uds is None and host not in LOCAL:
         _LOGGER.warning("Whoever reaches %s may call this model: there is no guard (--auth keys, --auth oidc).", host)
     if started is not None:
-        shown = f"[{host}]" if ":" in host else host
-        started(f"http://{shown}:{listener.getsockname()[1]}")
+        started(address(listener, host, certificate is not None))
     try:
         if workers == 1:
-            _run(app, listener, drain)
+            way.run(app, listener)
         else:
-            supervise(workers, _work, (str(bundle_path), log, body_limit, access, workers, listener, drain))
+            supervise(workers, _work, (way, listener))
     except KeyboardInterrupt:
         return
     finally:
         listener.close()
+        if uds is not None:
+            uds.unlink(missing_ok=True)
 
 
-def _work(
-    path: str,
-    log: Path | None,
-    body_limit: int,
-    access: Access | None,
-    workers: int,
-    listener: socket.socket,
-    drain: float,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What a worker must be told to serve as the others do."""
+
+    path: str
+    drain: float
+    certificate: Path | None
+    key: Path | None
+    log: Path | None
+    access: Access | None
+    workers: int
+    terms: Terms
+
+    def app(self) -> App:
+        log = None if self.log is None else PredictionLog(self.log)
+        if self.access is None:
+            return App(load_bundle(self.path), log=log, terms=self.terms)
+        guard = self.access.guard(self.workers)
+        app = App(load_bundle(self.path), log=log, guard=guard, guarded_metrics=self.access.metrics, terms=self.terms)
+        for needed in guard.needs:
+            needed.count = app.metrics.guard_failed(needed.name)
+        return app
+
+    def run(self, app: App, listener: socket.socket) -> None:
+        if self.terms.registry is not None:
+            follow(app, self.terms.registry)
+        run(
+            app,
+            listener,
+            self.drain,
+            head_seconds=self.terms.head_seconds,
+            certificate=self.certificate,
+            key=self.key,
+        )
+
+
+def _work(way: _Way, listener: socket.socket) -> None:
     """Be one of several workers, in a process of its own."""
-    _run(_app(path, log, body_limit, access, workers), listener, drain)
-
-
-def _run(app: App, listener: socket.socket, drain: float) -> None:
-    config = uvicorn.Config(
-        app,
-        loop="uvloop" if os.name != "nt" else "auto",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        log_level="warning",
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=_FINISH_SECONDS,
-    )
-    _Server(config, drain).run(sockets=[listener])
-
-
-def _app(path: str | Path, log: Path | None, body_limit: int, access: Access | None, workers: int) -> App:
-    bundle = load_bundle(path)
-    guard = None if access is None else access.guard(workers)
-    app = App(
-        bundle,
-        log=None if log is None else PredictionLog(log),
-        body_limit=body_limit,
-        guard=guard,
-        guarded_metrics=access is not None and access.metrics,
-    )
-    for needed in () if guard is None else guard.needs:
-        needed.count = app.metrics.guard_failed(needed.name)
-    return app
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(2048)
-        listener.set_inheritable(True)
-    except OSError as error:
-        listener.close()
-        taken = error.errno == errno.EADDRINUSE
-        raise ServingError(
-            f"Port {port} is in use." if taken else f"The server cannot listen on {host}:{port}.",
-            where=f"{host}:{port}: {error.strerror or error}",
-            do="Choose another with --port, or stop what uses it." if taken else "Choose another --host or --port.",
-        ) from error
-    return listener
-
-
-class _Server(uvicorn.Server):  # type: ignore[misc]
-    """uvicorn's server, which stops being ready a while before it stops listening."""
-
-    def __init__(self, config: uvicorn.Config, drain: float) -> None:
-        super().__init__(config)
-        self._drain = drain
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._loop = asyncio.get_running_loop()
-        await super().startup(sockets)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        app = getattr(self.config, "loaded_app", None)
-        if sig != signal.SIGTERM or self._loop is None or not isinstance(app, App) or not app.ready:
-            super().handle_exit(sig, frame)
-            return
-        app.drain()
-        self._loop.call_soon_threadsafe(self._loop.call_later, self._drain, self._stop)
-
-    def _stop(self) -> None:
-        self.should_exit = True
+    way.run(way.app(), listener)

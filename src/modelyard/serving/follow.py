@@ -1,0 +1,106 @@
+"""follow: the production release of a name in the registry, taken up while requests go on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+from modelyard.bundle.load import load_bundle
+from modelyard.core.errors import BundleError, ModelyardError, WorkspaceError
+from modelyard.data.compatible import breaking
+from modelyard.registry.release import Release
+from modelyard.registry.store import Registry
+from modelyard.serving.app import App
+from modelyard.serving.version import Version
+
+_LOOK = 1.0
+_AGAIN = 30.0
+"""Seconds until a release that was refused is tried again: its files may have been on their way."""
+_LOGGER = logging.getLogger("modelyard.serving")
+
+
+def follow(app: App, registry: Path) -> None:
+    """Have a server follow the registry once it runs.
+
+    Parameters
+    ----------
+    app : App
+        The server; its model's name is the release's.
+    registry : path
+        The registry's file.
+    """
+    app.background.append(Follower(app, registry).run)
+
+
+class Follower:
+    """Watches the registry for the production release of a name.
+
+    A new one is loaded, checked and warmed in a thread, and then takes its place in one step: a request finishes on the
+    version it was given. The one before stays loaded, to stand in, and to come back at once when the registry says so.
+    """
+
+    def __init__(self, app: App, registry: Path) -> None:
+        self._app, self._path = app, registry
+        self._name = app.bundle.manifest.name
+        self._before: Version | None = None
+        self._refused: dict[str, float] = {}
+        self._said = ""
+
+    async def run(self) -> None:
+        """Look at the registry until cancelled; whatever is wrong there, the server goes on as it is."""
+        while True:
+            await asyncio.sleep(_LOOK)
+            await asyncio.to_thread(self.look)
+
+    def look(self) -> None:
+        """Look once."""
+        try:
+            if not self._path.is_file():  # SQLite would make an empty one
+                raise WorkspaceError("The registry is gone.", where=str(self._path))
+            release = Registry.at(self._path).current(self._name)
+        except ModelyardError as error:
+            self._say(f"the registry cannot be read: {error}")
+            self._app.metrics.flipped("unreachable")
+            return
+        if release is None:
+            self._say("nothing is in production; the version that is served goes on")
+        elif release.hash == self._app.bundle.hash:
+            self._said = ""
+        elif time.monotonic() - self._refused.get(release.hash, float("-inf")) > _AGAIN:
+            self._take(release)
+
+    def _take(self, release: Release) -> None:
+        try:
+            version = self._ready(release)
+        except Exception as error:  # a bundle may break in any way, and the server goes on
+            self._refused[release.hash] = time.monotonic()
+            self._app.metrics.flipped("refused")
+            self._say(f"version {release.version} is refused: {error}")
+            return
+        self._before, self._app.router.stable = self._app.router.stable, version
+        self._app.metrics.flipped("done")
+        _LOGGER.warning("%s: version %s answers from now on", self._name, version.number)
+        self._said = ""
+
+    def _ready(self, release: Release) -> Version:
+        if self._before is not None and self._before.bundle.hash == release.hash:
+            return self._before
+        bundle = load_bundle(release.bundle)
+        if bundle.hash != release.hash:
+            raise BundleError(
+                "The folder holds another bundle than was registered.",
+                where=f"{release.bundle}: {bundle.hash[:12]}, registered {release.hash[:12]}",
+            )
+        broken = breaking(self._app.bundle.schema, bundle.schema)
+        if broken:
+            raise BundleError("Callers of /v1 could not go on.", where="; ".join(broken))
+        version = self._app.version(bundle, str(release.version))
+        version.warm()
+        return version
+
+    def _say(self, text: str) -> None:
+        if text != self._said:  # once, and not every second
+            _LOGGER.error("%s: %s", self._name, text)
+            self._said = text

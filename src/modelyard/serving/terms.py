@@ -1,0 +1,87 @@
+"""Terms: on what terms a bundle is served, the same in every worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+from modelyard.core.errors import ServingError
+from modelyard.serving.timed import SECONDS
+from modelyard.serving.version import Unknown
+
+BODY_LIMIT = 2**20
+SUNSET_AFTER = timedelta(days=90)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a bundle is served.
+
+    Attributes
+    ----------
+    body_limit : int
+        Bytes a request's body may have.
+    in_flight : int
+        Requests a worker has under way at once; one more is answered 503.
+    unknown : {"refuse", "ignore"}
+        What is done with a name the schema does not know.
+    head_seconds, body_seconds : float
+        How long a request's head, and its body, may take to arrive.
+    answer_seconds : float
+        How long an answer may take once the body is there.
+    model_seconds : float
+        How long one call of the model may take before what stands in answers.
+    deprecated, sunset : datetime or None
+        From when the interface is deprecated, and when it ends: answers then say so.
+    registry : Path or None
+        The registry whose production release of that name is followed; None serves one bundle for good.
+    release : str or None
+        Version of the release that is served first.
+    """
+
+    body_limit: int = BODY_LIMIT
+    in_flight: int = 1_000
+    unknown: Unknown = "refuse"
+    head_seconds: float = 10.0
+    body_seconds: float = 10.0
+    answer_seconds: float = 30.0
+    model_seconds: float = SECONDS
+    deprecated: datetime | None = None
+    sunset: datetime | None = None
+    registry: Path | None = None
+    release: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse terms that nobody could be served on."""
+        if min(self.body_limit, self.in_flight) < 1:
+            raise ServingError("A server must take a byte and a request.", allowed="1 or more.")
+        times = (self.head_seconds, self.body_seconds, self.answer_seconds, self.model_seconds)
+        if min(times) <= 0:
+            raise ServingError("A server must wait for a while.", allowed="More than 0 seconds.")
+        ends = self.ends
+        if ends is not None and self.deprecated is not None and ends < self.deprecated:
+            raise ServingError("The interface would end before it is deprecated.", do="Give a later --sunset.")
+
+    @property
+    def ends(self) -> datetime | None:
+        """When the interface ends: 90 days after it was deprecated where nothing else is said."""
+        if self.sunset is not None or self.deprecated is None:
+            return self.sunset
+        return self.deprecated + SUNSET_AFTER
+
+    @property
+    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """What every answer of the interface says of its future.
+
+        References
+        ----------
+        RFC 9745, "The Deprecation HTTP Response Header Field"; RFC 8594, "The Sunset HTTP Header Field".
+        """
+        found = []
+        if self.deprecated is not None:
+            found.append((b"deprecation", b"@%d" % self.deprecated.timestamp()))
+        if self.ends is not None:
+            found.append((b"sunset", format_datetime(self.ends.astimezone(UTC), usegmt=True).encode()))
+        return tuple(found)
