@@ -11,15 +11,22 @@ import tempfile
 import time
 import timeit
 from collections.abc import Callable
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from modelyard.serving.asgi import head
 from modelyard.serving.guard.access import Access
+from modelyard.serving.guard.issuer import Issuer
+from modelyard.serving.guard.limit import Limit
 from modelyard.serving.guard.store import KeyStore
+from modelyard.serving.guard.tokens import Tokens
 
 _CALLS, _RUNS = 500, 400
 _KEYS = 1_000
+_TOKEN = 800
+"""Bytes of a usual token."""
 
 
 def main() -> None:
@@ -33,9 +40,13 @@ def main() -> None:
         keys, buckets = guard._keys, guard._buckets
         assert keys is not None
         caller = keys.find(secret)
+        token = b"x" * _TOKEN
+        tokens = Tokens(Issuer("https://issuer.example"), "bench", Limit.a_minute())
+        tokens._known[sha256(token).digest()] = caller  # as if it had been verified before
         figures = {
             "admit": min(asyncio.run(_admitted(guard, headers)) for _ in range(_RUNS)),
             "key": _least(lambda: keys.find(secret)),
+            "token": _least(lambda: _found(tokens, token)),
             "bucket": _least(lambda: buckets.take(caller.bucket, caller.part)),
             "headers_by_name": _least(lambda: head({"headers": headers})),
         }
@@ -53,6 +64,11 @@ async def _admitted(guard: Any, headers: list[tuple[bytes, bytes]]) -> float:
     for scope in scopes:
         await guard.admit(scope, "predict")
     return (time.perf_counter() - began) / _CALLS
+
+
+def _found(tokens: Tokens, token: bytes) -> None:
+    with suppress(StopIteration):  # nothing is waited for
+        tokens.find(token).send(None)
 
 
 def _least(call: Callable[[], object]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelyard.core.errors import ServingError
@@ -25,6 +25,7 @@ class Clock:
         return self.now
 
 
+@settings(deadline=None)
 @given(limits, gaps)
 def test_no_stretch_of_time_has_more_than_the_burst_and_what_came_meanwhile(limit, gaps):
     clock = Clock()
@@ -39,6 +40,7 @@ def test_no_stretch_of_time_has_more_than_the_burst_and_what_came_meanwhile(limi
             assert j <= limit.burst + (last - first) / limit.interval
 
 
+@settings(deadline=None)
 @given(limits, st.lists(st.integers(0, 10**12), max_size=40))
 def test_who_keeps_to_the_rate_is_never_refused(limit, pauses):
     clock = Clock()
@@ -48,6 +50,7 @@ def test_who_keeps_to_the_rate_is_never_refused(limit, pauses):
         clock.now += limit.interval + pause
 
 
+@settings(deadline=None)
 @given(limits)
 def test_the_whole_burst_comes_at_once_and_the_next_after_the_wait_that_is_told(limit):
     clock = Clock()
@@ -62,6 +65,7 @@ def test_the_whole_burst_comes_at_once_and_the_next_after_the_wait_that_is_told(
     assert buckets.take("a", limit) == 0
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100_000), st.integers(8, 1_000), st.integers(1, 8))
 def test_parts_of_a_limit_are_together_no_more_than_the_limit(rate, burst, workers):
     whole = Limit.a_minute(rate, burst)

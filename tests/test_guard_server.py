@@ -113,6 +113,13 @@ def test_over_the_limit(server):
     assert len(list(read_log(server.log))) == 3
 
 
+def test_a_bad_row_counts_too_and_is_told_what_is_left(server):
+    authorization = f"Bearer {server.secrets['twice']}"
+    response = server.send("POST", "/v1/predict", authorization, json={**ROW, "age": "old"})
+    problem(response, 422)
+    assert response.headers["ratelimit"] == '"default";r=1;t=60'
+
+
 @pytest.mark.parametrize("sent", [(), ("",), ("Basic dXNlcjpwYXNz",), ("Bearer",), ("modelyard_a_b",)])
 def test_who_does_not_say_who_they_are(server, sent):
     response = server.predict(*sent)

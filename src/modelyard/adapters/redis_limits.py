@@ -74,9 +74,9 @@ class RedisLimits:
         """Take one request from a bucket, as `SharedLimits.take` says."""
         interval = -(-limit.interval // 1_000)
         key = f"modelyard:limit:{bucket}".encode()
+        connection = self._connection
         try:
             async with asyncio.timeout(_SECONDS):
-                connection = self._connection
                 if connection is None or connection.lost:
                     connection = await self._connected()
                 spare = await connection.ask(
@@ -84,7 +84,8 @@ class RedisLimits:
                 )
                 return int(spare) * 1_000
         except (OSError, ValueError) as error:  # a timeout is an OSError
-            self.close()
+            if connection is not None:
+                connection.close()  # what it may still answer belongs to nobody
             raise Unreachable(str(error) or type(error).__name__) from error
 
     def close(self) -> None:
@@ -158,4 +159,5 @@ class _Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close it; what is not answered fails."""
+        self.lost = True
         self._transport.close()
