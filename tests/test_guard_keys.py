@@ -236,6 +236,13 @@ def run(workspace, *words: str):
     return result.stdout
 
 
+def test_the_command_line_makes_nothing_where_it_only_looks(tmp_path):
+    for words in (["list"], ["rotate", "ward"], ["revoke", "ward"]):
+        with pytest.raises(ServingError, match="There are no keys"):
+            run(tmp_path / "yard", *words)
+    assert not (tmp_path / "yard").exists()
+
+
 def test_the_command_line(tmp_path):
     made = json.loads(run(tmp_path, "create", "ward", "--scope", "predict", "--scope", "labels", "--json"))
     assert made["permissions"] == ["predict", "labels"]

@@ -66,9 +66,10 @@ def access_of(workspace: Path, asked: dict[str, Any]) -> Any:
     from modelyard.adapters.redis_limits import RedisLimits
     from modelyard.serving.guard.access import Access
     from modelyard.serving.guard.limit import RATE
+    from modelyard.serving.guard.store import FILE
 
     return Access(
-        keys=workspace / "keys.db" if "keys" in auth else None,
+        keys=workspace / FILE if "keys" in auth else None,
         issuer=asked["issuer"],
         audience=asked["audience"],
         prefix=asked["scope_prefix"],

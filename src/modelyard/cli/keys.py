@@ -75,7 +75,7 @@ def create(
     """
     from modelyard.registry.register import whoever
 
-    made = _store(workspace).create(name, permissions, by=whoever(), rate=rate, burst=burst, seconds=expires)
+    made = _store(workspace, make=True).create(name, permissions, by=whoever(), rate=rate, burst=burst, seconds=expires)
     _show(*made, as_json)
 
 
@@ -153,10 +153,14 @@ def list_(everything: bool, workspace: Path, as_json: bool) -> None:
     options.print_table(["id", "name", "state", "may", "limit", "made", "ends", "by"], rows)
 
 
-def _store(workspace: Path) -> KeyStore:
-    from modelyard.serving.guard.store import KeyStore
+def _store(workspace: Path, make: bool = False) -> KeyStore:
+    from modelyard.core.errors import ServingError
+    from modelyard.serving.guard.store import FILE, KeyStore
 
-    return KeyStore(workspace / "keys.db")
+    path = workspace / FILE
+    if not make and not path.is_file():  # perhaps the wrong workspace: nothing is made there
+        raise ServingError("There are no keys.", where=str(path), do="Make one: modelyard keys create NAME")
+    return KeyStore(path)
 
 
 def _show(key: Key, secret: str, as_json: bool) -> None:

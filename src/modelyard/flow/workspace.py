@@ -58,6 +58,7 @@ class Workspace:
 
         runs/<name>/   one run: plan, steps, report, bundle, six documents
         registry.db    releases, stages, history
+        keys.db        API keys of servers
         mlflow.db      tracking, with its files under mlruns/
     """
 

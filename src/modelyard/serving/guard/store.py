@@ -15,6 +15,8 @@ from modelyard.serving.guard.admitted import PERMISSIONS
 from modelyard.serving.guard.key import Key, Secret, digest, new_id, new_secret
 from modelyard.serving.guard.limit import Limit
 
+FILE = "keys.db"
+"""Its name in a workspace."""
 FORMAT = 1
 """Counts up with every change of the tables; a newer file than the reader's is refused."""
 _SECONDS = 30  # how long a process waits for its turn to write
