@@ -11,7 +11,9 @@ import bundles
 from modelyard.brief.brief import Latency
 from modelyard.bundle.latency import Timing
 from modelyard.core.errors import GateFailed
+from modelyard.data.compatible import breaking
 from modelyard.data.finding import Finding
+from modelyard.data.schema import Column, Schema
 from modelyard.metrics.intervals import Gain
 from modelyard.registry import gates
 from modelyard.registry.register import register
@@ -71,6 +73,41 @@ def test_production_without_a_rival_or_without_rows():
 )
 def test_latency_answers_only_what_was_measured(asked, p99, answer):
     assert gates.latency(asked, p99).answer == answer
+
+
+AGE = Column("age", "number", "feature", "integer", missing=0.1)
+WARD = Column("ward", "category", "feature", "string", levels=("a", "b"))
+LEFT = Column("left", "category", "label", "integer", levels=("0", "1"))
+KNOWN = Schema((AGE, WARD, LEFT), "binary", ("0", "1"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ((AGE, WARD, LEFT), None),
+        ((AGE, replace(WARD, missing=0.2), LEFT), None),
+        ((AGE, WARD, Column("new", "number", "feature", "float", missing=0.5), LEFT), None),
+        ((AGE, replace(WARD, role="ignored"), LEFT), None),
+        ((replace(AGE, missing=0.0), WARD, LEFT), "'age' may no longer be missing"),
+        ((AGE, WARD, Column("new", "number", "feature", "float"), LEFT), "'new' is newly required"),
+        ((AGE, LEFT), "'ward' is removed"),
+        ((replace(AGE, kind="category", physical="string"), WARD, LEFT), "'age' was a number and is a text"),
+        ((AGE, WARD, replace(LEFT, physical="string")), "written as integer and are as string"),
+    ],
+)
+def test_compatible_when_callers_can_go_on(columns, said):
+    broken = breaking(KNOWN, Schema(columns, "binary", ("0", "1")))
+    gate = gates.compatible(LIVE, broken)
+    assert gate.answer == ("pass" if said is None else "fail")
+    assert said is None or said in gate.why
+    assert "version 4" in gate.why
+
+
+def test_other_classes_or_another_task_break_callers():
+    assert breaking(KNOWN, replace(KNOWN, classes=("0", "2")))[0] == "the classes change: 1, 2"
+    assert "answers were binary" in breaking(KNOWN, replace(KNOWN, task="regression", classes=()))[0]
+    assert gates.compatible(None, None).answer == "pass"
+    assert gates.compatible(LIVE, None).answer == "inconclusive"
 
 
 def test_parity_and_leaks():

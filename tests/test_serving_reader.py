@@ -155,7 +155,7 @@ def undated(tmp_path_factory):
 @pytest.mark.parametrize("task", list(LABELS))
 def test_the_quick_answer_is_the_answer(undated, task):
     b = undated[task]
-    answer, long = quick(b), predictor(b)
+    answer, long = quick(b, reader(b.schema, b.manifest.encoding)), predictor(b)
     assert answer is not None
     random = np.random.default_rng(1)
     for i in range(300):
@@ -174,13 +174,13 @@ def test_a_model_that_fails_is_left_to_the_long_way(undated, monkeypatch):
     b = undated["binary"]
     for outputs in ([[0.5, float("nan")]], [[float("inf"), float("-inf")]]):
         monkeypatch.setattr(OnnxRuntime, "answer", lambda self, inputs, o=outputs: np.array(o, dtype=np.float32))
-        assert quick(b)(json.dumps(PLAIN).encode()) is None
+        assert quick(b, reader(b.schema, b.manifest.encoding))(json.dumps(PLAIN).encode()) is None
 
     def broken(self, inputs):
         raise RuntimeError("the graph broke")
 
     monkeypatch.setattr(OnnxRuntime, "answer", broken)
-    assert quick(b)(json.dumps(PLAIN).encode()) is None
+    assert quick(b, reader(b.schema, b.manifest.encoding))(json.dumps(PLAIN).encode()) is None
 
 
 def test_the_quick_way_is_logged_and_answered_as_the_long_one(undated, tmp_path):

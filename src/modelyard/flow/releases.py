@@ -7,13 +7,15 @@ from pathlib import Path
 
 from modelyard.bundle.latency import Timing
 from modelyard.bundle.load import load_bundle
+from modelyard.bundle.verify import read_manifest
 from modelyard.core.canonical import from_json
 from modelyard.core.errors import ModelyardError
+from modelyard.data.compatible import breaking
 from modelyard.data.finding import Finding
 from modelyard.evaluation.store import load_report
 from modelyard.flow.compare import gain
 from modelyard.flow.workspace import Workspace
-from modelyard.registry.gates import better_than_production
+from modelyard.registry.gates import better_than_production, compatible
 from modelyard.registry.mirror import reflect
 from modelyard.registry.register import register, whoever
 from modelyard.registry.release import Event, Gate, Release, Stage
@@ -86,7 +88,7 @@ def promote_release(
         release.version,
         to,
         by=by or whoever(),
-        gates=(_against_production(yard, release, rival),),
+        gates=(_against_production(yard, release, rival), _compatible(release, rival)),
         approved_by=approved_by,
         why=why,
         against=None if rival is None else rival.version,
@@ -136,6 +138,17 @@ def _mirror(yard: Workspace, release: Release) -> str:
 
 def _last_gates(registry: Registry, release: Release) -> tuple[Gate, ...]:
     return registry.history(release.name, release.version)[-1].gates
+
+
+def _compatible(release: Release, rival: Release | None) -> Gate:
+    """Compare what callers send and are answered with what production takes and answers."""
+    if rival is None:
+        return compatible(None, None)
+    try:
+        before, after = (read_manifest(Path(one.bundle))[0].schema for one in (rival, release))
+    except ModelyardError:
+        return compatible(rival, None)
+    return compatible(rival, breaking(before, after))
 
 
 def _against_production(yard: Workspace, release: Release, rival: Release | None) -> Gate:

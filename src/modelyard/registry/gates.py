@@ -63,6 +63,26 @@ def better_than_production(
     return Gate(PRODUCTION, answer, f"version {production.version}: {figures}")
 
 
+def compatible(production: Release | None, broken: Sequence[str] | None) -> Gate:
+    """Ask whether callers of the release in production can go on unchanged: the interface stays ``/v1``.
+
+    Parameters
+    ----------
+    production : Release or None
+        The present one; None lets the release pass.
+    broken : sequence of str or None
+        What breaks them (see `modelyard.data.compatible.breaking`); None when a schema could not be read.
+    """
+    if production is None:
+        return Gate("compatible", "pass", "nothing is in production")
+    said = f"callers of version {production.version}"
+    if broken is None:
+        return Gate("compatible", "inconclusive", f"{said}: a schema cannot be read")
+    if broken:
+        return Gate("compatible", "fail", f"{said} could not go on: {'; '.join(broken)}. Give it a use_case of its own")
+    return Gate("compatible", "pass", f"{said} go on unchanged")
+
+
 def latency(asked: Latency | None, p99: float | None) -> Gate:
     """Ask whether the packed bundle answers within the brief's limit.
 

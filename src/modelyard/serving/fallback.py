@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -15,7 +15,8 @@ from modelyard.encoding.encoding import Encoding
 from modelyard.serving.asked import NOTHING, Asked
 from modelyard.serving.prediction import Prediction
 
-_KEPT = 4_096
+_KEPT = 1_000
+"""Few enough that what is kept stays in the processor's cache: more made every request slower."""
 
 
 class Source(Protocol):
@@ -36,16 +37,23 @@ class CachedSource:
     The same inputs of the graph have the same answer. Answers are put down as they come and sorted by inputs only
     once somebody asks: while the model is well, keeping one costs next to nothing.
 
+    Parameters
+    ----------
+    encoding : Encoding
+        The layout of the graph's inputs.
+    read : callable or None
+        Reads a body; see `modelyard.serving.reader.Reader`.
+
     Attributes
     ----------
     recent : deque
-        What was answered lately: the graph's inputs and a plain answer, or a checked row and its Prediction.
+        What was answered lately: a body and its plain answer, or a checked row and its Prediction.
     """
 
     name = "cached"
 
-    def __init__(self, encoding: Encoding) -> None:
-        self._encoding = encoding
+    def __init__(self, encoding: Encoding, read: Callable[[bytes], tuple[Any, dict[str, Any]] | None] | None) -> None:
+        self._encoding, self._read = encoding, read
         self._held: dict[Any, Prediction] = {}
         self.recent: deque[tuple[Any, Any]] = deque(maxlen=_KEPT)
 
@@ -59,9 +67,9 @@ class CachedSource:
             asked, answer = self.recent.popleft()
             if isinstance(answer, Prediction):
                 self._held[self._key(asked)] = replace(answer, served_by=self.name)
-            else:
+            elif self._read is not None and (read := self._read(asked)) is not None:
                 chances = answer.get("probabilities")
-                self._held[_key(asked)] = Prediction(answer["prediction"], self.name, chances)
+                self._held[_key(read[1])] = Prediction(answer["prediction"], self.name, chances)
         while len(self._held) > _KEPT:
             del self._held[next(iter(self._held))]
 

@@ -22,7 +22,10 @@ _LOGGER = logging.getLogger("modelyard.serving")
 
 
 def follow(app: App, registry: Path) -> None:
-    """Have a server follow the registry once it runs.
+    """Have a server follow the registry: it looks now, and every second once it runs.
+
+    A worker that takes a killed one's place starts with the bundle its server was started with, which may be out of
+    production by then.
 
     Parameters
     ----------
@@ -31,7 +34,9 @@ def follow(app: App, registry: Path) -> None:
     registry : path
         The registry's file.
     """
-    app.background.append(Follower(app, registry).run)
+    follower = Follower(app, registry)
+    follower.look()
+    app.background.append(follower.run)
 
 
 class Follower:

@@ -17,6 +17,7 @@ from modelyard.core.errors import BundleError, RowError
 from modelyard.serving.asked import NOTHING, Asked
 from modelyard.serving.fallback import CachedSource, PreviousSource, RuleSource, Source, fallback_rule
 from modelyard.serving.prediction import Prediction
+from modelyard.serving.reader import Reader
 
 _COVERAGE = 0.8
 _REMEMBERED = 32
@@ -152,7 +153,10 @@ class Predictor:
 
 
 def predictor(
-    bundle: Bundle, failed: Callable[[str], None] | None = None, previous: Predictor | None = None
+    bundle: Bundle,
+    failed: Callable[[str], None] | None = None,
+    previous: Predictor | None = None,
+    read: Reader | None = None,
 ) -> Predictor:
     """Return the sources of a bundle: its model, and what its brief has stand in, as far as there is any.
 
@@ -164,12 +168,14 @@ def predictor(
         See `Predictor`.
     previous : Predictor, optional
         Of the version that answered before.
+    read : Reader, optional
+        Reads bodies of one row.
     """
     sources: list[Source] = [ModelSource(bundle)]
     rule = fallback_rule(bundle)
     for name in bundle.manifest.brief.fallback:
         if name == "cached" and isinstance(bundle.runtime, OnnxRuntime):
-            sources.append(CachedSource(bundle.manifest.encoding))
+            sources.append(CachedSource(bundle.manifest.encoding, read))
         elif name == "previous" and previous is not None:
             sources.append(PreviousSource(previous.model))
         elif name == "rule" and rule is not None:

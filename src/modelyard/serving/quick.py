@@ -11,7 +11,7 @@ import numpy as np
 from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.runtimes.onnx import OnnxRuntime
 from modelyard.serving.fallback import CachedSource
-from modelyard.serving.reader import Reader, reader
+from modelyard.serving.reader import Reader
 
 Decide = Callable[[list[float]], dict[str, Any]]
 _DIGITS = 1e7
@@ -30,7 +30,7 @@ class Quick:
     decide : callable
         From the graph's outputs for a row to its answer (see ``Prediction.plain``).
     keep : callable
-        Told the graph's inputs and the answer.
+        Told the body and the answer.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Quick:
         read: Reader,
         run: Callable[[dict[str, Any]], Any],
         decide: Decide,
-        keep: Callable[[tuple[dict[str, Any], dict[str, Any]]], None],
+        keep: Callable[[tuple[bytes, dict[str, Any]]], None],
     ) -> None:
         self._read, self._run, self._decide, self._keep = read, run, decide, keep
 
@@ -60,13 +60,12 @@ class Quick:
         if not math.isfinite(sum(outputs)):
             return None
         answer = self._decide(outputs)
-        self._keep((inputs, answer))
+        self._keep((body, answer))
         return row, answer
 
 
-def quick(bundle: Bundle, cached: CachedSource | None = None, *, ignore: bool = False) -> Quick | None:
+def quick(bundle: Bundle, read: Reader | None, cached: CachedSource | None = None) -> Quick | None:
     """Return the quick way of a bundle, None where there is none: a forecast, or another runtime."""
-    read = reader(bundle.schema, bundle.manifest.encoding, ignore=ignore)
     if read is None or not isinstance(bundle.runtime, OnnxRuntime):
         return None
     decide = _value if bundle.labels is None else _classes(bundle.classes, bundle.schema.classes, bundle.threshold)

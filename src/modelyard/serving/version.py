@@ -12,6 +12,7 @@ from modelyard.bundle.runtimes.onnx import OnnxRuntime
 from modelyard.serving.metrics import Counts, Metrics
 from modelyard.serving.predictor import Predictor, predictor
 from modelyard.serving.quick import Quick, quick
+from modelyard.serving.reader import reader
 from modelyard.serving.rows import example_rows
 from modelyard.serving.timed import SECONDS, Timed
 
@@ -103,10 +104,11 @@ def version(
         bundle.runtime.run = Timed(bundle.runtime.run, seconds)
     name, short = bundle.manifest.name, bundle.hash[:12]
     counts = metrics.of(number or short, variant)
-    sources = predictor(bundle, counts.source_failed, None if previous is None else previous.predictor)
+    read = reader(bundle.schema, bundle.manifest.encoding, ignore=unknown == "ignore")
+    sources = predictor(bundle, counts.source_failed, None if previous is None else previous.predictor, read)
     columns = frozenset(column.name for column in bundle.schema.columns)
     about = {"model": name, "bundle": short}
     return Version(
         bundle, sources, name, number or short, variant, counts, about, columns, unknown,
-        quick(bundle, sources.cached, ignore=unknown == "ignore"),
+        quick(bundle, read, sources.cached),
     )  # fmt: skip

@@ -1,0 +1,374 @@
+"""A running server under load, while workers are killed, releases change and callers misbehave."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bundles import PLAIN, make_plain
+from modelyard.bundle.load import load_bundle
+from modelyard.core.errors import ServingError
+from modelyard.registry.store import Registry
+from modelyard.serving.listen import listen_unix
+from modelyard.serving.log import read_log
+from modelyard.serving.serve import serve
+from modelyard.serving.terms import Terms
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from modelyard.serving.serve import serve
+from modelyard.serving.terms import Terms
+if __name__ == "__main__":
+    path, log, workers, terms, more = json.loads(sys.argv[1])
+    terms = {k: Path(v) if k == "registry" else v for k, v in terms.items()}
+    more = {k: Path(v) if k in ("uds", "certificate", "key") else v for k, v in more.items()}
+    serve(path, port=0, log=log and Path(log), workers=workers, drain=0.0, terms=Terms(**terms),
+          started=lambda a: print(a, flush=True), **more)
+"""
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    return make_plain(tmp_path_factory.mktemp("served") / "bundle")
+
+
+@contextmanager
+def server(folder: Path, packed: Path, *, log: Path | None = None, workers: int = 1, terms=None, **more):
+    """Start a server; yield its process and its port, or the path of its socket."""
+    script = folder / "start.py"
+    script.write_text(PROGRAM)
+    given = {k: str(v) if k == "registry" else v for k, v in (terms or {}).items()}
+    words = json.dumps([str(packed), log and str(log), workers, given, {k: str(v) for k, v in more.items()}])
+    with (folder / "said").open("wb") as said:
+        process = subprocess.Popen([sys.executable, script, words], stdout=subprocess.PIPE, stderr=said, text=True)
+    try:
+        address = process.stdout.readline().strip()
+        yield process, int(address.rpartition(":")[2]) if address.startswith("http") else address
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@dataclass
+class Load:
+    """Callers that ask one after the other until told to stop; a connection that breaks is opened again."""
+
+    port: int
+    callers: int = 4
+    answers: list[dict] = field(default_factory=list)
+    problems: list[tuple[int, bytes]] = field(default_factory=list)
+    broken: int = 0
+    stop: bool = False
+
+    def __enter__(self) -> Load:
+        self._threads = [threading.Thread(target=self._call) for _ in range(self.callers)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stop = True
+        for thread in self._threads:
+            thread.join()
+
+    def _call(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        body = json.dumps(PLAIN)
+        while not self.stop:
+            try:
+                connection.request("POST", "/v1/predict", body, {"Content-Type": "application/json"})
+                response = connection.getresponse()
+                content = response.read()
+            except (OSError, http.client.HTTPException):
+                self.broken += 1
+                connection.close()
+                continue
+            if response.status == 200:
+                self.answers.append(json.loads(content))
+            else:
+                self.problems.append((response.status, content))
+        connection.close()
+
+    def reach(self, count: int) -> None:
+        """Wait until so many more were answered."""
+        end = time.monotonic() + 60
+        least = len(self.answers) + count
+        while len(self.answers) < least:
+            assert time.monotonic() < end, f"{len(self.answers)} answers, {self.problems[:3]}"
+            time.sleep(0.02)
+
+
+def get(port: int, path: str, method: str = "GET", body: bytes | None = None) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
+    finally:
+        connection.close()
+
+
+def until(holds, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def workers_of(process) -> list[psutil.Process]:
+    children = psutil.Process(process.pid).children()
+    return [child for child in children if "resource_tracker" not in str(child.cmdline())]
+
+
+def test_a_killed_worker_is_replaced_and_loses_nothing_it_told(tmp_path, packed):
+    with server(tmp_path, packed, log=tmp_path / "log", workers=2) as (process, port):
+        assert get(port, "/health/ready")[0] == 200
+        until(lambda: len(workers_of(process)) == 2)
+        with Load(port) as load:
+            load.reach(100)
+            for _ in range(2):
+                victim = workers_of(process)[0]
+                victim.send_signal(signal.SIGKILL)
+                load.reach(100)
+                until(lambda gone=victim.pid: len([p for p in workers_of(process) if p.pid != gone]) == 2)
+        # Whoever was connected to the killed worker lost at most the request it had under way.
+        assert load.problems == []
+        assert load.broken <= 2 * load.callers + 2
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    told = {answer["id"] for answer in load.answers}
+    assert len(told) == len(load.answers)
+    assert told <= {record.id for record in read_log(tmp_path / "log")}
+
+
+@pytest.fixture
+def registry(tmp_path):
+    """Return a registry with two bundles of a name, the first in production."""
+    store = Registry(tmp_path / "registry.db")
+    folders = [make_plain(tmp_path / f"bundle-{seed}", seed=seed) for seed in (3, 4)]
+    for number, folder in enumerate(folders, 1):
+        store.register("churn", folder, load_bundle(folder).hash, f"run-{number}", by="tests")
+    promote(store, 1)
+    return store, folders
+
+
+def promote(store: Registry, version: int) -> None:
+    for _ in range(2):
+        store.promote("churn", version, by="tests", approved_by="tests", why="tests")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_release_is_taken_up_under_load(tmp_path, registry, workers):
+    store, folders = registry
+    bundles = {bundle.hash[:12]: bundle for bundle in map(load_bundle, folders)}
+    first, second = bundles
+    terms = {"registry": store.path, "release": "1"}
+
+    def flips() -> float:
+        found = re.search(r'flips_total\{.*result="done"\} (\S+)', get(port, "/metrics")[2].decode())
+        return float(found[1]) if found else 0.0
+
+    with server(tmp_path, folders[0], log=tmp_path / "log", workers=workers, terms=terms) as (_, port):
+        assert get(port, "/health/ready")[0] == 200
+        with Load(port) as load:
+            load.reach(100)
+            promote(store, 2)
+            until(lambda: flips() == workers)
+            until(lambda: {a["bundle"] for a in load.answers[-40:]} == {second})
+            load.reach(50)
+            store.rollback("churn", by="tests", why="tests")
+            until(lambda: flips() == 2 * workers)
+            until(lambda: {a["bundle"] for a in load.answers[-40:]} == {first})
+    assert (load.problems, load.broken) == ([], 0)
+    expected = {short: bundle.predict_proba(PLAIN)[1] for short, bundle in bundles.items()}
+    assert expected[first] != pytest.approx(expected[second])
+    for answer in load.answers:
+        assert answer["probabilities"]["1"] == pytest.approx(expected[answer["bundle"]], abs=1e-6)
+        assert answer["served_by"] == "model"
+    assert {record.version for record in read_log(tmp_path / "log")} == {"1", "2"}
+
+
+def test_a_worker_that_starts_later_answers_with_what_is_in_production(tmp_path, registry):
+    store, folders = registry
+    promote(store, 2)
+    with server(tmp_path, folders[0], terms={"registry": store.path, "release": "1"}) as (_, port):
+        answer = json.loads(get(port, "/v1/predict", "POST", json.dumps(PLAIN).encode())[2])
+    assert answer["bundle"] == load_bundle(folders[1]).hash[:12]
+
+
+def test_a_damaged_bundle_and_a_lost_registry_change_nothing(tmp_path, registry):
+    store, folders = registry
+    graph = folders[1] / "model.onnx"
+    whole = graph.read_bytes()
+    graph.write_bytes(whole[:-20] + b"x" * 20)
+    terms = {"registry": store.path, "release": "1"}
+    with server(tmp_path, folders[0], terms=terms) as (_, port):
+        assert get(port, "/health/ready")[0] == 200
+        with Load(port, 2) as load:
+            promote(store, 2)
+            until(lambda: b'result="refused"} 1.0' in get(port, "/metrics")[2])
+            store.path.rename(tmp_path / "away.db")
+            until(lambda: b'result="unreachable"}' in get(port, "/metrics")[2])
+            assert not store.path.exists()
+            load.reach(20)
+        said = (tmp_path / "said").read_text()
+    assert (load.problems, load.broken) == ([], 0)
+    assert {a["bundle"] for a in load.answers} == {load_bundle(folders[0]).hash[:12]}
+    assert said.count("version 2 is refused") == 1
+    assert "model.onnx" in said
+
+
+def head(length: int) -> bytes:
+    lines = ["POST /v1/predict HTTP/1.1", "Host: m", "Content-Type: application/json", f"Content-Length: {length}"]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def ask(caller: socket.socket, body: bytes) -> bytes:
+    """Send a request over a connection that stays open; return the answer."""
+    caller.sendall(head(len(body)) + body)
+    return answer(caller)
+
+
+def answer(caller: socket.socket) -> bytes:
+    said = b""
+    while b"\r\n\r\n" not in said or len(said.partition(b"\r\n\r\n")[2]) < length_of(said):
+        part = caller.recv(65_536)
+        if not part:
+            break
+        said += part
+    return said
+
+
+def length_of(said: bytes) -> int:
+    return int(re.search(rb"content-length: (\d+)", said)[1])
+
+
+def test_slow_callers_are_let_go_and_the_others_answered(tmp_path, packed):
+    terms = {"head_seconds": 1.0, "body_seconds": 1.0}
+    body = json.dumps(PLAIN).encode()
+    with server(tmp_path, packed, terms=terms) as (_, port):
+        assert get(port, "/health/ready")[0] == 200
+        address = ("127.0.0.1", port)
+        mute = [socket.create_connection(address) for _ in range(20)]
+        heads = [socket.create_connection(address) for _ in range(20)]
+        bodies = [socket.create_connection(address) for _ in range(20)]
+        for one in heads:
+            one.sendall(head(len(body))[:30])
+        for number, one in enumerate(bodies):
+            one.sendall(head(len(body)) + body[: 5 * (number % 2)])
+        with Load(port, 2) as load:
+            load.reach(50)
+            for one in [*mute, *heads]:
+                one.settimeout(20)
+                assert one.recv(100) == b""
+            for one in bodies:
+                one.settimeout(20)
+                said = answer(one)
+                assert said.startswith(b"HTTP/1.1 408")
+                assert b"application/problem+json" in said
+        for one in [*mute, *heads, *bodies]:
+            one.close()
+        # A caller that stays for long, and is quick each time, is never let go.
+        with socket.create_connection(address) as kept:
+            for _ in range(4):
+                assert ask(kept, body).startswith(b"HTTP/1.1 200")
+                time.sleep(0.9)
+    assert (load.problems, load.broken) == ([], 0)
+
+
+def test_oversized_and_malformed_bodies_harm_nobody(tmp_path, packed):
+    with server(tmp_path, packed, terms={"body_limit": 10_000}) as (process, port):
+        assert get(port, "/health/ready")[0] == 200
+        with Load(port, 2) as load:
+            for body in (b"x" * 20_000, b'{"age": "' + b"9" * 20_000 + b'"}'):
+                status, headers, _ = get(port, "/v1/predict", "POST", body)
+                assert (status, headers["connection"]) == (413, "close")
+            for number in range(300):
+                bad = (b"", b"{", b"[]", b"\xff" * 50, b'{"age": NaN}', b"[" * 5_000, b'{"age": 1e999}')[number % 7]
+                assert get(port, "/v1/predict", "POST", bad)[0] == 400
+            load.reach(20)
+        assert process.poll() is None
+    assert (load.problems, load.broken) == ([], 0)
+
+
+def test_over_the_number_in_flight_callers_are_asked_to_come_back(tmp_path, packed):
+    body = json.dumps(PLAIN).encode()
+    with server(tmp_path, packed, terms={"in_flight": 3}) as (_, port):
+        assert get(port, "/health/ready")[0] == 200
+        waiting = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+        for one in waiting:
+            one.sendall(head(len(body)))
+        until(lambda: b'http_server_active_requests{model="churn"} 3.0' in get(port, "/metrics")[2])
+        status, headers, said = get(port, "/v1/predict", "POST", body)
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert json.loads(said)["title"] == "Service Unavailable"
+        assert get(port, "/health/live")[0] == 200
+        for one in waiting:
+            one.sendall(body)
+            assert one.recv(2_000).startswith(b"HTTP/1.1 200")
+            one.close()
+        assert get(port, "/v1/predict", "POST", body)[0] == 200
+
+
+def test_head_and_options(tmp_path, packed):
+    with server(tmp_path, packed) as (_, port):
+        assert get(port, "/health/ready", "HEAD")[0::2] == (200, b"")
+        status, headers, body = get(port, "/v1/predict", "OPTIONS")
+        assert (status, headers["allow"], body) == (204, "POST, OPTIONS", b"")
+        assert get(port, "/metrics", "OPTIONS")[1]["allow"] == "GET, HEAD, OPTIONS"
+        assert get(port, "/v1/predict", "HEAD")[0] == 405
+
+
+def test_a_unix_socket(tmp_path, packed):
+    path = tmp_path / "m.sock"
+    stale = listen_unix(path)
+    with pytest.raises(ServingError, match="cannot listen"):
+        listen_unix(path)
+    stale.close()  # left behind, as by a killed server
+    body = json.dumps(PLAIN).encode()
+    with server(tmp_path, packed, workers=1, uds=path) as (process, address):
+        assert address == f"unix:{path}"
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.connect(str(path))
+            assert ask(caller, body).startswith(b"HTTP/1.1 200")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+    assert not path.exists()
+
+
+def test_tls(tmp_path, packed):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    words += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(words, check=True, capture_output=True)
+    with pytest.raises(ServingError, match="certificate and its key"):
+        serve(packed, port=0, certificate=key)
+    with pytest.raises(ServingError, match="needs its certificate"):
+        serve(packed, port=0, key=key)
+    with server(tmp_path, packed, certificate=certificate, key=key) as (_, port):
+        trust = ssl.create_default_context(cafile=certificate)
+        caller = http.client.HTTPSConnection("localhost", port, timeout=30, context=trust)
+        caller.request("POST", "/v1/predict", json.dumps(PLAIN), {"Content-Type": "application/json"})
+        assert caller.getresponse().status == 200
+        caller.close()
+
+
+def test_terms_nobody_could_be_served_on():
+    for terms in ({"in_flight": 0}, {"body_limit": 0}, {"body_seconds": 0.0}):
+        with pytest.raises(ServingError):
+            Terms(**terms)
