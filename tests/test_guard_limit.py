@@ -93,12 +93,12 @@ def test_buckets_that_are_full_again_are_let_go_of(monkeypatch):
     assert buckets.take("caller 999", limit) < 0  # not full yet: kept
 
 
-def test_headers_say_what_is_left_and_when_it_is_restored():
+def test_headers_say_what_is_left_and_when_there_is_more():
     limit = Limit.a_minute(1_000)
     policy = (b"ratelimit-policy", b'"default";q=1000;w=60')
     assert limit.headers(1_000) == (policy, (b"ratelimit", b'"default";r=1000;t=0'))
     assert limit.headers(999) == (policy, (b"ratelimit", b'"default";r=999;t=1'))
-    assert limit.headers(0) == (policy, (b"ratelimit", b'"default";r=0;t=60'))
+    assert limit.headers(0) == (policy, (b"ratelimit", b'"default";r=0;t=1'))
     assert limit.headers(0, 3)[1] == (b"ratelimit", b'"default";r=0;t=3')
     assert Limit.a_minute(60, 5).headers(5)[0] == (b"ratelimit-policy", b'"default";q=5;w=5')
 

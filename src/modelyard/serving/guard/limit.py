@@ -73,15 +73,15 @@ class Limit:
         left : int
             Requests that may still come at once.
         wait : int
-            Seconds until the next may, where none is left.
+            Seconds until the next may, where none is left; else one more comes within an interval.
 
         References
         ----------
-        IETF, draft-ietf-httpapi-ratelimit-headers-10, "RateLimit header fields for HTTP".
+        IETF, draft-ietf-httpapi-ratelimit-headers-10 (September 2025), "RateLimit header fields for HTTP".
         """
         policy = b'"default";q=%d;w=%d' % (self.burst, self.window)
-        restored = wait or -(-(self.burst - left) * self.interval // _SECOND)
-        return (b"ratelimit-policy", policy), (b"ratelimit", b'"default";r=%d;t=%d' % (left, restored))
+        more = wait or (-(-self.interval // _SECOND) if left < self.burst else 0)
+        return (b"ratelimit-policy", policy), (b"ratelimit", b'"default";r=%d;t=%d' % (left, more))
 
 
 class SharedLimits(Protocol):
