@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import httpx
 import jsonschema
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from bundles import ROW, bundle
 from modelyard.brief.brief import Brief, Latency
+from modelyard.core.errors import ServingError
 from modelyard.serving.app import App
 from modelyard.serving.log import PredictionLog, read_log
 from modelyard.serving.terms import Terms
@@ -288,8 +290,55 @@ async def _started(app: App, path: str) -> httpx.Response:
     rest = app._rest
     async with rest.router.lifespan_context(rest):
         assert app.ready
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://model") as client:
-            return await client.get(path)
+        return await _get(app, path)
+
+
+async def _get(app: App, path: str) -> httpx.Response:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://model") as client:
+        return await client.get(path)
+
+
+@pytest.mark.parametrize(
+    ("terms", "sunset"),
+    [
+        (Terms(deprecated=datetime(2026, 1, 1, tzinfo=UTC)), "Wed, 01 Apr 2026 00:00:00 GMT"),
+        (
+            Terms(deprecated=datetime(2026, 1, 1, tzinfo=UTC), sunset=datetime(2027, 1, 1, tzinfo=UTC)),
+            "Fri, 01 Jan 2027 00:00:00 GMT",
+        ),
+    ],
+)
+def test_answers_say_when_the_interface_is_deprecated_and_ends(made, terms, sunset):
+    client = Client(App(made["binary"], terms=terms))
+    for response in (client.predict(ROW), client.predict({})):
+        assert response.headers["deprecation"] == "@1767225600"
+        assert response.headers["sunset"] == sunset
+    assert "deprecation" not in Client(App(made["binary"])).predict(ROW).headers
+    with pytest.raises(ServingError, match="before it is deprecated"):
+        Terms(deprecated=datetime(2026, 1, 2, tzinfo=UTC), sunset=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def test_a_trace_is_kept_where_it_is_one(made, tmp_path):
+    app = App(made["binary"], log=PredictionLog(tmp_path))
+    client = Client(app)
+    for sent in ("00-" + "4" * 32 + "-" + "5" * 16 + "-01", "nonsense"):
+        client.predict(ROW, headers={"traceparent": sent})
+    assert [record.trace for record in read_log(tmp_path)] == ["4" * 32, ""]
+    app.close()
+
+
+def test_the_document_follows_the_version_that_answers(made, tmp_path):
+    app = App(made["binary"])
+    other = bundle(tmp_path / "other", "binary", threshold=0.7)
+
+    async def asked() -> tuple[str, str]:
+        rest = app._rest
+        async with rest.router.lifespan_context(rest):
+            first = (await _get(app, "/openapi.json")).json()["info"]["version"]
+            app.router.stable = app.version(other, "2")
+            return first, (await _get(app, "/openapi.json")).json()["info"]["version"]
+
+    assert asyncio.run(asked()) == (made["binary"].hash[:12], other.hash[:12])
 
 
 def test_the_page_needs_nothing_from_elsewhere(made):

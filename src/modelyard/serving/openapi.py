@@ -11,20 +11,22 @@ from modelyard.core.markup import Code, Document, Facts, Heading, Table, Text, l
 from modelyard.data.schema import Column
 from modelyard.encoding.encoding import MOST_CHARACTERS
 from modelyard.serving.rows import example_rows
+from modelyard.serving.version import Unknown
 
 _JSON_TYPES = {"number": "number", "boolean": "boolean"}
 _SHOWN_LEVELS = 20
 _REFUSALS = {
     "400": "The body is not JSON, or neither a row nor a list of instances; or the query asks for what there is not.",
     "405": "The method is not POST.",
+    "408": "The body did not arrive in time.",
     "413": "The body is larger than the server takes.",
     "415": "The body is not sent as application/json.",
     "422": "Fields do not fit the schema; each is named, with what was allowed.",
-    "503": "Neither the model nor a fallback could answer.",
+    "503": "Neither the model nor a fallback could answer, or the server has all it can do (Retry-After).",
 }
 
 
-def openapi(bundle: Bundle, answer: Mapping[str, Any]) -> dict[str, Any]:
+def openapi(bundle: Bundle, answer: Mapping[str, Any], unknown: Unknown = "refuse") -> dict[str, Any]:
     """Return the OpenAPI document of a served bundle.
 
     Parameters
@@ -33,6 +35,8 @@ def openapi(bundle: Bundle, answer: Mapping[str, Any]) -> dict[str, Any]:
         What is served.
     answer : mapping
         What the first example row was answered.
+    unknown : {"refuse", "ignore"}
+        What is done with a name the schema does not know.
 
     References
     ----------
@@ -84,14 +88,14 @@ def openapi(bundle: Bundle, answer: Mapping[str, Any]) -> dict[str, Any]:
             "/health/ready": _get("ready", "Whether it should be sent requests", "503", "Starting or shutting down."),
             "/metrics": _get("metrics", "Counters and histograms for Prometheus"),
         },
-        "components": {"schemas": {**_row_schemas(bundle), **_answer_schemas(bundle), "Problem": _PROBLEM}},
+        "components": {"schemas": {**_row_schemas(bundle, unknown), **_answer_schemas(bundle), "Problem": _PROBLEM}},
     }
 
 
-def row_schema(bundle: Bundle) -> dict[str, Any]:
+def row_schema(bundle: Bundle, unknown: Unknown = "refuse") -> dict[str, Any]:
     """Return the JSON Schema of one row: a property for each column a row must bring.
 
-    Columns the model passes over may be sent too; any other name is refused.
+    Columns the model passes over may be sent too; any other name is refused, or ignored where the server says so.
     """
     features = bundle.schema.features
     others = [c for c in bundle.schema.columns if c not in features]
@@ -100,7 +104,7 @@ def row_schema(bundle: Bundle) -> dict[str, Any]:
         "required": [c.name for c in features if c.missing == 0.0],
         "properties": {c.name: _property(c) for c in features}
         | {c.name: {"description": "Passed over: the model does not read it."} for c in others},
-        "additionalProperties": False,
+        "additionalProperties": unknown == "ignore",
     }
 
 
@@ -200,14 +204,14 @@ def _type(described: Mapping[str, Any]) -> str:
     return kinds if isinstance(kinds, str) else " or ".join(kinds)
 
 
-def _row_schemas(bundle: Bundle) -> dict[str, Any]:
+def _row_schemas(bundle: Bundle, unknown: Unknown) -> dict[str, Any]:
     rows = {
         "type": "object",
         "required": ["instances"],
         "properties": {"instances": {"type": "array", "minItems": 1, "items": _ref("Row")}},
         "additionalProperties": False,
     }
-    return {"Row": row_schema(bundle), "Rows": rows}
+    return {"Row": row_schema(bundle, unknown), "Rows": rows}
 
 
 def _parameters(bundle: Bundle) -> list[dict[str, Any]]:
@@ -252,7 +256,7 @@ def _answer_schemas(bundle: Bundle) -> dict[str, Any]:
     chance = {"type": "number", "minimum": 0, "maximum": 1}
     prediction: dict[str, Any] = {
         "prediction": {"enum": list(bundle.classes)} if schema.classes else {"type": "number"},
-        "served_by": {"type": "string", "description": "model, or the fallback that stood in: rule"},
+        "served_by": {"type": "string", "description": "model, or what stood in: cached, previous, rule"},
     }
     if schema.classes:
         prediction["probabilities"] = {

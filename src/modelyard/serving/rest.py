@@ -17,6 +17,7 @@ from modelyard.serving.endpoint import Load
 from modelyard.serving.metrics import CONTENT_TYPE, Metrics
 from modelyard.serving.openapi import docs_page, openapi
 from modelyard.serving.problem import MEDIA_TYPE, HttpProblem
+from modelyard.serving.terms import Terms
 
 METRICS = "/metrics"
 ROUTES = frozenset({"/", "/health/live", "/health/ready", METRICS, "/openapi.json", "/docs"})
@@ -27,6 +28,7 @@ class Served(Protocol):
 
     metrics: Metrics
     ready: bool
+    terms: Terms
     load: Load
     background: list[Callable[[], Coroutine[Any, Any, None]]]
 
@@ -57,10 +59,16 @@ def rest(app: Served) -> FastAPI:
     """
     document: dict[str, Any] = {}
 
+    def described_now() -> dict[str, Any]:
+        """Describe the bundle that answers now: a server that follows the registry changes it."""
+        if document.get("info", {}).get("version") != app.bundle.hash[:12]:
+            document.update(openapi(app.bundle, app.warm(), app.terms.unknown))
+            app.secure(document)
+        return document
+
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        document.update(openapi(app.bundle, app.warm()))
-        app.secure(document)
+        described_now()
         app.ready = True
         tasks = [asyncio.create_task(work()) for work in app.background]
         try:
@@ -95,11 +103,11 @@ def rest(app: Served) -> FastAPI:
 
     @api.get("/openapi.json")
     async def described() -> Response:
-        return _json(document)
+        return _json(described_now())
 
     @api.get("/docs")
     async def docs() -> Response:
-        return HTMLResponse(docs_page(document))
+        return HTMLResponse(docs_page(described_now()))
 
     async def refused(_: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
