@@ -6,7 +6,7 @@ TORCH  ?= torch==2.13.0
 READY  := $(VENV)/.ready
 CODE   := src tests benchmarks examples
 
-.PHONY: demo test test-slow test-nets lint bench-startup bench-floors bench-coverage bench-parity bench-estimates bench-batches bench-rollouts bench-nets bench-tabular report-tabular bench-serving report-serving clean
+.PHONY: demo test test-slow test-nets lint bench-admit bench-startup bench-floors bench-coverage bench-parity bench-estimates bench-batches bench-rollouts bench-nets bench-tabular report-tabular bench-serving report-serving clean
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
@@ -25,6 +25,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench-admit: $(READY)
+	$(BIN)/python benchmarks/admit.py
 
 bench-startup: $(READY)
 	$(BIN)/python benchmarks/startup.py

@@ -31,6 +31,7 @@ VERBS = {
     "history": "Show everything that happened to a release.",
     "serve": "Serve a bundle over HTTP.",
     "rollout": "Try a candidate beside what serves; promote it or roll it back.",
+    "keys": "Make, list, rotate and revoke the API keys of a server.",
     "export": "Write Dockerfile, Kubernetes, CI and alert files.",
     "log": "Export or count what a server was asked and answered.",
     "labels": "Say what came true of predictions.",

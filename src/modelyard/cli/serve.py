@@ -5,10 +5,12 @@ from __future__ import annotations
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
 from modelyard.cli import options
+from modelyard.cli.access import access, access_of
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
@@ -50,6 +52,7 @@ _DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 @click.option("--deprecated", type=_DATE, help="Day (UTC) the interface is deprecated from; answers say so.")
 @click.option("--sunset", type=_DATE, help="Day (UTC) the interface ends; default: 90 days after it is deprecated.")
 @options.workspace
+@access
 def command(
     bundle: str,
     host: str,
@@ -73,6 +76,7 @@ def command(
     deprecated: datetime | None,
     sunset: datetime | None,
     workspace: Path,
+    **asked: Any,
 ) -> None:
     """Serve a bundle over HTTP: POST /v1/predict, /health/live, /health/ready, /metrics, /openapi.json, /docs.
 
@@ -82,10 +86,11 @@ def command(
     \b
     Examples:
       modelyard serve k7
-      modelyard serve readmission --host 0.0.0.0 --port 8080 --workers 2
+      modelyard serve readmission --host 0.0.0.0 --port 8080 --workers 2 --auth keys
       modelyard serve readmission@3 --tls-cert server.pem --tls-key server.key
       modelyard serve bundle.tar.gz --no-log --uds /run/readmission.sock
     """
+    who = access_of(workspace, asked)
     path, registry, release = Path(bundle), None, None
     if not path.exists() or not (path.is_file() or (path / "manifest.json").is_file()):
         # Runs and releases need the workspace and its imports; a server in a container has a path and neither.
@@ -113,6 +118,7 @@ def command(
             key=tls_key,
             log=None if no_log else place.folder,
             workers=workers,
+            access=who,
             terms=Terms(
                 in_flight=in_flight,
                 unknown="ignore" if unknown == "ignore" else "refuse",

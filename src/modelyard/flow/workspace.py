@@ -60,6 +60,7 @@ class Workspace:
         registry.db    releases, stages, history
         predictions/   what servers were asked and answered, and what came true
         log.key        what columns of it are hashed with
+        keys.db        API keys of servers
         mlflow.db      tracking, with its files under mlruns/
     """
 

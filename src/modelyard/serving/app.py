@@ -10,17 +10,18 @@ from typing import Any
 from modelyard.bundle.bundle import Bundle
 from modelyard.serving.answerer import Answerer
 from modelyard.serving.asgi import Asgi, Message, Receive, Scope, Send, reply
-from modelyard.serving.endpoint import Answer, Endpoint, Load, Refusals
-from modelyard.serving.guard.admitted import Guard
+from modelyard.serving.endpoint import Answer, Endpoint, Load, Refusals, Reply
+from modelyard.serving.guard.admitted import Admitted, Guard
+from modelyard.serving.guard.describe import secure
 from modelyard.serving.labels import PATH as LABELS
 from modelyard.serving.labels import Labels
 from modelyard.serving.log import PredictionLog
-from modelyard.serving.metrics import Metrics
+from modelyard.serving.metrics import CONTENT_TYPE, Metrics
 from modelyard.serving.predict import PATH, Predict
 from modelyard.serving.predictions.label_check import LabelCheck
 from modelyard.serving.predictions.predictions import Predictions
 from modelyard.serving.protocols.add import add_protocols
-from modelyard.serving.rest import ROUTES, rest
+from modelyard.serving.rest import METRICS, ROUTES, rest
 from modelyard.serving.router import OneVersion, Router
 from modelyard.serving.terms import Terms
 from modelyard.serving.version import Version, version
@@ -37,6 +38,8 @@ class App:
         Where answered requests are written before they are answered; None keeps none.
     guard : Guard, optional
         What lets requests in; None lets everybody in.
+    guarded_metrics : bool
+        Whether the guard stands before ``/metrics`` too; health and documents are always open.
     terms : Terms, optional
         Limits, and what answers say of the interface's future.
 
@@ -56,6 +59,7 @@ class App:
         *,
         log: PredictionLog | None = None,
         guard: Guard | None = None,
+        guarded_metrics: bool = False,
         terms: Terms | None = None,
     ) -> None:
         limit = bundle.manifest.brief.latency
@@ -66,6 +70,7 @@ class App:
         self._log, self._guard = log, guard
         self.answerer = Answerer(OneVersion(self._version(bundle, self.terms.release)), log, self.terms.answer_seconds)
         self.background: list[Callable[[], Coroutine[Any, Any, None]]] = [self._tell]
+        self._permissions: dict[str, str] = {}
         self._refusals = Refusals(lambda: self.router.stable.columns)
         self._rest = rest(self)
         self._paths: dict[str, Asgi] = {}
@@ -76,6 +81,8 @@ class App:
         if log is not None:
             known = Predictions(log.folder, self.terms.store).known if self.terms.refuse_labels else None
             self.add(LABELS, Labels(lambda: LabelCheck(self.bundle), log, self.terms, known), wanted="labels")
+        if guarded_metrics:
+            self.add(METRICS, self._exposed, wanted="metrics", methods=("GET",))
 
     @property
     def router(self) -> Router:
@@ -129,10 +136,11 @@ class App:
         answer : callable
             ``await answer(scope, receive, admitted)`` returns status, headers and body, or raises HttpProblem.
         wanted : str
-            The permission a request needs.
+            The permission a request needs; none (``""``) lets everybody in, guard or not.
         methods : sequence of str
             What it takes.
         """
+        self._permissions[route] = wanted
         paths = self._below if route.endswith("/") else self._paths
         paths[route] = Endpoint(
             route,
@@ -141,10 +149,15 @@ class App:
             self._refusals,
             self.load,
             headers=self.terms.headers,
-            guard=self._guard,
+            guard=self._guard if wanted else None,
             wanted=wanted,
             methods=methods,
         )
+
+    def secure(self, document: dict[str, Any]) -> None:
+        """Say in an OpenAPI document what the guard asks for."""
+        if self._guard is not None:
+            secure(document, self._guard.schemes, self._permissions)
 
     def warm(self) -> dict[str, Any]:
         """Answer example rows until the first caller finds everything loaded; return the answer to the first one."""
@@ -155,10 +168,12 @@ class App:
         self.ready = False
 
     def close(self) -> None:
-        """Close the prediction log, and end the processes that explain."""
+        """Close the prediction log and what the guard holds open, and end the processes that explain."""
         self._explain.close()
         if self._log is not None:
             self._log.close()
+        if self._guard is not None:
+            self._guard.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event, as ASGI says."""
@@ -169,6 +184,10 @@ class App:
         else:
             below = (e for route, e in self._below.items() if scope["path"].startswith(route))
             await next(below, self._other)(scope, receive, send)
+
+    async def _exposed(self, scope: Scope, receive: Receive, admitted: Admitted) -> Reply:
+        self.metrics.in_flight(self.load.count)
+        return 200, [(b"content-type", CONTENT_TYPE.encode())], self.metrics.text()
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()

@@ -113,24 +113,24 @@ class Endpoint:
         began = time.perf_counter()
         load = self._load
         load.count += 1
+        admitted = ANYBODY
         try:
             if load.count > load.most:
                 raise HttpProblem(503, "The server has all it can do.", headers=[(b"retry-after", b"1")])
             if scope["method"] not in self._methods:
                 status, headers, body = self._options(scope["method"])
             else:
-                admitted = ANYBODY if self._guard is None else await self._guard.admit(scope, self._wanted)
+                if self._guard is not None:
+                    admitted = await self._guard.admit(scope, self._wanted)
                 status, headers, body = await self._answer(scope, receive, admitted)
-                if admitted.headers:
-                    headers = [*headers, *admitted.headers]
         except ConnectionAbortedError:
             return
         except Exception as error:
             status, headers, body = self._refuse(error)
         finally:
             load.count -= 1
-        if self._headers:
-            headers = [*headers, *self._headers]
+        if admitted.headers or self._headers:
+            headers = [*headers, *admitted.headers, *self._headers]
         await reply(send, status, headers, body)
         self._observe(scope["method"], self.route, status, time.perf_counter() - began)
 

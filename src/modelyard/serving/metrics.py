@@ -7,16 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from modelyard.serving.counts import Cells, Count, Durations
 
+CONTENT_TYPE = CONTENT_TYPE_LATEST
 REQUESTS = "http_server_request_duration_seconds"
 PREDICTIONS = "modelyard_predictions_total"
 SOURCE_FAILURES = "modelyard_source_failures_total"
 LOG_FAILURES = "modelyard_prediction_log_failures_total"
 LOG_RECORDS = "modelyard_prediction_log_records_total"
+GUARD_FAILURES = "modelyard_guard_failures_total"
 FLIPS = "modelyard_release_flips_total"
 IN_FLIGHT = "http_server_active_requests"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
@@ -57,6 +59,12 @@ class Metrics:
             SOURCE_FAILURES, "Requests a source of answers failed on; the next source was asked.", "source"
         )
         self._log_failures = self._counter(LOG_FAILURES, "Answered requests the prediction log lacks.")
+        self._guard_failures = Counter(
+            GUARD_FAILURES,
+            "Times that something the guard needs was gone.",
+            ("model", "needed"),
+            registry=self.registry,
+        )
         self._flips = Counter(
             FLIPS, "Releases a server that follows the registry took up, refused, or could not look for.",
             ("model", "result"), registry=self.registry,
@@ -89,6 +97,10 @@ class Metrics:
             shown = method if method in _METHODS else "_OTHER"
             child = self._children[key] = self._cells.durations(REQUESTS, (self._model, shown, route, str(status)))
         child.observe(seconds)
+
+    def guard_failed(self, needed: str) -> Callable[[], None]:
+        """Return what counts that something the guard needs was gone; from now on it is shown, at 0."""
+        return self._guard_failures.labels(self._model, needed).inc
 
     def flipped(self, result: str) -> None:
         """Count a look at the registry: "done", "refused" or "unreachable"."""

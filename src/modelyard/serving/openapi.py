@@ -131,7 +131,7 @@ def docs_page(document: Mapping[str, Any]) -> str:
                     ("Machine-readable", "[openapi.json](openapi.json)"),
                 ]
             ),
-            Code(curl(sent), "sh"),
+            Code(curl(sent, secured="security" in operation), "sh"),
             Code(json.dumps(answer, indent=2, ensure_ascii=False), "json"),
             Text('Many rows at once: `{"instances": [row, ...]}`; the answer then holds `predictions`, in order.'),
             *(
@@ -161,10 +161,11 @@ def _asked(parameter: Mapping[str, Any]) -> tuple[str, str, str]:
     return f"`?{parameter['name']}=`", ", ".join(map(str, values)), parameter["description"]
 
 
-def curl(row: Mapping[str, Any], address: str = "http://127.0.0.1:8000") -> str:
-    """Return the command that sends one row."""
+def curl(row: Mapping[str, Any], address: str = "http://127.0.0.1:8000", *, secured: bool = False) -> str:
+    """Return the command that sends one row, with a key or token out of the environment where there is a guard."""
     body = json.dumps(row, indent=2, ensure_ascii=False).replace("'", "'\\''")
-    return f"curl {address}/v1/predict \\\n  -H 'Content-Type: application/json' \\\n  -d '{body}'"
+    bearer = '  -H "Authorization: Bearer $KEY" \\\n' if secured else ""
+    return f"curl {address}/v1/predict \\\n{bearer}  -H 'Content-Type: application/json' \\\n  -d '{body}'"
 
 
 def _type(described: Mapping[str, Any]) -> str:

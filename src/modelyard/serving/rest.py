@@ -10,19 +10,19 @@ from typing import Any, Protocol
 import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
-from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.serving.answerer import Answerer
 from modelyard.serving.endpoint import Load
-from modelyard.serving.metrics import Metrics
+from modelyard.serving.metrics import CONTENT_TYPE, Metrics
 from modelyard.serving.openapi import docs_page, openapi
 from modelyard.serving.problem import MEDIA_TYPE, HttpProblem
 from modelyard.serving.protocols.probes import PROBES, add_probes
 from modelyard.serving.terms import Terms
 
-ROUTES = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", *PROBES})
+METRICS = "/metrics"
+ROUTES = frozenset({"/", "/health/live", "/health/ready", METRICS, "/openapi.json", "/docs", *PROBES})
 
 
 class Served(Protocol):
@@ -41,6 +41,9 @@ class Served(Protocol):
 
     def warm(self) -> dict[str, Any]:
         """Answer until the first caller finds everything loaded; return an answer."""
+
+    def secure(self, document: dict[str, Any]) -> None:
+        """Say in an OpenAPI document what the guard asks for."""
 
     def drain(self) -> None:
         """Stop being ready."""
@@ -64,6 +67,7 @@ def rest(app: Served) -> FastAPI:
         if document.get("info", {}).get("version") != app.bundle.hash[:12]:
             served = app.answerer.router.stable
             document.update(openapi(served.bundle, app.warm(), app.terms.unknown, served.number))
+            app.secure(document)
         return document
 
     @asynccontextmanager
@@ -96,10 +100,10 @@ def rest(app: Served) -> FastAPI:
             return _json({"status": "ready"})
         return _problem(HttpProblem(503, "The server is starting or shutting down."))
 
-    @api.get("/metrics")
+    @api.get(METRICS)
     async def metrics() -> Response:
         app.metrics.in_flight(app.load.count)
-        return Response(app.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+        return Response(app.metrics.text(), media_type=CONTENT_TYPE)
 
     @api.get("/openapi.json")
     async def described() -> Response:

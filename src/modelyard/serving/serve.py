@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,12 +12,16 @@ from modelyard.bundle.load import load_bundle
 from modelyard.core.errors import ServingError
 from modelyard.serving.app import App
 from modelyard.serving.follow import follow
+from modelyard.serving.guard.access import Access
+from modelyard.serving.guard.issuer import LOCAL
 from modelyard.serving.listen import address, check_certificate, listen, listen_unix
 from modelyard.serving.log import PredictionLog
 from modelyard.serving.rollout.live import Live
 from modelyard.serving.server import run
 from modelyard.serving.terms import Terms
 from modelyard.serving.workers import supervise
+
+_LOGGER = logging.getLogger("modelyard.serving")
 
 
 def serve(
@@ -30,6 +35,7 @@ def serve(
     workers: int = 1,
     drain: float = 1.0,
     log: Path | None = None,
+    access: Access | None = None,
     terms: Terms | None = None,
     started: Callable[[str], None] | None = None,
 ) -> None:
@@ -51,6 +57,8 @@ def serve(
         Seconds between SIGTERM, when ``/health/ready`` turns to 503, and the end of listening.
     log : path, optional
         Folder of the prediction log; None keeps none.
+    access : Access, optional
+        Who may call; None lets everybody in.
     terms : Terms, optional
         Limits, and the registry that is followed.
     started : callable, optional
@@ -69,10 +77,12 @@ def serve(
         check_certificate(certificate, key)
     elif key is not None:
         raise ServingError("A key needs its certificate.", do="Give --tls-cert too.")
-    way = _Way(str(bundle_path), drain, certificate, key, log, terms or Terms())
+    way = _Way(str(bundle_path), drain, certificate, key, log, access, workers, terms or Terms())
     # With several workers it is loaded here too, so that what is wrong with it is told once.
     app = way.app()
     listener = listen(host, port) if uds is None else listen_unix(uds)
+    if access is None and uds is None and host not in LOCAL:
+        _LOGGER.warning("Whoever reaches %s may call this model: there is no guard (--auth keys, --auth oidc).", host)
     if started is not None:
         started(address(listener, host, certificate is not None))
     try:
@@ -97,11 +107,19 @@ class _Way:
     certificate: Path | None
     key: Path | None
     log: Path | None
+    access: Access | None
+    workers: int
     terms: Terms
 
     def app(self) -> App:
         log = None if self.log is None else PredictionLog(self.log)
-        return App(load_bundle(self.path), log=log, terms=self.terms)
+        if self.access is None:
+            return App(load_bundle(self.path), log=log, terms=self.terms)
+        guard = self.access.guard(self.workers)
+        app = App(load_bundle(self.path), log=log, guard=guard, guarded_metrics=self.access.metrics, terms=self.terms)
+        for needed in guard.needs:
+            needed.count = app.metrics.guard_failed(needed.name)
+        return app
 
     def run(self, app: App, listener: socket.socket) -> None:
         if self.terms.rollouts is not None:

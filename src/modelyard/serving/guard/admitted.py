@@ -8,6 +8,9 @@ import msgspec
 
 from modelyard.serving.asgi import Scope
 
+PERMISSIONS = ("predict", "explain", "labels", "metrics", "admin")
+"""What a key or a token may be allowed; none includes another."""
+
 
 class Admitted(msgspec.Struct, frozen=True):
     """A request that was let in.
@@ -33,6 +36,10 @@ ANYBODY = Admitted()
 class Guard(Protocol):
     """What lets requests in."""
 
+    @property
+    def schemes(self) -> dict[str, dict[str, str]]:
+        """The ways to say who one is, as security schemes of OpenAPI."""
+
     async def admit(self, scope: Scope, wanted: str) -> Admitted:
         """Let a request in.
 
@@ -41,10 +48,14 @@ class Guard(Protocol):
         scope : mapping
             As ASGI gives it; `modelyard.serving.asgi.head` has its headers by name.
         wanted : str
-            The permission it takes: "predict", "explain", "labels", "admin".
+            The permission it takes: one of `PERMISSIONS`.
 
         Raises
         ------
         HttpProblem
-            401 without a valid key or token, 403 without the permission, 429 over the limit.
+            400 or 401 without a valid key or token, 403 without the permission, 429 over the limit, 503 where that
+            cannot be found out.
         """
+
+    def close(self) -> None:
+        """Close files and connections."""
