@@ -238,6 +238,19 @@ def test_the_openapi_document_says_what_is_asked_for(made, tmp_path, running):
     assert "Authorization: Bearer $KEY" in page.text
 
 
+def test_whoever_has_no_key_meets_nothing_but_health_and_what_describes_the_model(made, tmp_path):
+    server = Server(made, tmp_path, metrics=True)
+    (document,) = server.started("/openapi.json")
+    paths = document.json()["paths"]
+    guarded = {path for path, operations in paths.items() if any("security" in one for one in operations.values())}
+    answering = {"/v1/predict", "/v1/explain", "/invocations", "/metrics"}
+    assert answering <= guarded
+    assert not [path for path in set(paths) - guarded if paths[path].keys() - {"get"}]  # nothing else takes a body
+    for path in guarded | {"/v1/labels"}:
+        method = next(iter(paths.get(path, {"post": {}}))).upper()
+        problem(server.send(method, path.replace("{version}", "1"), json={}), 401)
+
+
 def test_no_secret_is_in_any_log_answer_or_metric(made, tmp_path, running, caplog):
     caplog.set_level(logging.DEBUG)
     server = Server(made, tmp_path, issuer=running.url, audience=AUDIENCE)
