@@ -20,7 +20,7 @@ from modelyard.bundle.bundle import Bundle
 from modelyard.encoding.encoding import MOST_CHARACTERS, Encoding, NumberInput
 from modelyard.flow.develop import Development, develop
 from modelyard.serving.app import App
-from modelyard.serving.openapi import row_schema
+from modelyard.serving.schemas import row_schema
 from tabular_cases import frame, with_texts
 
 

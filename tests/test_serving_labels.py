@@ -125,7 +125,7 @@ def test_any_value_is_a_label_or_a_row_error(made, value):
             assert found in made[task].classes
             assert type(found) is type(made[task].classes[0])
         else:
-            assert found == value
+            assert found == float(value)
             assert isinstance(found, float)
 
 

@@ -19,6 +19,7 @@ from modelyard.data.schema import Column, Schema
 from modelyard.encoding.encoding import Encoding
 from modelyard.serving.app import App
 from modelyard.serving.log import PredictionLog, read_log
+from modelyard.serving.predictions.withhold import Withheld
 from modelyard.serving.predictor import predictor
 from modelyard.serving.quick import quick
 from modelyard.serving.reader import Reader, reader
@@ -206,7 +207,17 @@ def test_integers_of_more_than_64_bits_are_logged(undated, tmp_path, row):
     assert client.predict({**PLAIN, **row}).status_code == 200
     (record,) = read_log(tmp_path)
     assert record.rows[0]["city"] == "Oslo"
-    assert record.rows[0].get("age") in (PLAIN["age"], str(2**70))
+    assert record.rows[0]["age"] in (PLAIN["age"], float(2**70))
+    app.close()
+
+
+def test_columns_of_rows_read_quickly_are_kept_out_of_the_log(undated, tmp_path):
+    withheld = Withheld(("city",), ("age",), tmp_path / "key")
+    app = App(undated["binary"], log=PredictionLog(tmp_path / "log"), terms=Terms(withheld=withheld))
+    assert Client(app).predict({**PLAIN, "city": "Oslo"}).status_code == 200
+    (record,) = read_log(tmp_path / "log")
+    assert set(record.rows[0]) == set(PLAIN) - {"age"}
+    assert record.rows[0]["city"].startswith("hmac:")
     app.close()
 
 

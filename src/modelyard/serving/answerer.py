@@ -212,11 +212,7 @@ class Answerer:
             admitted.key,
             _trace(scope),
         )
-        try:
-            kept = log.append(record)
-        except OverflowError:
-            kept = log.append(msgspec.structs.replace(record, rows=[_holdable(row) for row in rows]))
-        if kept:
+        if log.append(record):
             version.counts.log_records.inc()
         else:
             version.counts.log_failures.inc()
@@ -253,19 +249,6 @@ def _score_rows(
             _, number, rest = problem.pointer.split("/", 2)
             problem.pointer = f"{at}/{first + int(number)}/{rest}" if at else f"/{rest}"
         raise
-
-
-def _holdable(row: Any) -> dict[str, Any]:
-    """Return a row with text for what MessagePack has no type for: JSON's integers may have more than 64 bits."""
-
-    def held(value: Any) -> Any:
-        try:
-            msgspec.msgpack.encode(value)
-        except OverflowError:
-            return msgspec.json.encode(value).decode()
-        return value
-
-    return {name: held(value) for name, value in msgspec.to_builtins(row).items()}
 
 
 def score_of(answer: dict[str, Any]) -> float | None:

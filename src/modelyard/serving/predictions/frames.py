@@ -7,6 +7,7 @@ an earlier version stay readable.
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,8 @@ _RECORD, _LABELS = b"\xf5MYP", b"\xf5MYL"
 _FRAME = struct.Struct("<4sII")
 _WHOLE = 2**64 - 1
 """MessagePack's largest whole number."""
+_MOST = 2**1023
+"""Below this, a whole number has a float."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _RECORDS = msgspec.msgpack.Decoder(Record)
@@ -87,4 +90,6 @@ def _small(plain: Any) -> Any:
         return {key: _small(value) for key, value in plain.items()}
     if isinstance(plain, list | tuple):
         return [_small(value) for value in plain]
-    return float(plain) if type(plain) is int and not -(2**63) <= plain <= _WHOLE else plain
+    if type(plain) is not int or -(2**63) <= plain <= _WHOLE:
+        return plain
+    return float(plain) if abs(plain) < _MOST else math.copysign(math.inf, plain)

@@ -57,7 +57,7 @@ class Withhold:
         dropped, known = self._dropped, self._known
         rows = [
             {n: self._value(n, v) for n, v in row.items() if n not in dropped and (known is None or n in known)}
-            for row in record.rows
+            for row in msgspec.to_builtins(record.rows)  # a row that was read quickly is no dict yet
         ]
         return replace(record, rows=rows, withheld=self.columns)
 
