@@ -18,15 +18,12 @@ from modelyard.selection.plan import Plan
 
 USUAL_MICROSECONDS = 130.0
 """What a blend's answer may take where the brief names no limit: beyond it, members hardly repay their time."""
-USUAL_OF_SEVERAL = 180.0
-"""The same where there are three classes or more: each round grows a tree for every class."""
 
 
 def room(plan: Plan, shared_bytes: float = 0.0) -> tuple[float, float]:
     """Return the microseconds all members may take together, and the bytes beside those they share."""
     brief = plan.brief
-    usual = USUAL_OF_SEVERAL if plan.schema.task == "multiclass" else USUAL_MICROSECONDS
-    quick = usual if brief.latency is None else brief.latency.model_microseconds
+    quick = USUAL_MICROSECONDS if brief.latency is None else brief.latency.model_microseconds
     return quick, float("inf") if brief.size is None else max(0.0, brief.size.bytes - shared_bytes)
 
 
