@@ -28,6 +28,7 @@ from modelyard.serving.app import App
 from modelyard.serving.log import PredictionLog, read_log
 from modelyard.serving.problem import HttpProblem
 from modelyard.serving.protocols.explainer import Explainer
+from processes import command
 from serving_client import Client, packed_linear, pointers, problem
 
 TABLE = """
@@ -98,7 +99,7 @@ def test_rows_are_checked_before_anything_is_started(packed: Bundle) -> None:
     bad, much = asked(app, ("/v1/explain", {**ROW, "age": "old"}), ("/v1/explain", {"instances": [ROW] * 101}))
     assert pointers(bad) == ["/age"]
     problem(much, 413)
-    assert not [p for p in psutil.Process().children() if "explainer" in " ".join(p.cmdline())]
+    assert not [p for p in psutil.Process().children() if "explainer" in command(p)]
 
 
 def test_what_cannot_be_explained_says_so(tmp_path: Path) -> None:

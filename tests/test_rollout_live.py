@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import psutil
 import pytest
 from onnx import helper, numpy_helper
 
@@ -27,6 +26,7 @@ from modelyard.serving.rollout.board import CANDIDATE, ERRORS, REQUESTS, Board
 from modelyard.serving.rollout.control import move, start, status
 from modelyard.serving.rollout.rollout import Plan
 from modelyard.serving.rollout.store import Rollouts
+from processes import workers_of
 
 FAILS_OVER = 60
 PROGRAM = """
@@ -175,8 +175,8 @@ def test_a_good_canary_is_promoted_and_a_killed_server_goes_on_with_it(tmp_path,
                     arms.setdefault(key, set()).add(answer["bundle"])
             counted = board.sums()[CANDIDATE, REQUESTS]
             if not killed and counted > 50:
-                os.kill(_workers(process)[0], signal.SIGKILL)  # counts and evidence outlive it
-                until(lambda: len(_workers(process)) == 2)
+                os.kill(workers_of(process.pid)[0].pid, signal.SIGKILL)  # counts and evidence outlive it
+                until(lambda: len(workers_of(process.pid)) == 2)
                 assert board.sums()[CANDIDATE, REQUESTS] >= counted
                 killed = True
                 until(lambda: all(ask(address, None, "/health/ready")[0] == 200 for _ in range(8)))
@@ -250,8 +250,3 @@ def test_a_shadow_is_compared_and_answers_nobody(tmp_path, bundles):
     assert newest(tmp_path).state == "rolled_back"
     assert "disagreement" in newest(tmp_path).why
     assert 0 < pairs <= sent
-
-
-def _workers(process) -> list[int]:
-    found = psutil.Process(process.pid).children()
-    return [p.pid for p in found if "resource_tracker" not in str(p.cmdline()) and p.status() != psutil.STATUS_ZOMBIE]

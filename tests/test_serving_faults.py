@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 import pytest
 
 from bundles import PLAIN, make_plain
@@ -27,6 +26,7 @@ from modelyard.serving.listen import listen_unix
 from modelyard.serving.log import read_log
 from modelyard.serving.serve import serve
 from modelyard.serving.terms import Terms
+from processes import workers_of
 
 PROGRAM = """
 import json, sys
@@ -130,22 +130,17 @@ def until(holds, seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
-def workers_of(process) -> list[psutil.Process]:
-    children = psutil.Process(process.pid).children()
-    return [child for child in children if "resource_tracker" not in str(child.cmdline())]
-
-
 def test_a_killed_worker_is_replaced_and_loses_nothing_it_told(tmp_path, packed):
     with server(tmp_path, packed, log=tmp_path / "log", workers=2) as (process, port):
         assert get(port, "/health/ready")[0] == 200
-        until(lambda: len(workers_of(process)) == 2)
+        until(lambda: len(workers_of(process.pid)) == 2)
         with Load(port) as load:
             load.reach(100)
             for _ in range(2):
-                victim = workers_of(process)[0]
+                victim = workers_of(process.pid)[0]
                 victim.send_signal(signal.SIGKILL)
                 load.reach(100)
-                until(lambda gone=victim.pid: len([p for p in workers_of(process) if p.pid != gone]) == 2)
+                until(lambda gone=victim.pid: len([p for p in workers_of(process.pid) if p.pid != gone]) == 2)
         # Whoever was connected to the killed worker lost at most the request it had under way.
         assert load.problems == []
         assert load.broken <= 2 * load.callers + 2

@@ -20,6 +20,7 @@ from modelyard.serving.log import read_log
 from modelyard.serving.predictions.load import load
 from modelyard.serving.predictions.predictions import Predictions
 from modelyard.serving.predictions.record import Chosen
+from processes import command
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +48,7 @@ def serving(packed, yard, *words):
 
 
 def loader(process) -> psutil.Process | None:
-    return next((p for p in psutil.Process(process.pid).children() if "modelyard.flow.loader" in words(p)), None)
-
-
-def words(process: psutil.Process) -> list[str]:
-    """Return a process's command, nothing where it has just ended."""
-    with suppress(psutil.NoSuchProcess):  # a zombie counts as one
-        return process.cmdline()
-    return []
+    return next((p for p in psutil.Process(process.pid).children() if "modelyard.flow.loader" in command(p)), None)
 
 
 def wait_for(what, seconds: float = 60.0):
@@ -106,7 +100,7 @@ def test_a_worker_the_loader_and_the_parent_may_be_killed_under_load(tmp_path, p
         first = wait_for(lambda: loader(process))
         wait_for(lambda: (folder / "store.db").exists() and len(acknowledged) > 200)
         first.kill()
-        others = [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(words(p))]
+        others = [p for p in psutil.Process(process.pid).children() if "spawn_main" in command(p)]
         time.sleep(1.0)
         others[0].kill()
         second = wait_for(lambda: (found := loader(process)) is not None and found.pid != first.pid and found)

@@ -23,6 +23,7 @@ from modelyard.core.errors import BundleError, ServingError
 from modelyard.serving.capacity import capacity
 from modelyard.serving.log import read_log
 from modelyard.serving.serve import serve
+from processes import workers_of
 
 PROGRAM = """
 import json, resource, sys
@@ -156,7 +157,7 @@ def test_workers_share_the_address_and_the_counters(tmp_path, packed):
 def test_workers_end_with_a_killed_parent(tmp_path, packed):
     with server(tmp_path, packed, workers=2) as (process, address):
         assert ask(address)[0] == 200
-        workers = [p for p in psutil.Process(process.pid).children() if "resource_tracker" not in str(p.cmdline())]
+        workers = workers_of(process.pid)
         process.send_signal(signal.SIGKILL)
         process.wait()
         _, alive = psutil.wait_procs(workers, timeout=20)
