@@ -272,11 +272,19 @@ def test_any_mapping_is_a_brief_or_an_error(value):
 def test_a_preset_settles_what_the_brief_leaves_open(given, over, seconds, folds):
     brief = read_brief(given, presets=over)
     assert brief.presets == (over or given.get("presets", "balanced"))
-    assert (brief.budget, fold_count(brief, forward=False)) == (Budget(seconds), folds)
-    assert fold_count(brief, forward=True) == (5 if folds == 4 else folds)
+    assert (brief.budget, fold_count(brief)) == (Budget(seconds), folds)
     words = settled(brief)
     assert (f"{folds} folds" in words) is ("validation" not in given)
     assert ("no networks" in words) is (brief.presets == "fast")
+
+
+def test_windows_are_meant_where_the_split_goes_forward_and_folds_where_it_does_not():
+    timed = {"data": {"label": "y", "time": "day"}}
+    assert fold_count(read_brief(timed)) == 5
+    assert "5 windows" in settled(read_brief(timed))
+    for strategy, count in (("time", 5), ("random", 4)):
+        assert fold_count(read_brief({**timed, "validation": {"strategy": strategy}})) == count
+    assert fold_count(read_brief({**timed, "validation": {"folds": 3}})) == 3
 
 
 def test_presets_go_over_a_sentence_too_and_are_named_right():

@@ -157,5 +157,5 @@ def test_a_bundle_that_goes_the_other_way_is_not_packed(done, monkeypatch, tmp_p
 def test_the_command_line_s_preset_goes_over_the_brief_s(done):
     path = done.development.folder.parents[2] / "brief.yaml"
     brief = asked(path, presets="best")
-    assert (brief.presets, brief.budget.seconds, fold_count(brief, forward=False)) == ("best", 8, 8)
-    assert fold_count(asked(path), forward=False) == 3
+    assert (brief.presets, brief.budget.seconds, fold_count(brief)) == ("best", 8, 8)
+    assert fold_count(asked(path)) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from modelyard.data.dataset import Fold
 from modelyard.families.fitted import Fitted
 from modelyard.families.tabular import booster
+from modelyard.families.tabular.cores import shared_cores
 from modelyard.families.tabular.inputs import read_inputs
 from modelyard.families.tabular.models import load_models
 from modelyard.families.tabular.tabular import Tabular
@@ -193,3 +195,14 @@ def test_curves_fall_and_end_at_the_rounds_kept():
         assert len(curve.steps) == len(curve.train) == len(curve.validation)
         assert curve.validation[-1] == min(curve.validation) < curve.validation[0]
         assert curve.train[-1] < curve.train[0]
+
+
+def test_catboost_keeps_its_logger_while_fits_run_side_by_side():
+    # Where a fit took it away at its end, two of eleven processes died that fitted 1,500 small models on two threads.
+    from catboost.core import _custom_loggers_stack
+
+    with shared_cores("catboost"):
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(Tabular().fit, candidate("catboost"), parts("regression"), 0).result()
+        assert _custom_loggers_stack._stack
+    assert not _custom_loggers_stack._stack

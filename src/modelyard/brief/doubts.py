@@ -258,7 +258,7 @@ def _latency(latency: Latency, infrastructure: str) -> list[Doubt]:
 def _budget(brief: Brief, facts: _Facts) -> list[Doubt]:
     if facts.task == "forecast":
         return []
-    count = fold_count(brief, forward=brief.data.time is not None)
+    count = fold_count(brief)
     needed = count * facts.rows * max(1, facts.features) / _CELLS_A_SECOND
     if brief.budget.seconds >= max(1.0, needed):
         return []
@@ -274,7 +274,7 @@ def _budget(brief: Brief, facts: _Facts) -> list[Doubt]:
 
 
 def _folds(brief: Brief, facts: _Facts) -> list[Doubt]:
-    count = fold_count(brief, forward=brief.data.time is not None)
+    count = fold_count(brief)
     if count <= _MANY_FOLDS:
         return []
     return [

@@ -48,18 +48,24 @@ def under(brief: Brief, presets: Presets) -> Brief:
     )
 
 
-def fold_count(brief: Brief, *, forward: bool) -> int:
-    """Return how many folds a brief asks for, or its preset, of a split that goes forward in time or of any other."""
+def goes_forward(brief: Brief) -> bool:
+    """Say whether a brief's split learns from earlier rows and scores later ones."""
+    strategy = brief.validation.strategy
+    return strategy in ("time", "group_time", "rolling") or (strategy == "auto" and brief.data.time is not None)
+
+
+def fold_count(brief: Brief) -> int:
+    """Return how many folds a brief asks for, or its preset: windows where the split goes forward in time."""
     one = PRESETS[brief.presets]
-    return brief.validation.folds or (one.windows if forward else one.folds)
+    return brief.validation.folds or (one.windows if goes_forward(brief) else one.folds)
 
 
 def settled(brief: Brief) -> tuple[str, ...]:
     """Return in words what the preset settled: all that it would, but for what the brief says otherwise."""
-    one, forward = PRESETS[brief.presets], brief.data.time is not None
+    one = PRESETS[brief.presets]
     told = [
         (f"{one.seconds:,.0f} s", brief.budget.seconds == one.seconds),
-        (f"{fold_count(brief, forward=forward)} {'windows' if forward else 'folds'}", brief.validation.folds is None),
+        (f"{fold_count(brief)} {'windows' if goes_forward(brief) else 'folds'}", brief.validation.folds is None),
         ("networks where time or rows call for them" if one.networks else "no networks", brief.model == "auto"),
     ]
     return tuple(words for words, holds in told if holds)

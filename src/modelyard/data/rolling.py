@@ -44,7 +44,7 @@ def roll(data: Dataset, brief: Brief) -> tuple[Split, dict[str, Floats], tuple[F
     held_out = brief.validation.test_fraction != 0
     development: list[Ints] = []
     test: list[Ints] = []
-    windows = fold_count(brief, forward=True)
+    windows = fold_count(brief)
     learn: list[list[Ints]] = [[] for _ in range(windows)]
     score: list[list[Ints]] = [[] for _ in range(windows)]
     short: list[int] = []

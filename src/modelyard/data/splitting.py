@@ -211,7 +211,7 @@ def _at_random(data: Dataset, brief: Brief) -> Split:
     else:
         chosen = share_out_groups(units, classes, fraction, rng)
     test, development = np.flatnonzero(chosen), np.flatnonzero(~chosen)
-    folds = min(fold_count(brief, forward=False), development.size // 2)
+    folds = min(fold_count(brief), development.size // 2)
     if units is None:
         dealt = deal(classes[development], folds, rng)
     else:
@@ -243,7 +243,7 @@ def _by_group(data: Dataset, brief: Brief) -> Split:
     test, development = np.flatnonzero(chosen), np.flatnonzero(~chosen)
     within = np.unique(groups[development], return_inverse=True)[1].astype(np.int64)
     left = int(within.max()) + 1
-    asked = fold_count(brief, forward=False)
+    asked = fold_count(brief)
     folds = min(asked, left)
     if folds < 2:
         raise _no_folds(f"one entity is left for development in '{brief.data.group}'")
@@ -270,7 +270,7 @@ def _by_time(data: Dataset, brief: Brief) -> Split:
     elif fraction > 0 and brief.validation.test_fraction is not None:
         raise _no_folds(f"'{brief.data.time}' has two moments, too few for a test part and a fold")
     test, development = np.flatnonzero(chosen), np.flatnonzero(learn)
-    folds = expanding(times[development], fold_count(brief, forward=True), gap)
+    folds = expanding(times[development], fold_count(brief), gap)
     return _forward_split("time", data, brief, development, test, folds, f"forward in {brief.data.time}")
 
 
@@ -289,7 +289,7 @@ def _by_group_and_time(data: Dataset, brief: Brief) -> Split:
             raise _no_folds("no later rows of some entities and earlier rows of others exist")
     test, development = np.flatnonzero(chosen), np.flatnonzero(learn)
     within = np.unique(groups[development], return_inverse=True)[1].astype(np.int64)
-    folds = expanding_by_entity(times[development], within, fold_count(brief, forward=True), gap, rng)
+    folds = expanding_by_entity(times[development], within, fold_count(brief), gap, rng)
     lost = len(data) - development.size - test.size
     how = f"group by {brief.data.group}, forward in {brief.data.time}"
     if lost:
@@ -316,7 +316,7 @@ def _forward_split(
         raise _no_folds("too few moments, or the gap is too long, or the early rows hold one class only")
     gap = _gap(data, brief)
     wide = f", gap {brief.validation.gap:g}{' days' if gap != brief.validation.gap else ''}" if gap else ""
-    fewer = "" if len(folds) == fold_count(brief, forward=True) else " (no more are possible)"
+    fewer = "" if len(folds) == fold_count(brief) else " (no more are possible)"
     plural = "" if len(folds) == 1 else "s"
     reason = (
         f"{how}: {len(folds)} expanding window{plural}{fewer}{wide}; "

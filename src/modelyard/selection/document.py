@@ -242,7 +242,7 @@ def _validation(plan: Plan, run: Run | None, split: str | None) -> list[Block]:
     asked = plan.brief.validation
     chosen = asked.strategy if asked.strategy != "auto" else "chosen from the table"
     rows = [("Strategy", chosen if split is None else literal(split))]
-    rows.append(("Folds", str(fold_count(plan.brief, forward=plan.brief.data.time is not None))))
+    rows.append(("Folds", str(fold_count(plan.brief))))
     if run is not None:
         kept = plan.rows - len(run.development)
         rows.append(("Untouched", f"{kept:,} of {plan.rows:,} rows ({kept / max(plan.rows, 1):.0%})"))

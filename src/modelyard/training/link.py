@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from modelyard.core.machine import usable_cores
 from modelyard.families.fitted import Candidate, Fitted
-from modelyard.training.attempts import Attempts, scored_rows, told
+from modelyard.training.attempts import Attempts, scored_rows
+from modelyard.training.twin import beside
 
 MARK = "-log"
 """After the name of a candidate that learns the logarithm of the mean in place of the mean."""
@@ -26,21 +26,14 @@ def choose_link(attempts: Attempts, candidate: Candidate) -> bool:
     twin = of_log(candidate)
     if fitted is None or twin is None or not candidate.space:
         return False
-    split = attempts.parts.split
-    count = min(usable_cores(), len(split.folds))
-    if not attempts.affordable(twin, fitted.seconds * count / len(split.folds)):
-        attempts.skip(twin)
+    tried = beside(attempts, fitted, twin)
+    if tried is None:
         return True
-    attempts.tell(f"{twin.name} on {count} of {len(split.folds)} folds")
-    try:
-        made = attempts.again(twin, split.folds[-count:] if split.forward else split.folds[:count])
-    except Exception as error:
-        attempts.skip(twin, told(error))
-        return True
+    made, some = tried
     gain = _gain(attempts, fitted, made)
     if gain < WORTH:
         off = f"it takes {gain:.1%} off the squared error, under {WORTH:.1%}"
-        attempts.skip(twin, f"put aside after {count} of {len(split.folds)} folds: {off}")
+        attempts.skip(twin, f"put aside after {some}: {off}")
         return True
     earlier = attempts.fitted[:]
     attempts.fitted.clear()

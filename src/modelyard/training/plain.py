@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from modelyard.core.machine import usable_cores
 from modelyard.families.fitted import Candidate
-from modelyard.training.attempts import Attempts, scored_rows, told
+from modelyard.training.attempts import Attempts, scored_rows
+from modelyard.training.twin import beside
 
 MARK = "-plain"
 """After the name of a candidate that takes numbers as they are."""
@@ -24,24 +24,19 @@ def choose_plain(attempts: Attempts, candidate: Candidate) -> Candidate:
     attempts.plain = False
     if not fitted.facts["derived"]:
         return candidate
-    twin = of_plain(candidate)
-    split = attempts.parts.split
-    count = min(usable_cores(), len(split.folds))
-    if not attempts.affordable(twin, fitted.seconds * count / len(split.folds)):
-        attempts.skip(twin)
+    twin = replace(
+        without_derived(candidate), name=candidate.name + MARK, reason=f"{candidate.reason}; numbers as they are"
+    )
+    tried = beside(attempts, fitted, twin)
+    if tried is None:
         return candidate
-    attempts.tell(f"{twin.name} on {count} of {len(split.folds)} folds")
-    try:
-        made = attempts.again(twin, split.folds[-count:] if split.forward else split.folds[:count])
-    except Exception as error:
-        attempts.skip(twin, told(error))
-        return candidate
+    made, some = tried
     rows = scored_rows([fitted, made])
     loss = attempts.loss.take(rows)
     before, after = loss(fitted.scores[rows]), loss(made.scores[rows])
     if after > before:
-        lost = f"the loss is {after / before - 1:.1%} more without derived numbers"
-        attempts.skip(twin, f"put aside after {count} of {len(split.folds)} folds: {lost}")
+        lost = f"the loss is {(after - before) / abs(before or 1.0):.1%} more without derived numbers"
+        attempts.skip(twin, f"put aside after {some}: {lost}")
         return candidate
     attempts.plain = True
     if attempts.affordable(twin, fitted.seconds):
@@ -51,11 +46,11 @@ def choose_plain(attempts: Attempts, candidate: Candidate) -> Candidate:
     return candidate
 
 
-def of_plain(candidate: Candidate) -> Candidate:
+def in_features(attempts: Attempts, candidate: Candidate) -> Candidate:
+    """Return what to fit of a candidate by what was settled of derived numbers."""
+    return without_derived(candidate) if attempts.plain and candidate.parameters.get("derived") else candidate
+
+
+def without_derived(candidate: Candidate) -> Candidate:
     """Return the candidate that takes numbers as they are."""
-    return replace(
-        candidate,
-        name=candidate.name + MARK,
-        parameters={**candidate.parameters, "derived": False},
-        reason=f"{candidate.reason}; numbers as they are",
-    )
+    return replace(candidate, parameters={**candidate.parameters, "derived": False})

@@ -32,7 +32,7 @@ from modelyard.training.frontier import frontier
 from modelyard.training.leaderboard import leaderboard
 from modelyard.training.link import choose_link, in_link
 from modelyard.training.loss import Loss
-from modelyard.training.plain import choose_plain
+from modelyard.training.plain import choose_plain, in_features
 from modelyard.training.recipe import check_recipe, recipe_members, recipe_plan
 from modelyard.training.run import NOTHING_SEEN, Diagnostics, Entry, Run
 from modelyard.training.search import search
@@ -164,9 +164,7 @@ def _explore(attempts: Attempts) -> _Made:
     attempts.kept = kept_seconds(attempts.plan.brief.budget.seconds)
     settled = False
     for planned in attempts.plan.candidates:
-        if attempts.plain and planned.parameters.get("derived"):
-            planned = replace(planned, parameters={**planned.parameters, "derived": False})
-        candidate = in_link(attempts, planned)
+        candidate = in_link(attempts, in_features(attempts, planned))
         first = not attempts.fitted
         if candidate is None:
             attempts.skip(planned, "not tried: it cannot learn the logarithm of the mean, which the others do")

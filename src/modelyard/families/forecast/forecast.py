@@ -71,7 +71,7 @@ class Forecast:
                 parameters={**known, "window": WINDOWS[method]} if method in WINDOWS else known,
                 space={},
                 reason=f"{_REASONS[method]} ({shape})",
-                cost=_probe(method, series, fold_count(brief, forward=True)),
+                cost=_probe(method, series, fold_count(brief)),
             )
             for method in methods
         )

@@ -24,7 +24,7 @@ from modelyard.families.monotone import signs
 from modelyard.families.tabular import linear
 from modelyard.families.tabular.answering import microseconds, own_bytes
 from modelyard.families.tabular.booster import Request, Sample, patience
-from modelyard.families.tabular.cores import one_thread
+from modelyard.families.tabular.cores import shared_cores
 from modelyard.families.tabular.file_bytes import shared_bytes
 from modelyard.families.tabular.inputs import find_levels, find_vocabularies, read_inputs
 from modelyard.families.tabular.labels import STANDARDISED, Labels, balance, loss_of, mean_loss, read_labels
@@ -73,7 +73,7 @@ def fit_folds(
     models: list[Model] = []
     counts: list[int] = []
     curves: list[Curve] = []
-    with one_thread(learning.algorithm):
+    with shared_cores(learning.algorithm):
         if not folds:
             models, counts, curves = _fit_whole(learning, rounds)
         with closing(_side_by_side(learning, folds, rounds)) as fits:

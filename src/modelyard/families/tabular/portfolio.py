@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from modelyard.brief.brief import Brief
-from modelyard.brief.presets import fold_count
+from modelyard.brief.presets import fold_count, goes_forward
 from modelyard.core.machine import usable_cores
 from modelyard.data.dataset import Dataset, Floats
 from modelyard.data.profile import Profile
@@ -184,8 +184,8 @@ def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:
     encoding = Encoding.of(data.schema)
     classes = len(data.schema.classes)
     rows = max(1, len(data))
-    forward = brief.data.time is not None
-    count = max(2, fold_count(brief, forward=forward))
+    forward = goes_forward(brief)
+    count = max(2, fold_count(brief))
     share = (0.5 if forward else (count - 1) / count) * 0.88
     cells = profile.rows * max(1, len(profile.columns))
     loss = {} if classes or brief.metric is None else loss_parameters(find_metric(brief.metric))

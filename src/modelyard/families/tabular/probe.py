@@ -16,7 +16,7 @@ from modelyard.data.dataset import Dataset
 from modelyard.families.monotone import signs
 from modelyard.families.tabular import derived
 from modelyard.families.tabular.booster import Loss, Request, Sample
-from modelyard.families.tabular.cores import one_thread
+from modelyard.families.tabular.cores import shared_cores
 from modelyard.families.tabular.derived import Derived
 from modelyard.families.tabular.inputs import find_levels, find_vocabularies, read_inputs
 from modelyard.families.tabular.labels import loss_of, read_labels
@@ -138,7 +138,7 @@ class Probe:
         cut = Sample(x, s.y[:drawn], s.weight[:drawn], s.start[:drawn])
         request = Request(parameters, self.loss, self._at, self.outputs, cut, None, 1, 0, time.monotonic() + 60)
         took = []
-        with one_thread(str(parameters["algorithm"])):
+        with shared_cores(str(parameters["algorithm"])):
             for _ in range(3):  # the first fit of a process also loads torch
                 began = time.perf_counter()
                 fit_network(request, self._sizes)
