@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -16,7 +17,9 @@ from modelyard.brief.brief import Brief, Latency
 from modelyard.monitoring.budgets import FAST, SLOW, budgets
 from modelyard.monitoring.dashboard import expressions, panels
 from modelyard.monitoring.rules import alert_rules, rules_text
+from modelyard.serving.app import App
 from modelyard.serving.capacity import capacity
+from modelyard.serving.labels import PATH as LABELS
 from modelyard.serving.manifests.argo import (
     BETTER,
     ERROR_LIMIT,
@@ -28,6 +31,9 @@ from modelyard.serving.manifests.argo import (
 )  # fmt: skip
 from modelyard.serving.manifests.deployed import Deployed
 from modelyard.serving.manifests.scrape import adapter_rule
+from modelyard.serving.metrics import ANSWERS_ROWS
+from modelyard.serving.rest import ROUTES
+from modelyard.serving.rollout.live import PATH
 from monitored import monitored
 
 NAME = "http_server_request_duration_seconds"
@@ -131,6 +137,21 @@ def test_a_burn_no_traffic_could_reach_is_not_asked_for(made, percentile, alerts
     for windows in (FAST, SLOW):
         reached = [times * slow.share < 1 for times, _, _ in windows]
         assert (slow.burns(windows) is None) == (not any(reached))
+
+
+def test_rules_dashboard_and_analysis_count_what_asks_for_rows_and_nothing_else(made):
+    app = App(made, guard=None)
+    method, route = re.fullmatch(r'http_request_method="(\w+)",http_route=~"(.+)"', ANSWERS_ROWS).groups()
+    asks = {r for r, wanted in app._permissions.items() if wanted in ("predict", "explain")}
+    assert len(asks) >= 5
+    assert {r for r in (*app._permissions, *ROUTES, LABELS, PATH) if re.fullmatch(route, r)} == asks
+    assert method == "POST"
+    app.close()
+    rules = [r["expr"] for group in yaml.safe_load(rules_text(made))["groups"] for r in group["rules"]]
+    written = [*rules, *expressions(panels(made)), *(m["provider"]["prometheus"]["query"] for m in analysed(made))]
+    counted = [inside for text in written for inside in re.findall(NAME + r"_\w+\{([^}]*(?:}}[^}]*)?)", text)]
+    assert len(counted) > 20
+    assert all(ANSWERS_ROWS in inside for inside in counted)
 
 
 def test_every_expression_can_be_parsed_and_names_what_is_recorded_or_exposed(made):

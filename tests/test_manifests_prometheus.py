@@ -24,6 +24,7 @@ from modelyard.brief.brief import Brief, Latency
 from modelyard.monitoring.dashboard import dashboard_text, expressions, panels
 from modelyard.monitoring.rules import rules_text
 from modelyard.serving.capacity import capacity
+from modelyard.serving.guard.store import FILE, KeyStore
 from modelyard.serving.manifests.argo import HASH, analyses
 from modelyard.serving.manifests.deployed import Deployed
 from modelyard.serving.manifests.scrape import adapter_rule, scrape_files
@@ -32,6 +33,8 @@ from monitored import monitored
 BRIEF = Brief(use_case="churn", latency=Latency(95.0, 60.0))
 FEW = {"process_cpu_seconds_total", "process_resident_memory_bytes"}
 """What servers with one worker expose, and no others."""
+SECRETS: dict[str, str] = {}
+"""Of the servers that run, by their address: those with a guard expose everything that is asked for."""
 _META = "__meta_kubernetes_"
 POD = {
     f"{_META}pod_name": "churn-0",
@@ -57,20 +60,25 @@ def address(made, tmp_path_factory):
 @contextmanager
 def served(made, log: Path, workers: int = 1):
     """Yield the address of a server that the command line starts."""
+    yard = Path(f"{log}-yard")
+    _, secret = KeyStore(yard / FILE).create("prober", by="test", rate=100_000)
     command = [Path(sys.executable).with_name("modelyard"), "serve", made.path, "--port", "0", "--log", log]
-    command += ["--workers", str(workers)]
+    command += ["--workers", workers, "--auth", "keys", "--workspace", yard]
     with subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, text=True) as server:
         try:
-            yield re.search(r"http://(\S+)", server.stdout.readline())[1]
+            address = re.search(r"http://(\S+)", server.stdout.readline())[1]
+            SECRETS[address] = secret
+            yield address
         finally:
             server.terminate()
 
 
 def asked(address: str, count: int) -> None:
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {SECRETS[address]}"}
     with closing(http.client.HTTPConnection(address, timeout=60)) as connection:
         for number in range(count):
             row = {} if number % 50 == 49 else ROW
-            connection.request("POST", "/v1/predict", json.dumps(row), {"Content-Type": "application/json"})
+            connection.request("POST", "/v1/predict", json.dumps(row), headers)
             assert connection.getresponse().read()
 
 

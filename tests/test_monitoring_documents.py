@@ -52,6 +52,7 @@ def exposed(bundle, tmp_path_factory) -> str:
                 await client.post("/v1/predict", json=row)
             return (await client.get("/metrics")).text
 
+    app.metrics.guard_failed("limits")  # a guard shows it from the start
     try:
         return asyncio.run(ask())
     finally:
@@ -104,9 +105,10 @@ def test_promtool_accepts_the_rules_and_they_fire(bundle, tmp_path):
         (f"modelyard_prediction_log_failures_total{{{who}}}", "0+1x60"),
         (f'modelyard_source_failures_total{{{who},source="model"}}', "0+5x60"),
         (f"modelyard_predictions_total{{{who}}}", "0+100x60"),
+        ('modelyard_guard_failures_total{model="churn",needed="limits"}', "0+1x60"),
     ]
     fires = {"ModelErrors", "ErrorBudgetBurns", "ModelSlow", "LatencyBudgetBurns"}
-    fires |= {"PredictionLogDropped", "ModelDoesNotAnswer"}
+    fires |= {"PredictionLogDropped", "ModelDoesNotAnswer", "GuardFails"}
     expected = []
     for rule in alert_rules(bundle):
         shown = {"severity": rule.severity, "model": "churn"}

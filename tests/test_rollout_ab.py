@@ -66,6 +66,8 @@ def test_lost_outcomes_and_keys_in_the_wrong_arm_make_it_invalid():
     assert (lost.verdict, lost.ratio_p < 0.001) == ("invalid", True)
     variants = {key: "b" if b else "a" for key, b in zip(keys, in_b, strict=True)}
     assert outcome(ROLLOUT, keys, values, variants=variants, now=OVER).verdict == "yes"
+    logged = {key: "b" if b else "stable" for key, b in zip(keys, in_b, strict=True)}  # as the log has them
+    assert outcome(ROLLOUT, keys, values, variants={**logged, keys[1]: None}, now=OVER).verdict == "yes"
     variants[keys[0]] = "a" if in_b[0] else "b"
     assert outcome(ROLLOUT, keys, values, variants=variants, now=OVER).verdict == "invalid"
 
@@ -82,6 +84,14 @@ def test_the_report_says_what_was_registered_and_found(tmp_path):
     assert f"{found.adjusted.low:.4g} to {found.adjusted.high:.4g}" in text
     assert "Sample" in text.title()
     assert page.read_text().startswith("<!")
+    # A key is text, whatever it looks like: its arm follows from its characters.
+    numbers = [f"{i:05}" for i in range(1_000)]
+    arms = ["b" if place(key.encode(), b"7") < 0.5 else "" if i % 2 else "a" for i, key in enumerate(numbers)]
+    lines = [f"{key},{i % 7},{arm}" for i, (key, arm) in enumerate(zip(numbers, arms, strict=True))]
+    (tmp_path / "numbers.csv").write_text("\n".join(["key,value,variant", *lines]))
+    found = outcome_of_file(ROLLOUT, tmp_path / "numbers.csv")
+    assert found.verdict != "invalid"
+    assert found.keys == (1_000 - arms.count("b"), arms.count("b"))
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ServingError, match="cannot be read"):
         outcome_of_file(ROLLOUT, tmp_path / "bad.csv")

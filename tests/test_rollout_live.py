@@ -22,8 +22,10 @@ from bundles import CITIES, ROW, Stumps, blend, draft, table
 from modelyard.bundle.load import load_bundle
 from modelyard.bundle.write import write_bundle
 from modelyard.data.profile import Profile
+from modelyard.serving.app import App
 from modelyard.serving.rollout.board import CANDIDATE, ERRORS, REQUESTS, Board
-from modelyard.serving.rollout.control import move, start, status
+from modelyard.serving.rollout.control import move, start, status, status_lines
+from modelyard.serving.rollout.live import Live
 from modelyard.serving.rollout.rollout import Plan
 from modelyard.serving.rollout.store import Rollouts
 from processes import workers_of
@@ -204,6 +206,26 @@ def test_a_good_canary_is_promoted_and_a_killed_server_goes_on_with_it(tmp_path,
     assert all(look["readings"] for look in looks)
 
 
+def test_a_promoted_candidate_is_counted_as_the_stable_one_it_is(tmp_path, bundles):
+    app = App(load_bundle(bundles["stable"]))
+    live = Live(app, tmp_path / "rollouts", str(bundles["stable"]))
+    begin(tmp_path, bundles, "good", Plan(steps=(1.0,), **QUICK))
+    live.tick()
+    canary = app.router.choose(b"")
+    assert canary.variant == "canary"
+    move(tmp_path / "rollouts", "churn", "promote", "anna")
+    live.tick()
+    chosen = app.router.choose(b"")
+    assert (chosen.variant, chosen.number, chosen.bundle) == ("stable", canary.number, canary.bundle)
+    assert app.router.stable is chosen
+    live.tick()
+    assert app.router.choose(b"") is chosen
+    move(tmp_path / "rollouts", "churn", "rollback", "anna")
+    live.tick()
+    assert app.router.choose(b"").bundle.hash == load_bundle(bundles["stable"]).hash
+    app.close()
+
+
 def test_a_candidate_that_cannot_be_warmed_is_rolled_back_before_it_meets_a_request(tmp_path, bundles):
     root = tmp_path / "broken"
     broken = packed(root, 6)
@@ -228,6 +250,7 @@ def test_the_admin_interface_starts_moves_and_tells(tmp_path, bundles):
         assert ask(address, {"move": "rollback"}, "/admin/rollout")[1]["state"] == "rolled_back"
         assert ask(address, {"move": "promote"}, "/admin/rollout")[0] == 409
         assert ask(address, {"candidate": 3}, "/admin/rollout")[0] == 400
+        assert ask(address, {"candidate": "x", "plan": {"horizon": "x"}}, "/admin/rollout")[0] == 400
         assert ask(address, None, "/admin/rollout")[1]["state"] == "rolled_back"
 
 
@@ -249,4 +272,9 @@ def test_a_shadow_is_compared_and_answers_nobody(tmp_path, bundles):
     # Another seed is another model: they disagree too often, and that is found.
     assert newest(tmp_path).state == "rolled_back"
     assert "disagreement" in newest(tmp_path).why
+    shown = status(Rollouts(tmp_path / "rollouts"), newest(tmp_path))
+    apart = [r["difference"] for r in shown["last"]["readings"] if r["difference"] is not None]
+    assert apart
+    assert all(0 < one < 1 for one in apart)
+    assert any("apart in the mean" in line for line in status_lines(shown))
     assert 0 < pairs <= sent

@@ -6,6 +6,7 @@ import math
 import sqlite3
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ from modelyard.core.errors import ServingError, WorkspaceError
 from modelyard.serving.rollout.board import ARM, CANDIDATE, ERRORS, REQUESTS, STABLE, Board
 from modelyard.serving.rollout.decide import MOVES, after, decide, moved
 from modelyard.serving.rollout.looks import Looks
-from modelyard.serving.rollout.rollout import Arm, Plan, Reading, Rollout
+from modelyard.serving.rollout.rollout import TWO_WEEKS, Arm, Plan, Reading, Rollout, planned
 from modelyard.serving.rollout.router import count, latency_bin, place
 from modelyard.serving.rollout.store import FILE, Rollouts
 
@@ -64,6 +65,8 @@ def test_a_look_without_data_holds_nothing_up_and_the_horizon_waits_for_a_person
     assert (held.state, held.share) == ("held", 0.05)
     assert after(held, "ROLLBACK", "errors", 1_100.0).state == "rolled_back"
     assert moved(held, "promote", "anna", 1_200.0).state == "promoted"
+    with pytest.raises(ServingError, match="no resume"):  # it would wait again at the next look
+        moved(held, "resume", "anna", 1_200.0)
 
 
 def test_a_shadow_and_an_ab_test_end_without_answering_everybody():
@@ -91,6 +94,28 @@ def test_what_has_ended_is_moved_no_more(state):
 def test_a_plan_that_cannot_be_is_refused(changes):
     with pytest.raises(ServingError, match="cannot be"):
         replace(PLAN, **changes)
+
+
+def test_what_a_plan_does_not_say_is_as_its_kind_has_it():
+    assert planned({}) == Plan()
+    assert planned({"kind": "shadow"}).steps == (0.0,)
+    assert planned({"kind": "blue-green", "horizon": 60}).bake == 60.0
+    test = planned({"kind": "ab", "metric": "sales"})
+    assert (test.steps, test.bake, test.horizon) == ((0.5,), TWO_WEEKS, TWO_WEEKS)
+    with pytest.raises(ServingError, match="error_limt"):
+        planned({"error_limt": 0.05})
+    with pytest.raises(msgspec.ValidationError):
+        planned({"horizon": "long"})
+    assert replace(ROLLOUT, plan=replace(PLAN, kind="shadow")).share == 0.0
+
+
+def test_who_moves_a_rollout_while_a_look_is_made_goes_before_it(tmp_path):
+    store = Rollouts(tmp_path)
+    made = store.start("churn", PLAN, ROLLOUT.stable, ROLLOUT.candidate, "anna", at=5.0)
+    paused = store.move(moved(made, "pause", "anna", 6.0), "anna")
+    assert store.look(made, read(), "PROMOTE", "shown", after(made, "PROMOTE", "shown", 7.0), b"", 7.0) == paused
+    assert store.look(made, read(), "CONTINUE", "", made, b"", 8.0) == paused
+    assert store.last("churn") == paused
 
 
 def test_the_store_keeps_every_look_and_decision_and_one_open_rollout(tmp_path):

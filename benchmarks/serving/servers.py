@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from environments import interpreter
-from modelyard.cli.main import VERBS
 from serving.packed import Packed
 
 APPS = Path(__file__).parent / "apps"
@@ -104,29 +103,26 @@ def _yes(answer: Any) -> float:
 def _ours(workers: int) -> Callable[[Packed, Path, int], list[str]]:
     def command(model: Packed, folder: Path, port: int) -> list[str]:
         words = [str(SCRIPT), "serve", str(model.folder / "bundle"), "--port", str(port)]
-        return [*words, "--workspace", str(folder), "--workers", str(workers), *(("--auth", "keys") if GUARDED else ())]
+        return [*words, "--workspace", str(folder), "--workers", str(workers), "--auth", "keys"]
 
     return command
 
 
 def _key(folder: Path) -> str:
     """Make a key of ours, with a limit that is counted and never reached."""
-    if not GUARDED:
-        return KEY
     words = [sys.executable, str(SCRIPT), "keys", "create", "bench", "--rate", str(A_MINUTE), "--json"]
     done = subprocess.run([*words, "--workspace", str(folder)], capture_output=True, text=True, check=True)
     return str(json.loads(done.stdout.splitlines()[-1])["secret"])
 
 
 SCRIPT = Path(sys.executable).with_name("modelyard")
-GUARDED = "keys" in VERBS
 A_MINUTE = 1_000_000
 KEY = "a key for the benchmark"
 DUTIES = "key, limit, checks, model, log"
 SERVERS = {
     one.name: one
     for one in (
-        Server(OURS, _ours(1), "/v1/predict", _row, _yes, what=DUTIES if GUARDED else "checks, model, log", key=_key),
+        Server(OURS, _ours(1), "/v1/predict", _row, _yes, what=DUTIES, key=_key),
         Server(TWICE, _ours(2), "/v1/predict", _row, _yes, what="the same, two workers", key=_key),
         Server(BARE, _app("bare.py", "model"), "/", _row, _second, what="raw ASGI, model alone"),
         Server(CONSTANT, _app("bare.py", "constant"), "/", _row, _second, what="raw ASGI, always the same answer"),

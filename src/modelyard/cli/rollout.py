@@ -136,7 +136,7 @@ def _mover(action: str, text: str) -> None:
 
 
 _mover("pause", "Send no more requests to the candidate until it is resumed.")
-_mover("resume", "Go on with a rollout that was paused or waits for a person.")
+_mover("resume", "Go on with a rollout that was paused.")
 _mover("promote", "Let the candidate answer every request, whatever was shown.")
 _mover("rollback", "Let the version before answer every request, at once.")
 
@@ -170,17 +170,16 @@ def report_command(name: str, outcomes: Path, out: Path, workspace: Path, as_jso
     return {"yes": 0, "no": 2}.get(found.verdict, 3)
 
 
-def _plan(kind: Any, steps: str | None, look: float, bake: float | None, horizon: float | None, **limits: Any) -> Any:
-    from modelyard.serving.rollout.rollout import STEPS, TWO_WEEKS, Plan
+def _plan(steps: str | None, **words: Any) -> Any:
+    from modelyard.serving.rollout.rollout import planned
 
-    try:
-        shares = STEPS[kind] if steps is None else tuple(float(part) / 100 for part in steps.split(","))
-    except ValueError:
-        raise click.UsageError(f"'{steps}' are no shares; write percent with commas, as 5,25,50.") from None
-    length = TWO_WEEKS if kind == "ab" else 6 * 3_600.0
-    horizon = length if horizon is None else horizon
-    bake = min(TWO_WEEKS if kind == "ab" else 900.0, horizon) if bake is None else bake
-    return Plan(kind=kind, steps=shares, look=look, bake=bake, horizon=horizon, **limits)
+    said = {name: value for name, value in words.items() if value is not None}
+    if steps is not None:
+        try:
+            said["steps"] = [float(part) / 100 for part in steps.split(",")]
+        except ValueError:
+            raise click.UsageError(f"'{steps}' are no shares; write percent with commas, as 5,25,50.") from None
+    return planned(said)
 
 
 def _print(workspace: Path, name: str, as_json: bool) -> int:

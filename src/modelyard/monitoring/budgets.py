@@ -9,8 +9,7 @@ from prometheus_client.utils import floatToGoString
 
 from modelyard.brief.brief import Latency
 from modelyard.bundle.bundle import Bundle
-from modelyard.serving.metrics import REQUESTS
-from modelyard.serving.predict import PATH
+from modelyard.serving.metrics import ANSWERS_ROWS, REQUESTS
 
 AVAILABILITY = 0.999
 """Share of requests that are to be answered without a 5xx, over 30 days."""
@@ -76,7 +75,7 @@ def budgets(bundle: Bundle) -> tuple[Budget, Budget]:
     name = bundle.manifest.name
     limit = bundle.manifest.brief.latency or DEFAULT_LIMIT
     model = f'model="{name}"'
-    asked = f'{model},http_route="{PATH}"'
+    asked = f"{model},{ANSWERS_ROWS}"
     end: str = floatToGoString(limit.milliseconds / 1e3)  # type: ignore[no-untyped-call]
     everything = _summed(f"{REQUESTS}_count{{{asked}}}")
     failed = _summed(f'{REQUESTS}_count{{{asked},http_response_status_code=~"5.."}}')

@@ -10,8 +10,15 @@ from typing import Any
 from modelyard.bundle.bundle import Bundle
 from modelyard.core.names import slug
 from modelyard.monitoring.budgets import AVAILABILITY, DEFAULT_LIMIT, budgets
-from modelyard.serving.metrics import IN_FLIGHT, LOG_FAILURES, LOG_RECORDS, PREDICTIONS, REQUESTS, SOURCE_FAILURES
-from modelyard.serving.predict import PATH
+from modelyard.serving.metrics import (
+    ANSWERS_ROWS,
+    IN_FLIGHT,
+    LOG_FAILURES,
+    LOG_RECORDS,
+    PREDICTIONS,
+    REQUESTS,
+    SOURCE_FAILURES,
+)
 
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 _WIDTH, _HEIGHT = 12, 8
@@ -64,7 +71,7 @@ def panels(bundle: Bundle) -> tuple[Panel, ...]:
     """Return what is shown, the most urgent first."""
     limit = bundle.manifest.brief.latency or DEFAULT_LIMIT
     model = f'model="{bundle.manifest.name}"'
-    asked = f'{model},http_route="{PATH}"'
+    asked = f"{model},{ANSWERS_ROWS}"
     failed, slow = budgets(bundle)
     spans = ("5m", "1h", "6h", "3d")
     # Processes carry no name of a model: those are taken that answer for it.

@@ -10,8 +10,7 @@ import yaml
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.monitoring.budgets import AVAILABILITY, DEFAULT_LIMIT, FAST, FEWEST, SLOW, Budget, budgets
-from modelyard.serving.metrics import LOG_FAILURES, PREDICTIONS, REQUESTS, SOURCE_FAILURES
-from modelyard.serving.predict import PATH
+from modelyard.serving.metrics import ANSWERS_ROWS, GUARD_FAILURES, LOG_FAILURES, PREDICTIONS, REQUESTS, SOURCE_FAILURES
 
 REFUSED_RATE, FALLBACK_RATE = 0.05, 0.001
 
@@ -54,7 +53,7 @@ def alert_rules(bundle: Bundle) -> tuple[Rule, ...]:
     name = bundle.manifest.name
     limit = bundle.manifest.brief.latency or DEFAULT_LIMIT
     model = f'model="{name}"'
-    asked = f'{model},http_route="{PATH}"'
+    asked = f"{model},{ANSWERS_ROWS}"
     everything = f"{REQUESTS}_count{{{asked}}}"
     failed, slow = budgets(bundle)
     return (
@@ -86,6 +85,16 @@ def alert_rules(bundle: Bundle) -> tuple[Rule, ...]:
             "ticket",
             f"{name}: predictions are not written down",
             "any record dropped within 10 minutes",
+        ),
+        Rule(
+            "guard",
+            "GuardFails",
+            # A limit that could not be counted once is no news: what is gone for a quarter of an hour is.
+            f"sum(increase({GUARD_FAILURES}{{{model}}}[5m])) > 0",
+            "15m",
+            "ticket",
+            f"{name}: keys, issuer or limits cannot be reached",
+            "something the guard needs is gone for 15 minutes",
         ),
         Rule(
             "no_traffic",

@@ -9,7 +9,7 @@ from modelyard.core.markup import Code, Document, Facts, Heading, Listing, Note,
 from modelyard.data.drift import ACTION, FALSE_DISCOVERIES, FLOOR, WARNING
 from modelyard.monitoring.budgets import DEFAULT_LIMIT
 from modelyard.serving.manifests.deployed import object_name
-from modelyard.serving.metrics import LOG_FAILURES, REQUESTS, SOURCE_FAILURES
+from modelyard.serving.metrics import GUARD_FAILURES, LOG_FAILURES, REQUESTS, SOURCE_FAILURES
 
 NEVER = "Never for this alone."
 
@@ -294,6 +294,24 @@ def _books(bundle: Bundle) -> tuple[Runbook, ...]:
             (
                 "Free space or enlarge the volume: writing resumes by itself.",
                 "The dropped predictions are lost: note the hours.",
+            ),
+            NEVER,
+        ),
+        Runbook(
+            "guard",
+            "what lets callers in is cut off",
+            f"The file of keys, the issuer of tokens or the Redis of limits cannot be reached "
+            f"(`{GUARD_FAILURES}`). Known keys go on; tokens do for an hour; limits are counted by each process alone, "
+            "or answer 503, as the server was told.",
+            (
+                "Which one? The metric's label `needed` names it, and so does the server's log (`keys_lost`, "
+                "`issuer_lost`, `limits_lost`).",
+                "Can the server reach it: address, certificate, password, network policy?",
+            ),
+            (f"{logs} | grep _lost",),
+            (
+                "Bring it back: the server finds it by itself, and its log says so.",
+                "The issuer stays away: give the callers that must go on keys of the server (`modelyard keys create`).",
             ),
             NEVER,
         ),

@@ -22,6 +22,8 @@ GUARD_FAILURES = "modelyard_guard_failures_total"
 FLIPS = "modelyard_release_flips_total"
 IN_FLIGHT = "http_server_active_requests"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+ANSWERS_ROWS = 'http_request_method="POST",http_route=~"/v1/(predict|explain)|/invocations|/v2/models/.+"'
+"""Labels of the requests that ask for answers to rows, in whichever protocol, as PromQL selects them."""
 
 _BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _WHO = ("model", "version", "variant")

@@ -10,8 +10,7 @@ from prometheus_client.utils import floatToGoString
 from modelyard.brief.brief import Latency
 from modelyard.serving.manifests.deployed import Deployed
 from modelyard.serving.manifests.kubernetes import metadata, selector, service
-from modelyard.serving.metrics import REQUESTS
-from modelyard.serving.predict import PATH
+from modelyard.serving.metrics import ANSWERS_ROWS, REQUESTS
 
 ERROR_LIMIT = 0.01
 """Share of failed requests from which a version is not promoted."""
@@ -209,7 +208,7 @@ def _judged(template: str) -> dict[str, Any]:
 
 
 def _asked(deployed: Deployed, canary: str) -> str:
-    return f'model="{deployed.bundle.manifest.name}",http_route="{PATH}",{HASH}="{canary}"'
+    return f'model="{deployed.bundle.manifest.name}",{ANSWERS_ROWS},{HASH}="{canary}"'
 
 
 def _flow(mapping: dict[str, str]) -> str:

@@ -17,6 +17,7 @@ from modelyard.serving.rollout.router import place
 
 Verdict = Literal["yes", "no", "undecided", "not over", "invalid"]
 
+_ARMS = {False: ("a", "stable"), True: ("b",)}
 _LEVEL = 0.95
 _FEWEST = 30
 """Keys an arm needs: means of fewer are not near enough to normal."""
@@ -79,7 +80,7 @@ def outcome(
     values: Floats,
     covariate: Floats | None = None,
     *,
-    variants: Mapping[str, str] | None = None,
+    variants: Mapping[str, str | None] | None = None,
     now: float,
 ) -> Outcome:
     """Answer an A/B test from the outcomes of its keys.
@@ -96,7 +97,8 @@ def outcome(
     covariate : float64 array of shape [n], optional
         Something known of each key from before the test, best of all the same outcome.
     variants : mapping of str to str, optional
-        The arm ("a" or "b") that was logged for a key, which is then compared with where it belongs.
+        The arm that was logged for a key ("a", or "stable" as the prediction log has it, or "b"), which is then
+        compared with where it belongs.
     now : float
         Seconds since 1970.
 
@@ -125,11 +127,8 @@ def outcome(
         raise ServingError(
             f"There are outcomes of {sizes[0]} and {sizes[1]} keys.", allowed=f"{_FEWEST} or more in each arm."
         )
-    strays = (
-        sum(variants.get(n, "") not in ("", "b" if b else "a") for n, b in zip(names.tolist(), in_b, strict=True))
-        if variants
-        else 0
-    )
+    logged = [(variants or {}).get(name) for name in names.tolist()]
+    strays = sum(bool(arm) and arm not in _ARMS[b] for arm, b in zip(logged, in_b.tolist(), strict=True))
     p = _ratio_p(sizes, plan.steps[0])
     plain = _difference(y, in_b)
     adjusted, explained = None, 0.0

@@ -23,15 +23,15 @@ from modelyard.serving.rollout.eprocess import Evidence, Floats, nothing, rate_t
 
 Ints = NDArray[np.int64]
 
-WORKERS = 65
-"""Slots: 64 workers, and what scores shadows."""
+SLOTS = 128
+"""One for each of 64 workers, and for the process that scores shadows beside each."""
 LATENCIES = 192
 """Bins of response times, eight for each doubling from a microsecond on."""
 SCORES = 64
-REQUESTS, ERRORS, TIMED, SLOW, PAIRS, WRONG, DIFFERENCE, MICROSECONDS = range(8)
-"""Words of an arm; the last four are a shadow's: rows that both answered, how many of them otherwise, the sum of the
-scores' differences in millionths, and what scoring took."""
-SCORE = 8
+REQUESTS, ERRORS, TIMED, SLOW, PAIRS, WRONG, DIFFERENCE, SCORE = range(8)
+"""Words of an arm. Three are a shadow's: rows that both answered, how many of them otherwise, and the sum of the
+scores' differences in millionths. Scores' bins begin at the last."""
+MILLION = 1_000_000
 LATENCY = SCORE + SCORES
 ARM = LATENCY + LATENCIES
 STABLE, CANDIDATE = 0, 1
@@ -41,7 +41,7 @@ _FORMAT = 1
 _NONCE, _ID, _SHARE, _SLOW_FROM, _TRIPPED, _SEQUENCE = 1, 2, 3, 4, 5, 6
 _NEEDED, _DISPERSION, _LOOKS, _REQUESTS, _ERRORS, _LIMIT = 8, 9, 10, 11, 12, 13
 _WEIGHTS = 16
-_WORDS = _HEADER + WORKERS * 2 * ARM
+_WORDS = _HEADER + SLOTS * 2 * ARM
 
 
 class Board:
@@ -126,10 +126,10 @@ class Board:
         ServingError
             If all are taken.
         """
-        for slot in range(WORKERS):
+        for slot in range(SLOTS):
             if self.hold(f"slot-{slot}"):
                 return _HEADER + slot * 2 * ARM
-        raise ServingError("The board has no slot left.", allowed=f"{WORKERS} processes.", do="Start fewer workers.")
+        raise ServingError("The board has no slot left.", allowed=f"{SLOTS} processes.", do="Start fewer workers.")
 
     def hold(self, what: str) -> bool:
         """Take a lock unless another process has it; the operating system lets go when its holder dies."""
@@ -157,7 +157,7 @@ class Board:
 
     def sums(self) -> Ints:
         """Return what all workers counted since the board was made, shape [2, ARM]."""
-        content = np.frombuffer(self._map, np.int64, offset=8 * _HEADER).reshape(WORKERS, 2, ARM)
+        content = np.frombuffer(self._map, np.int64, offset=8 * _HEADER).reshape(SLOTS, 2, ARM)
         return np.asarray(content.sum(axis=0))
 
     def publish(

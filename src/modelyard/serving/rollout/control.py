@@ -64,7 +64,7 @@ def move(folder: Path, name: str, action: str, by: str) -> Rollout:
     after = moved(newest(store, name), action, by, time.time())
     board = Board(folder, name)
     try:
-        if board.rollout == after.id and after.plan.kind != "shadow":
+        if board.rollout == after.id:
             if after.share == 0:
                 board.share = 0.0  # first of all: writing it down may take its time
             store.move(after, by)
@@ -119,7 +119,8 @@ def outcome_of_file(rollout: Rollout, path: Path) -> Outcome:
     import polars as pl  # a server that does not read outcomes need not load it here
 
     try:
-        frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path)
+        # As text: of a key such as 007 every character counts, as the server's hash went by them.
+        frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
         rows = frame.with_columns(pl.col("key").cast(pl.String), pl.col("value").cast(pl.Float64)).drop_nulls(
             ["key", "value"]
         )
@@ -168,5 +169,6 @@ def status_lines(shown: dict[str, Any]) -> list[str]:
         lines.append(f"  {'last look':<11}{last['decision']}: {last['why']}")
         for r in last["readings"]:
             seen = "no data" if r["missing"] else f"n = {r['requests']}, x = {r['events']}"
-            lines.append(f"    {r['metric']:<25}{seen:<22}log e {r['log_e']:.2f} of {r['needed']:.2f}")
+            apart = "" if r["difference"] is None else f", scores {r['difference']:.3g} apart in the mean"
+            lines.append(f"    {r['metric']:<25}{seen:<22}log e {r['log_e']:.2f} of {r['needed']:.2f}{apart}")
     return lines

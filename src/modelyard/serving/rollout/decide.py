@@ -10,7 +10,7 @@ from modelyard.serving.rollout.rollout import OPEN, Decision, Reading, Rollout, 
 
 _MOVES: dict[str, tuple[tuple[State, ...], State]] = {
     "pause": (("running", "held"), "paused"),
-    "resume": (("paused", "held"), "running"),
+    "resume": (("paused",), "running"),  # who is held at the horizon has no time left to go on
     "promote": (OPEN, "promoted"),
     "rollback": ((*OPEN, "promoted"), "rolled_back"),
 }

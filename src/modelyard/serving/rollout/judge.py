@@ -7,13 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from modelyard.serving.rollout.eprocess import (
-    Evidence,
-    Floats,
-    nothing,
-    odds_test,
-    rate_test,
-)
+from modelyard.serving.rollout.board import MILLION
+from modelyard.serving.rollout.eprocess import Evidence, Floats, nothing, odds_test, rate_test
 from modelyard.serving.rollout.rollout import Plan, Reading
 
 Ints = NDArray[np.int64]
@@ -91,7 +86,7 @@ def judge(
         Up to the last look.
     window : Window
         What was counted since. Of a shadow the candidate's `scored` are the pairs, and `below` holds in its first
-        place those that disagree.
+        place those that disagree, in its second the sum of the scores' differences in millionths.
     plan : Plan
         Its limits.
     errors, slow : float or array of shape [...]
@@ -159,7 +154,8 @@ def readings(plan: Plan, window: Window, log_e: dict[str, Floats], log_shown: di
     found = []
     for metric, value in log_e.items():
         n, x, least = counted[metric]
-        found.append(Reading(metric, int(n), int(x), float(value), back, missing=int(least) == 0))
+        apart = float(c.below[1] / MILLION / n) if metric == _WRONG and n else None
+        found.append(Reading(metric, int(n), int(x), float(value), back, int(least) == 0, apart))
     for metric, value in log_shown.items():
         n, x, least = counted[metric]
         found.append(Reading(_SHOWN[metric], int(n), int(x), float(value), forth, missing=int(least) == 0))

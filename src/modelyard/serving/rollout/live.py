@@ -7,6 +7,7 @@ import logging
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -22,7 +23,7 @@ from modelyard.serving.rollout.board import Board
 from modelyard.serving.rollout.control import move, newest, start, status
 from modelyard.serving.rollout.decide import MOVES
 from modelyard.serving.rollout.looks import Looks
-from modelyard.serving.rollout.rollout import OPEN, Plan, Rollout
+from modelyard.serving.rollout.rollout import OPEN, Rollout, planned
 from modelyard.serving.rollout.router import RolloutRouter
 from modelyard.serving.rollout.shadow import Shadow
 from modelyard.serving.rollout.store import Rollouts
@@ -38,7 +39,7 @@ class Start(msgspec.Struct, forbid_unknown_fields=True):
     """What starts a rollout over HTTP."""
 
     candidate: str
-    plan: Plan = Plan()
+    plan: dict[str, Any] = {}
 
 
 class Move(msgspec.Struct, forbid_unknown_fields=True):
@@ -122,7 +123,11 @@ class Live:
             self._loaded = rollout.id
         if self._shadow is not None:
             self._shadow.keep_alive()
-        self._router.promoted = rollout.state == "promoted"
+        promoted, candidate = rollout.state == "promoted", self._router.candidate
+        if promoted and candidate is not None and candidate.variant != "stable":
+            # Counted and logged as what it is from now on; the graph that is loaded goes on.
+            self._router.take(self._app.version(candidate.bundle, candidate.number, "stable"), rollout.id)
+        self._router.promoted = promoted
 
     def _candidate(self, rollout: Rollout) -> Version:
         """Load and warm a candidate; one that cannot be is rolled back before it meets a request."""
@@ -171,5 +176,5 @@ class Live:
             move(self._folder, self._name, action, by)
         else:
             wanted = msgspec.convert(asked, Start)
-            start(self._folder, wanted.plan, (self._path, self._router.baseline.bundle), wanted.candidate, by)
+            start(self._folder, planned(wanted.plan), (self._path, self._router.baseline.bundle), wanted.candidate, by)
         return self._status()

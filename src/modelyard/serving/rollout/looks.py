@@ -12,6 +12,7 @@ import numpy as np
 from modelyard.serving.rollout.board import (
     ARM,
     CANDIDATE,
+    DIFFERENCE,
     ERRORS,
     LATENCY,
     PAIRS,
@@ -57,7 +58,6 @@ class Memory(msgspec.Struct):
     latencies: list[float] = []
     scores: list[float] = []
     rollout: int = 0
-    step: int = 0
     against: dict[str, Kept] = {}
     shown: dict[str, Kept] = {}
 
@@ -106,7 +106,7 @@ class Looks:
             return None
         if rollout.id != memory.rollout:
             memory.sums, memory.at = self._board.sums().tolist(), now
-            memory.rollout, memory.step = rollout.id, rollout.step
+            memory.rollout = rollout.id
             self._keep(memory, begun(rollout.plan))
             self._store.remember(self._name, msgspec.msgpack.encode(memory))
         if self._shown != (rollout.id, rollout.state, rollout.step):
@@ -145,7 +145,7 @@ class Looks:
                 decision, why = "ROLLBACK", "errors: a worker had the evidence between two looks"
             moved = after(rollout, decision, why, now)
             if moved.step != rollout.step:
-                gathered, memory.step = stepped(gathered, rollout.plan), moved.step
+                gathered = stepped(gathered, rollout.plan)
             _learn(memory, since[STABLE])
             self._keep(memory, gathered)
             moved = self._store.look(rollout, found, decision, why, moved, msgspec.msgpack.encode(memory), now)
@@ -156,9 +156,7 @@ class Looks:
         return moved
 
     def _publish(self, memory: Memory, rollout: Rollout) -> None:
-        plan = rollout.plan
-        share = 0.0 if plan.kind == "shadow" else rollout.share
-        self._put(memory, rollout.id, share, plan, self._gathered(memory).against["errors"])
+        self._put(memory, rollout.id, rollout.share, rollout.plan, self._gathered(memory).against["errors"])
         self._shown = (rollout.id, rollout.state, rollout.step)
 
     def _put(self, memory: Memory, rollout: int, share: float, plan: Plan, evidence: Evidence) -> None:
@@ -190,7 +188,7 @@ class Looks:
 def _counts(arm: Ints, past: _Past, plan: Plan) -> Counts:
     if plan.kind == "shadow":
         below = np.zeros(len(QUANTILES), np.int64)
-        below[0] = arm[WRONG]
+        below[:2] = arm[WRONG], arm[DIFFERENCE]
         return Counts(arm[REQUESTS], arm[ERRORS], arm[TIMED], arm[SLOW], arm[PAIRS], below)
     running = np.cumsum(arm[SCORE : SCORE + SCORES])
     if past.cuts is None:

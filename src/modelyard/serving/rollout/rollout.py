@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import msgspec
 
 from modelyard.core.errors import ServingError
 
@@ -93,6 +96,31 @@ class Plan:
             )
 
 
+def planned(said: Mapping[str, Any]) -> Plan:
+    """Make a plan of what was said; the rest is as its kind usually has it.
+
+    Parameters
+    ----------
+    said : mapping of str to object
+        Attributes of `Plan`.
+
+    Raises
+    ------
+    ServingError
+        If a plan has no such attribute, or it cannot have such a value.
+    msgspec.ValidationError
+        If a value is of another type.
+    """
+    known = [field.name for field in fields(Plan)]
+    for name in said:
+        _check(name, name in known, said[name], ", ".join(known) + ".")
+    kind = said.get("kind", "canary")
+    long, short = (TWO_WEEKS, TWO_WEEKS) if kind == "ab" else (6 * 3_600.0, 900.0)
+    horizon = said.get("horizon", long)
+    bake = min(time for time in (short, horizon) if isinstance(time, int | float))
+    return msgspec.convert({"steps": STEPS.get(kind, ()), "horizon": horizon, "bake": bake, **said}, Plan)
+
+
 @dataclass(frozen=True, slots=True)
 class Arm:
     """A bundle that takes part: where it lies, its hash, and its release's number."""
@@ -141,6 +169,8 @@ class Rollout:
     @property
     def share(self) -> float:
         """Share of requests the candidate is to answer now."""
+        if self.plan.kind == "shadow":
+            return 0.0
         if self.state == "promoted":
             return 1.0
         return self.plan.steps[self.step] if self.state in ("running", "held") else 0.0
@@ -162,6 +192,8 @@ class Reading:
         Log of the evidence that decides.
     missing : bool
         Whether there was nothing to judge.
+    difference : float or None
+        Of a shadow's disagreement: by how much the scores differ in the mean.
     """
 
     metric: str
@@ -170,6 +202,7 @@ class Reading:
     log_e: float
     needed: float
     missing: bool = False
+    difference: float | None = None
 
     @property
     def fires(self) -> bool:

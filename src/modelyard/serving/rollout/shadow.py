@@ -2,7 +2,7 @@
 
 A request leaves its rows and answers in a bounded queue and goes on. A thread hands them over in batches, and a process
 of low priority scores them with the candidate and counts on the board where both agree. When it cannot keep up, copies
-are dropped, and counted.
+are dropped.
 """
 
 from __future__ import annotations
@@ -30,15 +30,13 @@ from modelyard.serving.rollout.board import (
     CANDIDATE,
     DIFFERENCE,
     ERRORS,
-    MICROSECONDS,
+    MILLION,
     PAIRS,
     REQUESTS,
-    SCORE,
     WRONG,
     Board,
 )
 from modelyard.serving.rollout.rollout import Rollout
-from modelyard.serving.rollout.router import score_bin
 from modelyard.serving.version import Version, version
 
 _WAITING = 4_096
@@ -48,7 +46,6 @@ _OF_ONE = 32
 """Rows copied of one request at most."""
 _NEAR = 0.01
 """Numbers agree when they differ by less than this share of the label's range."""
-_MILLION = 1_000_000
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -62,26 +59,18 @@ class Shadow:
         Whose candidate is to be scored.
     folder : path
         Where boards lie.
-
-    Attributes
-    ----------
-    dropped : int
-        Copies that found the queue full.
     """
 
     def __init__(self, rollout: Rollout, folder: Path) -> None:
         self._arguments = (rollout.candidate.path, rollout.name, str(folder))
         self._queue: deque[tuple[Sequence[Any], Sequence[Any]]] = deque()
-        self.dropped = 0
         self._ends = False
         self._start()
         threading.Thread(target=self._feed, daemon=True).start()
 
     def copy(self, rows: Sequence[Any], answers: Sequence[dict[str, Any]]) -> None:
-        """Leave a copy of an answered request; called on the request path."""
-        if len(self._queue) >= _WAITING:
-            self.dropped += 1
-        else:
+        """Leave a copy of an answered request, unless too many wait; called on the request path."""
+        if len(self._queue) < _WAITING:
             self._queue.append((rows, answers))
 
     def keep_alive(self) -> None:
@@ -122,7 +111,7 @@ def _score(path: str, name: str, folder: str, reads: Connection) -> None:
     candidate.warm()
     board = Board(folder, name)
     at = board.claim() + CANDIDATE * ARM
-    agrees, bin_of = _agreement(candidate), score_bin(candidate)
+    agrees = _agreement(candidate)
     while True:
         try:
             sent = msgspec.msgpack.decode(reads.recv_bytes())
@@ -131,7 +120,7 @@ def _score(path: str, name: str, folder: str, reads: Connection) -> None:
         for rows, answers in sent:
             for row, answer in zip(rows, answers, strict=True):
                 if answer["served_by"] == "model":
-                    _compare(candidate, row, answer, board.words, at, agrees, bin_of)
+                    _compare(candidate, row, answer, board.words, at, agrees)
 
 
 def _compare(
@@ -141,17 +130,14 @@ def _compare(
     words: memoryview,
     at: int,
     agrees: Callable[[Any, Any], bool],
-    bin_of: Callable[[float], int],
 ) -> None:
     words[at + REQUESTS] += 1
-    began = time.thread_time_ns()  # of this thread alone: it waits for everybody else
     try:
         checked = candidate.bundle.schema.check_row(row, unknown="ignore")
         found = candidate.predictor.predict([checked])[0].plain()
     except (RowError, Unanswered):
         words[at + ERRORS] += 1
         return
-    words[at + MICROSECONDS] += (time.thread_time_ns() - began) // 1_000
     if found["served_by"] != "model":
         words[at + ERRORS] += 1
         return
@@ -159,10 +145,8 @@ def _compare(
     if not agrees(found["prediction"], answer["prediction"]):
         words[at + WRONG] += 1
     here, there = score_of(found), score_of(answer)
-    if here is not None:
-        words[at + SCORE + bin_of(here)] += 1
-        if there is not None and math.isfinite(here - there):
-            words[at + DIFFERENCE] += int(abs(here - there) * _MILLION)
+    if here is not None and there is not None and math.isfinite(here - there):
+        words[at + DIFFERENCE] += int(abs(here - there) * MILLION)
 
 
 def _agreement(candidate: Version) -> Callable[[Any, Any], bool]:

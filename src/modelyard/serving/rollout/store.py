@@ -137,14 +137,18 @@ class Rollouts:
         memory: bytes,
         at: float,
     ) -> Rollout:
-        """Write down a look, what follows from it, and what the next look needs, together."""
+        """Write down a look, what follows from it, and what the next look needs, together.
+
+        Who moved the rollout while the look was made goes before it.
+        """
         with self._writing() as db:
             db.execute(
                 "INSERT INTO looks (rollout, at, step, share, readings, decision, why) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (rollout.id, at, rollout.step, rollout.share, _text(readings), decision, why),
             )
             self._remember(db, rollout.name, memory)
-            return rollout if moved == rollout else self._move(db, moved, "modelyard")
+            there = _rollout(db.execute("SELECT * FROM rollouts WHERE id = ?", (rollout.id,)).fetchone())
+            return there if moved == rollout or there != rollout else self._move(db, moved, "modelyard")
 
     def remember(self, name: str, memory: bytes) -> None:
         """Keep what the next look at a use case needs."""
