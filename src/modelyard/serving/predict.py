@@ -16,6 +16,7 @@ from modelyard.serving.endpoint import Answer, Reply
 from modelyard.serving.guard.admitted import Admitted
 from modelyard.serving.horizon import asks_ahead, forecasts, rows_ahead
 from modelyard.serving.problem import HttpProblem
+from modelyard.serving.protocols.sent import json_object
 from modelyard.serving.terms import Terms
 from modelyard.serving.version import Version
 
@@ -25,7 +26,6 @@ _LARGE_AT_ONCE = 2
 """A body over `LARGE` bytes takes many times its length once parsed, so that only so many are answered at a time; the
 others wait as the bytes they came in."""
 
-_decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -133,12 +133,7 @@ def check_json(scope: Scope, limit: int, also: Collection[bytes] = ()) -> bytes:
 
 def read_rows(body: bytes, version: Version) -> tuple[list[Any], bool, int]:
     """Return the rows of a body as they were sent, whether they came as a list, and steps where it names a horizon."""
-    try:
-        sent = _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise HttpProblem(400, f"The body is not valid JSON: {error}.") from None
-    if not isinstance(sent, dict):
-        raise HttpProblem(400, 'The body must be one row as an object, or {"instances": [row, ...]}.')
+    sent = json_object(body, 'one row as an object, or {"instances": [row, ...]}')
     if "horizon" in sent and asks_ahead(sent, version.bundle):
         return rows_ahead(sent, version.bundle), True, sent["horizon"]
     if "instances" not in sent or "instances" in version.columns:
