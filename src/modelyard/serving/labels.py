@@ -14,11 +14,10 @@ from modelyard.serving.asgi import JSON, Receive, Scope, read_body
 from modelyard.serving.endpoint import Reply
 from modelyard.serving.guard.admitted import Admitted
 from modelyard.serving.log import PredictionLog
-from modelyard.serving.predict import LARGE, check_json
+from modelyard.serving.predict import LARGE, check_json, json_object
 from modelyard.serving.predictions.label_check import LabelCheck
 from modelyard.serving.predictions.record import Label
 from modelyard.serving.problem import MOST_ERRORS, HttpProblem, bad_fields
-from modelyard.serving.protocols.sent import json_object
 from modelyard.serving.terms import Terms
 
 PATH = "/v1/labels"

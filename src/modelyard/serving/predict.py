@@ -16,7 +16,6 @@ from modelyard.serving.endpoint import Answer, Reply
 from modelyard.serving.guard.admitted import Admitted
 from modelyard.serving.horizon import asks_ahead, forecasts, rows_ahead
 from modelyard.serving.problem import HttpProblem
-from modelyard.serving.protocols.sent import json_object
 from modelyard.serving.terms import Terms
 from modelyard.serving.version import Version
 
@@ -26,6 +25,7 @@ _LARGE_AT_ONCE = 2
 """A body over `LARGE` bytes takes many times its length once parsed, so that only so many are answered at a time; the
 others wait as the bytes they came in."""
 
+_decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -129,6 +129,30 @@ def check_json(scope: Scope, limit: int, also: Collection[bytes] = ()) -> bytes:
     if int(sent.get(b"content-length", 0)) > limit:
         raise too_large(limit)
     return kind
+
+
+def json_object(body: bytes | memoryview, shape: str) -> dict[str, Any]:
+    """Return a body that is one JSON object.
+
+    Parameters
+    ----------
+    body : bytes
+        What was sent.
+    shape : str
+        What should have been, for the error.
+
+    Raises
+    ------
+    HttpProblem
+        400 if it is not.
+    """
+    try:
+        held = _decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise HttpProblem(400, f"The body is not valid JSON: {error}.") from None
+    if not isinstance(held, dict):
+        raise HttpProblem(400, f"The body must be {shape}.")
+    return held
 
 
 def read_rows(body: bytes, version: Version) -> tuple[list[Any], bool, int]:
