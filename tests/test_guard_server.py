@@ -234,6 +234,7 @@ def test_the_openapi_document_says_what_is_asked_for(made, tmp_path, running):
     assert {"400", "401", "403", "429", "503"} <= set(predict["responses"])
     assert "Retry-After" in predict["responses"]["429"]["headers"]
     assert described["paths"]["/metrics"]["get"]["security"] == [{"key": ["metrics"]}, {"token": ["metrics"]}]
+    assert described["paths"]["/v1/labels"]["post"]["security"] == [{"key": ["labels"]}, {"token": ["labels"]}]
     assert "security" not in described["paths"]["/health/live"]["get"]
     assert "Authorization: Bearer $KEY" in page.text
 
@@ -243,11 +244,11 @@ def test_whoever_has_no_key_meets_nothing_but_health_and_what_describes_the_mode
     (document,) = server.started("/openapi.json")
     paths = document.json()["paths"]
     guarded = {path for path, operations in paths.items() if any("security" in one for one in operations.values())}
-    answering = {"/v1/predict", "/v1/explain", "/invocations", "/metrics"}
+    answering = {"/v1/predict", "/v1/explain", "/v1/labels", "/invocations", "/metrics"}
     assert answering <= guarded
     assert not [path for path in set(paths) - guarded if paths[path].keys() - {"get"}]  # nothing else takes a body
-    for path in guarded | {"/v1/labels"}:
-        method = next(iter(paths.get(path, {"post": {}}))).upper()
+    for path in guarded:
+        method = next(iter(paths[path])).upper()
         problem(server.send(method, path.replace("{version}", "1"), json={}), 401)
 
 

@@ -257,8 +257,8 @@ def test_metrics_count_by_route_and_status_and_end_a_bucket_at_the_limit(made):
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression", "forecast"])
-def test_openapi_describes_what_the_server_does(made, task):
-    app = App(made[task])
+def test_openapi_describes_what_the_server_does(made, task, tmp_path):
+    app = App(made[task], log=PredictionLog(tmp_path))
     client = Client(app)
     document = asyncio.run(_started(app, "/openapi.json")).json()
     OpenAPI.model_validate(document)
@@ -283,6 +283,16 @@ def test_openapi_describes_what_the_server_does(made, task):
     shown = operation["responses"]["200"]["content"]["application/json"]["examples"]
     assert valid(shown["row"]["value"], "Answer")
     assert valid(shown["instances"]["value"], "Answers")
+    shown = document["paths"]["/v1/labels"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    for name, form in (("label", "Label"), ("labels", "Labels")):
+        assert valid(shown[name]["value"], form)
+        assert client.send("POST", "/v1/labels", json=shown[name]["value"]).status_code == 202
+    refused = {"label": shown["label"]["value"]["label"], "id": ""}
+    assert not valid(refused, "Label")
+    assert client.send("POST", "/v1/labels", json=refused).status_code == 422
+    unlogged = asyncio.run(_started(App(made[task]), "/openapi.json")).json()
+    assert "/v1/labels" not in unlogged["paths"]
+    assert "Label" not in unlogged["components"]["schemas"]
 
 
 async def _started(app: App, path: str) -> httpx.Response:

@@ -33,7 +33,7 @@ class PostgresStore(SqlStore):
 
     def __init__(self, where: str) -> None:
         psycopg = need("psycopg", "postgres", "A store of predictions in Postgres")
-        self.errors = (psycopg.Error,)  # type: ignore[misc]  # known once it is imported
+        self.errors = (psycopg.Error,)
         parts = urlsplit(where)
         shown = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"  # without the password
         try:

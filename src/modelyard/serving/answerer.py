@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -22,6 +22,7 @@ from modelyard.serving.router import Router
 from modelyard.serving.rows import check_rows
 from modelyard.serving.version import Version
 
+T = TypeVar("T")
 _INLINE = 32
 """Rows up to which a request is answered at once; more go to a thread, so that health checks are not kept waiting."""
 _SLICE = 1_000
@@ -43,7 +44,7 @@ class Answered(msgspec.Struct, frozen=True):
 
     id: str
     answers: list[dict[str, Any]]
-    version: Any
+    version: Version
 
 
 class Answerer:
@@ -111,7 +112,8 @@ class Answerer:
         began : float, optional
             ``time.perf_counter()`` when the body was there; default: now.
         more : sequence of dict, optional
-            What each answer says beside the prediction, such as its reasons: told and logged with it.
+            What each answer says beside the prediction, such as its reasons: told and logged with it, where the model
+            of `version` gave it.
 
         Raises
         ------
@@ -120,40 +122,67 @@ class Answerer:
         """
         began = time.perf_counter() if began is None else began
         chosen = self.choose(scope) if version is None else version
+        by, answers = await self.scored(chosen, lambda by: self._scored(by, rows, at, wanted), lambda told: told, began)
+        if more is not None and by is version:
+            answers = [
+                {**answer, **extra} if answer["served_by"] == "model" else answer
+                for answer, extra in zip(answers, more, strict=True)
+            ]
+        return Answered(self.keep(by, rows, answers, began, scope, admitted), answers, by)
+
+    async def scored(
+        self,
+        version: Version,
+        score: Callable[[Version], Awaitable[T]],
+        answers: Callable[[T], list[dict[str, Any]]],
+        began: float,
+    ) -> tuple[Version, T]:
+        """Score by a version, or by the one that stands behind it where its model does not answer.
+
+        Parameters
+        ----------
+        version : Version
+            The one that was chosen.
+        score : callable
+            Scores the request's rows by a version.
+        answers : callable
+            From what `score` returns to an answer for each row.
+        began : float
+            See `answer`.
+
+        Returns
+        -------
+        (Version, object)
+            The one that answered, and what `score` returned.
+
+        Raises
+        ------
+        HttpProblem
+            See `answer`.
+        """
         try:
-            other = self.router.instead(chosen)
-            answers = None if other is None else await self._attempt(chosen, other, rows, at, wanted, began)
-            if answers is None:
-                chosen = other or chosen
-                answers = await self._scored(chosen, rows, at, wanted)
+            other = self.router.instead(version)
+            if other is not None:
+                try:
+                    found = await score(version)
+                    if answers(found)[0]["served_by"] == "model":
+                        return version, found
+                except (Unanswered, TimeoutError):
+                    pass
+                except RowError:
+                    # Rows that the other refuses as well are the caller's fault, and not the candidate's.
+                    await score(other)
+                self._failed(version, began)
+                version = other
+            return version, await score(version)
         except RowError as error:
             raise bad_fields(error.problems) from None
         except (Unanswered, TimeoutError):
-            raise self.unanswered(chosen, began) from None
-        if more is not None:
-            answers = [{**answer, **extra} for answer, extra in zip(answers, more, strict=True)]
-        return Answered(self.keep(chosen, rows, answers, began, scope, admitted), answers, chosen)
+            self._failed(version, began)
+            raise HttpProblem(503, "Neither the model nor a fallback could answer.") from None
 
-    def unanswered(self, version: Version, began: float) -> HttpProblem:
-        """Tell the router that nothing could answer; return the problem that says so."""
+    def _failed(self, version: Version, began: float) -> None:
         self.router.seen(version, False, time.perf_counter() - began, None)
-        return HttpProblem(503, "Neither the model nor a fallback could answer.")
-
-    async def _attempt(
-        self, version: Version, other: Version, rows: list[Any], at: str | None, wanted: Asked, began: float
-    ) -> list[dict[str, Any]] | None:
-        """Return the answers of a version that another one stands behind; None where its model did not give them."""
-        try:
-            answers = await self._scored(version, rows, at, wanted)
-            if answers[0]["served_by"] == "model":
-                return answers
-        except (Unanswered, TimeoutError):
-            pass
-        except RowError:
-            # Rows that the other refuses as well are the caller's fault, and not the candidate's.
-            await self._scored(other, rows, at, wanted)
-        self.router.seen(version, False, time.perf_counter() - began, None)
-        return None
 
     async def _scored(self, version: Version, rows: list[Any], at: str | None, wanted: Asked) -> list[dict[str, Any]]:
         if len(rows) <= _INLINE:

@@ -49,6 +49,8 @@ class App:
         Which version answers; another may take its place.
     answerer : Answerer
         The way to the model for every protocol: see `add`.
+    takes_labels : bool
+        Whether there is a log to write them to.
     background : list of callable
         Coroutines that run as long as the server does.
     """
@@ -68,6 +70,7 @@ class App:
         self.metrics = Metrics(bundle.manifest.name, None if limit is None else limit.milliseconds / 1e3)
         self.load = Load(self.terms.in_flight)
         self._log, self._guard = log, guard
+        self.takes_labels = log is not None
         self.answerer = Answerer(OneVersion(self._version(bundle, self.terms.release)), log, self.terms.answer_seconds)
         self.background: list[Callable[[], Coroutine[Any, Any, None]]] = [self._tell]
         self._permissions: dict[str, str] = {}

@@ -12,7 +12,7 @@ import msgspec
 from modelyard.serving.asgi import Headers, Receive, Scope, Send, reply
 from modelyard.serving.guard.admitted import ANYBODY, Admitted, Guard
 from modelyard.serving.metrics import Metrics
-from modelyard.serving.problem import MEDIA_TYPE, HttpProblem
+from modelyard.serving.problem import MEDIA_TYPE, HttpProblem, without_values
 
 Reply = tuple[int, Headers, bytes]
 Answer = Callable[[Scope, Receive, Admitted], Awaitable[Reply]]
@@ -145,5 +145,5 @@ class Endpoint:
             if error.status < 500:
                 self._refusals.tell(error)
             return error.status, [_PROBLEM, *error.headers], error.body()
-        _LOGGER.error("a request failed", exc_info=error)
+        _LOGGER.error("a request failed: %s", without_values(error))
         return 500, [_PROBLEM], HttpProblem(500, "The server failed; its own log says why.").body()

@@ -14,7 +14,7 @@ from modelyard.serving.asgi import JSON, Receive, Scope, read_body
 from modelyard.serving.endpoint import Reply
 from modelyard.serving.guard.admitted import Admitted
 from modelyard.serving.log import PredictionLog
-from modelyard.serving.predict import check_json
+from modelyard.serving.predict import LARGE, check_json, json_object
 from modelyard.serving.predictions.label_check import LabelCheck
 from modelyard.serving.predictions.record import Label
 from modelyard.serving.problem import MOST_ERRORS, HttpProblem, bad_fields
@@ -23,7 +23,6 @@ from modelyard.serving.terms import Terms
 PATH = "/v1/labels"
 _RETRY = [(b"retry-after", b"5")]
 
-_decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -59,15 +58,19 @@ class Labels:
     async def __call__(self, scope: Scope, receive: Receive, admitted: Admitted) -> Reply:
         """Answer one request."""
         check_json(scope, self._limit)
-        sent, many = _labels(await read_body(receive, self._limit, self._seconds))
-        labels = self._checked(sent, many, admitted.key)
+        body = await read_body(receive, self._limit, self._seconds)
+        if len(body) <= LARGE:
+            labels, many = self._checked(body, admitted.key)
+        else:  # health checks are not kept waiting
+            labels, many = await asyncio.to_thread(self._checked, body, admitted.key)
         if self._known is not None:
             await self._refuse_unknown(self._known, labels, many)
         if not self._log.append(labels):
             raise HttpProblem(503, "The labels could not be written; send them again later.", headers=_RETRY)
         return 202, JSON, _encode({"labels": len(labels)})
 
-    def _checked(self, sent: Sequence[Any], many: bool, key: str) -> list[Label]:
+    def _checked(self, body: bytes, key: str) -> tuple[list[Label], bool]:
+        sent, many = _labels(body)
         check, received = self._check(), time.time()
         labels: list[Label] = []
         first: dict[tuple[str, int], Label] = {}
@@ -84,7 +87,7 @@ class Labels:
                 problems.append(Problem(f"{pointer}/label", "This row has another label already", "One label a row."))
         if problems:
             raise bad_fields(problems)
-        return labels
+        return labels, many
 
     async def _refuse_unknown(
         self, known: Callable[[Sequence[str]], set[str]], labels: Sequence[Label], many: bool
@@ -107,12 +110,7 @@ def _pointer(number: int, many: bool) -> str:
 
 
 def _labels(body: bytes) -> tuple[list[Any], bool]:
-    try:
-        sent = _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise HttpProblem(400, f"The body is not valid JSON: {error}.") from None
-    if not isinstance(sent, dict):
-        raise HttpProblem(400, 'The body must be one label as an object, or {"labels": [label, ...]}.')
+    sent = json_object(body, 'one label as an object, or {"labels": [label, ...]}')
     if "labels" not in sent:
         return [sent], False
     if len(sent) > 1 or not isinstance(sent["labels"], list) or not sent["labels"]:

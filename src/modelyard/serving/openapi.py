@@ -10,7 +10,17 @@ from modelyard.bundle.bundle import Bundle
 from modelyard.core.markup import Code, Document, Facts, Heading, Table, Text, literal
 from modelyard.serving.protocols.described import COLUMNAR, protocol_paths, protocol_schemas
 from modelyard.serving.rows import example_rows
-from modelyard.serving.schemas import PROBLEM, REFUSALS, answer_schemas, get, parameters, ref, refused, row_schemas
+from modelyard.serving.schemas import (
+    PROBLEM,
+    REFUSALS,
+    answer_schemas,
+    get,
+    label_schemas,
+    parameters,
+    ref,
+    refused,
+    row_schemas,
+)
 from modelyard.serving.version import Unknown
 
 _SHOWN = "/v1/predict"
@@ -18,7 +28,12 @@ _STARTING = "The server is starting or shutting down."
 
 
 def openapi(
-    bundle: Bundle, answer: Mapping[str, Any], unknown: Unknown = "refuse", number: str | None = None
+    bundle: Bundle,
+    answer: Mapping[str, Any],
+    unknown: Unknown = "refuse",
+    number: str | None = None,
+    *,
+    labels: bool = False,
 ) -> dict[str, Any]:
     """Return the OpenAPI document of a served bundle.
 
@@ -32,6 +47,8 @@ def openapi(
         What is done with a name the schema does not know.
     number : str, optional
         The release's version; default: the bundle's short hash.
+    labels : bool
+        Whether the server takes labels.
 
     References
     ----------
@@ -50,6 +67,7 @@ def openapi(
         "paths": {
             _SHOWN: {"post": _predict(bundle, answer)},
             **protocol_paths(bundle, answer, number or bundle.hash[:12]),
+            **({"/v1/labels": {"post": _labels(answer)}} if labels else {}),
             "/health/live": get("live", "Whether the process lives", status),
             "/health/ready": get("ready", "Whether it should be sent requests", status, _503=_STARTING),
             "/metrics": get("metrics", "Counters and histograms for Prometheus", text),
@@ -59,6 +77,7 @@ def openapi(
                 **row_schemas(bundle, unknown),
                 **answer_schemas(bundle),
                 **protocol_schemas(bundle),
+                **(label_schemas(bundle) if labels else {}),
                 "Problem": PROBLEM,
             }
         },
@@ -100,6 +119,31 @@ def _predict(bundle: Bundle, answer: Mapping[str, Any]) -> dict[str, Any]:
                 },
             },
             **refused(*REFUSALS),
+        },
+    }
+
+
+def _labels(answer: Mapping[str, Any]) -> dict[str, Any]:
+    label = {"id": answer["id"], "label": answer["prediction"]}
+    taken = {"type": "object", "required": ["labels"], "properties": {"labels": {"type": "integer"}}}
+    return {
+        "operationId": "labels",
+        "summary": "Take what came true of one row, or of many",
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"oneOf": [ref("Label"), ref("Labels")]},
+                    "examples": {"label": {"value": label}, "labels": {"value": {"labels": [label]}}},
+                },
+            },
+        },
+        "responses": {
+            "202": {
+                "description": "How many were written, to be met with their predictions.",
+                "content": {"application/json": {"schema": taken, "example": {"labels": 1}}},
+            },
+            **refused(*REFUSALS, _400="The body is no JSON of labels.", _503="They could not be written now."),
         },
     }
 

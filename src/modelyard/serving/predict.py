@@ -131,14 +131,33 @@ def check_json(scope: Scope, limit: int, also: Collection[bytes] = ()) -> bytes:
     return kind
 
 
-def read_rows(body: bytes, version: Version) -> tuple[list[Any], bool, int]:
-    """Return the rows of a body as they were sent, whether they came as a list, and steps where it names a horizon."""
+def json_object(body: bytes | memoryview, shape: str) -> dict[str, Any]:
+    """Return a body that is one JSON object.
+
+    Parameters
+    ----------
+    body : bytes
+        What was sent.
+    shape : str
+        What should have been, for the error.
+
+    Raises
+    ------
+    HttpProblem
+        400 if it is not.
+    """
     try:
-        sent = _decode(body)
+        held = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise HttpProblem(400, f"The body is not valid JSON: {error}.") from None
-    if not isinstance(sent, dict):
-        raise HttpProblem(400, 'The body must be one row as an object, or {"instances": [row, ...]}.')
+    if not isinstance(held, dict):
+        raise HttpProblem(400, f"The body must be {shape}.")
+    return held
+
+
+def read_rows(body: bytes, version: Version) -> tuple[list[Any], bool, int]:
+    """Return the rows of a body as they were sent, whether they came as a list, and steps where it names a horizon."""
+    sent = json_object(body, 'one row as an object, or {"instances": [row, ...]}')
     if "horizon" in sent and asks_ahead(sent, version.bundle):
         return rows_ahead(sent, version.bundle), True, sent["horizon"]
     if "instances" not in sent or "instances" in version.columns:

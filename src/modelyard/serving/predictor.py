@@ -17,6 +17,7 @@ from modelyard.core.errors import BundleError, RowError
 from modelyard.serving.asked import NOTHING, Asked
 from modelyard.serving.fallback import CachedSource, PreviousSource, RuleSource, Source, fallback_rule
 from modelyard.serving.prediction import Prediction
+from modelyard.serving.problem import without_values
 from modelyard.serving.reader import Reader
 
 _COVERAGE = 0.8
@@ -149,7 +150,8 @@ class Predictor:
         kind = f"{name}:{type(error).__name__}"
         if kind not in self._reported:  # the counter counts them all; one trace of each kind is enough to act on
             self._reported.add(kind)
-            _LOGGER.error("%s could not answer: %s", name, error or "not a finite number", exc_info=error)
+            why = "not a finite number" if error is None else without_values(error)
+            _LOGGER.error("%s could not answer: %s", name, why)
 
 
 def predictor(

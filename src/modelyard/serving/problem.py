@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -60,6 +61,14 @@ class HttpProblem(Exception):
     def body(self) -> bytes:
         """Return the problem as JSON."""
         return msgspec.json.encode(self.plain())
+
+
+def without_values(error: BaseException) -> str:
+    """Return an error as the server's own log may show it: its type and where it came from.
+
+    Its message may hold values of a row, which no disk is to hold where columns are kept out of the prediction log.
+    """
+    return "\n".join([type(error).__name__, *traceback.format_tb(error.__traceback__)]).rstrip()
 
 
 def bad_fields(errors: Sequence[Problem]) -> HttpProblem:

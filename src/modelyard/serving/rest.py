@@ -32,6 +32,7 @@ class Served(Protocol):
     metrics: Metrics
     ready: bool
     terms: Terms
+    takes_labels: bool
     load: Load
     background: list[Callable[[], Coroutine[Any, Any, None]]]
 
@@ -66,7 +67,8 @@ def rest(app: Served) -> FastAPI:
         """Describe the bundle that answers now: a server that follows the registry changes it."""
         if document.get("info", {}).get("version") != app.bundle.hash[:12]:
             served = app.answerer.router.stable
-            document.update(openapi(served.bundle, app.warm(), app.terms.unknown, served.number))
+            answer, unknown = app.warm(), app.terms.unknown
+            document.update(openapi(served.bundle, answer, unknown, served.number, labels=app.takes_labels))
             app.secure(document)
         return document
 

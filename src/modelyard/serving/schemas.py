@@ -9,6 +9,7 @@ from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.runtimes.arrays import ArraysRuntime
 from modelyard.data.schema import Column
 from modelyard.encoding.encoding import MOST_CHARACTERS
+from modelyard.serving.predictions.label_check import MOST_CHARACTERS_OF_ID, MOST_ROWS
 from modelyard.serving.problem import MEDIA_TYPE
 from modelyard.serving.version import Unknown
 
@@ -167,6 +168,41 @@ def answer_schemas(bundle: Bundle) -> dict[str, Any]:
             "type": "object",
             "required": ["predictions", *about],
             "properties": {"predictions": {"type": "array", "items": ref("Prediction")}, **about},
+            "additionalProperties": False,
+        },
+    }
+
+
+def label_schemas(bundle: Bundle) -> dict[str, Any]:
+    """Return the schemas of what came true: ``Label`` and ``Labels``."""
+    text = {"type": "string"}
+    properties = {
+        "id": {
+            **text,
+            "minLength": 1,
+            "maxLength": MOST_CHARACTERS_OF_ID,
+            "description": "Of the prediction's answer.",
+        },
+        "label": {"enum": list(bundle.classes)} if bundle.schema.classes else {"type": "number"},
+        "row": {
+            "type": "integer",
+            "minimum": 0,
+            "exclusiveMaximum": MOST_ROWS,
+            "description": "Which row of a request that had many; 0 where it is left out.",
+        },
+        "at": {**text, "format": "date-time", "description": "When it came true."},
+    }
+    return {
+        "Label": {
+            "type": "object",
+            "required": ["id", "label"],
+            "properties": properties,
+            "additionalProperties": False,
+        },
+        "Labels": {
+            "type": "object",
+            "required": ["labels"],
+            "properties": {"labels": {"type": "array", "minItems": 1, "items": ref("Label")}},
             "additionalProperties": False,
         },
     }

@@ -14,8 +14,9 @@ from modelyard.data.dates import ALLOWED, parse_date
 from modelyard.serving.predictions.record import Label
 
 FIELDS = ("id", "label", "row", "at")
-_MOST_ROW = 10_000_000
-_MOST_CHARACTERS = 200
+MOST_ROWS = 10_000_000
+MOST_CHARACTERS_OF_ID = 200
+_SHOWN = 200
 _EPOCH = parse_date("1970-01-01")
 
 
@@ -62,9 +63,9 @@ class LabelCheck:
             Problem(f"{pointer}/{at}", f"A label has no '{name}'", "Leave it out.") for name, at in strange.items()
         ]
         name, row, at = sent.get("id"), sent.get("row", 0), sent.get("at")
-        if not isinstance(name, str) or not 0 < len(name) <= _MOST_CHARACTERS:
+        if not isinstance(name, str) or not 0 < len(name) <= MOST_CHARACTERS_OF_ID:
             problems.append(Problem(f"{pointer}/id", "'id' names no prediction", "The id of the prediction's answer."))
-        if type(row) is not int or not 0 <= row < _MOST_ROW:
+        if type(row) is not int or not 0 <= row < MOST_ROWS:
             problems.append(Problem(f"{pointer}/row", "'row' is no row's number", "A whole number, from 0."))
         moment = parse_date(at) if isinstance(at, str) else None
         if at is not None and moment is None:
@@ -87,6 +88,6 @@ class LabelCheck:
         if not self._classes:
             return value
         if value not in self._classes:
-            what = f"'label': {str(value)[:_MOST_CHARACTERS]!r} is no class of this model"
+            what = f"'label': {str(value)[:_SHOWN]!r} is no class of this model"
             raise RowError([Problem(f"{pointer}/label", what, f"One of: {listed(list(self._classes), 20)}.")])
         return self._classes[str(value)]

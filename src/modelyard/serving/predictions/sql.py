@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
@@ -46,7 +47,7 @@ _NAMES = msgspec.json.Decoder(tuple[str, ...]).decode
 _ANY = msgspec.json.Decoder().decode
 
 
-class SqlStore:
+class SqlStore(ABC):
     """A store over one connection of Python's database interface (PEP 249).
 
     Parameters
@@ -55,10 +56,15 @@ class SqlStore:
         Which commits each statement unless a transaction was begun.
     where : str
         What an error calls the store.
+
+    Attributes
+    ----------
+    errors : tuple of type
+        What the connection raises.
     """
 
     begin: ClassVar[str] = "BEGIN"
-    errors: ClassVar[tuple[type[Exception], ...]]
+    errors: tuple[type[Exception], ...]
 
     def __init__(self, connection: Any, where: str) -> None:
         self._connection, self._where = connection, where
@@ -176,8 +182,9 @@ class SqlStore:
             )
             return int(self._run("DELETE FROM predictions WHERE at < ?", (before,)).rowcount)
 
+    @abstractmethod
     def _has_tables(self) -> bool:
-        raise NotImplementedError
+        """Say whether the tables were made."""
 
     def _make(self) -> None:
         if not self._has_tables():  # another process may have made them while this one waited for its turn

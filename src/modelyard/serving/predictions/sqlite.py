@@ -28,7 +28,7 @@ class SqliteStore(SqlStore):
     """
 
     begin: ClassVar[str] = "BEGIN IMMEDIATE"
-    errors: ClassVar[tuple[type[Exception], ...]] = (sqlite3.Error,)
+    errors = (sqlite3.Error,)
 
     def __init__(self, where: str | Path) -> None:
         path = Path(str(where).removeprefix("sqlite://"))

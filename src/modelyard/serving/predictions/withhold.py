@@ -27,7 +27,11 @@ class Withhold:
     """Hashes and leaves out columns of records.
 
     A value becomes ``hmac:`` and the first 16 bytes of HMAC-SHA-256 over the column's name and the value, in hex, so
-    that equal values of a column still join and nobody without the key can try values. Missing values stay missing.
+    that equal values of a column still join and nobody without the key can try values. Missing values stay missing. A
+    number and its text are one value, as they are one level of a category: a table's columns are logged as text.
+
+    What an answer says of these columns is left out too. Contributions go as a whole: they add up to the score, so that
+    those of the other columns would tell what is missing.
 
     Parameters
     ----------
@@ -59,7 +63,14 @@ class Withhold:
             {n: self._value(n, v) for n, v in row.items() if n not in dropped and (known is None or n in known)}
             for row in msgspec.to_builtins(record.rows)  # a row that was read quickly is no dict yet
         ]
-        return replace(record, rows=rows, withheld=self.columns)
+        answers = [self._told(answer) for answer in record.answers] if self.columns else record.answers
+        return replace(record, rows=rows, answers=answers, withheld=self.columns)
+
+    def _told(self, answer: dict[str, Any]) -> dict[str, Any]:
+        told = {name: value for name, value in answer.items() if name != "explanation"}
+        if "reasons" in told:
+            told["reasons"] = [one for one in told["reasons"] if set(one["columns"]).isdisjoint(self.columns)]
+        return told
 
     def _value(self, name: str, value: Any) -> Any:
         begin = self._hashed.get(name)
@@ -67,7 +78,8 @@ class Withhold:
             return value
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # 1 and 1.0 are one value
-        return "hmac:" + hmac.digest(self._key, begin + _encode(value), "sha256")[:_BYTES].hex()
+        text = value.encode() if isinstance(value, str) else _encode(value)
+        return "hmac:" + hmac.digest(self._key, begin + text, "sha256")[:_BYTES].hex()
 
 
 @dataclass(frozen=True, slots=True)

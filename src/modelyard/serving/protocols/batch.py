@@ -15,6 +15,7 @@ from modelyard.core.errors import RowError
 from modelyard.serving.asked import Asked
 from modelyard.serving.prediction import Prediction
 from modelyard.serving.predictor import Predictor
+from modelyard.serving.problem import without_values
 
 _SLICE = 1_000
 _LOGGER = logging.getLogger("modelyard.serving")
@@ -63,7 +64,7 @@ def answer_batch(bundle: Bundle, predictor: Predictor, typed: pl.DataFrame, aske
     except RowError:
         raise
     except Exception as error:
-        _LOGGER.error("a batch could not be answered by columns: %s", error)  # the predictor tells the trace
+        _LOGGER.error("a batch could not be answered by columns: %s", without_values(error))
         return _by_rows(bundle, predictor, typed, asked)
     numbers = [name for name in columns.columns if name == "prediction" or name.startswith("p_")]
     finite = columns.select(pl.col(numbers).cast(pl.Float64, strict=False).is_finite().fill_null(True).all())

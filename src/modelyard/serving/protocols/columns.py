@@ -8,20 +8,20 @@ from typing import Any
 
 import msgspec
 
-from modelyard.core.errors import RowError
 from modelyard.data.frame_check import check_frame
 from modelyard.serving.answerer import Answerer
-from modelyard.serving.asgi import JSON, Receive, Scope, head, read_body, too_large
+from modelyard.serving.asgi import JSON, Receive, Scope, head, read_body
 from modelyard.serving.asked import Asked, asked
 from modelyard.serving.endpoint import Reply
 from modelyard.serving.guard.admitted import Admitted
-from modelyard.serving.predictor import Unanswered
-from modelyard.serving.problem import MOST_ERRORS, HttpProblem, bad_fields
+from modelyard.serving.predict import check_json
+from modelyard.serving.problem import MOST_ERRORS, HttpProblem
 from modelyard.serving.protocols.batch import Batch, answer_batch
 from modelyard.serving.protocols.columnar import ARROW, BODY_LIMIT, MEDIA_TYPES, PARQUET, read_columns, write_columns
 from modelyard.serving.terms import Terms
 from modelyard.serving.version import Version
 
+_SENT = tuple(media_type.encode() for media_type in MEDIA_TYPES)
 _MOST = 4
 """Bodies held at a time, of which one is answered: more are told to come again."""
 
@@ -44,12 +44,7 @@ class Columns:
 
     async def __call__(self, scope: Scope, receive: Receive, admitted: Admitted) -> Reply:
         """Answer one request."""
-        sent = head(scope)
-        if sent.get(b"content-encoding", b"identity").strip().lower() not in (b"", b"identity"):
-            encodings = [(b"accept-encoding", b"identity")]
-            raise HttpProblem(415, "The body is compressed as a whole; send it as it is.", headers=encodings)
-        if int(sent.get(b"content-length", 0)) > BODY_LIMIT:
-            raise too_large(BODY_LIMIT)
+        media_type = MEDIA_TYPES[check_json(scope, BODY_LIMIT, _SENT).decode()]
         if self._held >= _MOST:
             raise HttpProblem(503, "Other large bodies are being answered.", headers=[(b"retry-after", b"1")])
         version = self._answerer.choose(scope)
@@ -59,7 +54,6 @@ class Columns:
             body = await read_body(receive, BODY_LIMIT, self._terms.body_seconds)
             began = time.perf_counter()
             async with self._turn:
-                media_type = MEDIA_TYPES[sent[b"content-type"].decode("latin-1")]
                 return await self._answer(body, media_type, wanted, version, scope, admitted, began)
         finally:
             self._held -= 1
@@ -74,19 +68,17 @@ class Columns:
         admitted: Admitted,
         began: float,
     ) -> Reply:
-        try:
+        async def score(by: Version) -> tuple[list[dict[str, Any]], Batch]:
             async with asyncio.timeout(self._terms.answer_seconds):
-                rows, batch = await asyncio.to_thread(_scored, body, media_type, wanted, version)
-        except RowError as error:
-            raise bad_fields(error.problems) from None
-        except (Unanswered, TimeoutError):
-            raise self._answerer.unanswered(version, began) from None
-        name = self._answerer.keep(version, rows, batch.plain, began, scope, admitted)
-        about = {"id": name, **version.about}
+                return await asyncio.to_thread(_scored, body, media_type, wanted, by)
+
+        by, (rows, batch) = await self._answerer.scored(version, score, lambda found: found[1].plain, began)
+        name = self._answerer.keep(by, rows, batch.plain, began, scope, admitted)
+        about = {"id": name, **by.about}
         accepted = head(scope).get(b"accept", b"").decode("latin-1")
         form = next((one for one in (ARROW, PARQUET) if one in accepted), None)
         if form is None:
-            many = {"id": name, "predictions": batch.plain, **version.about}
+            many = {"id": name, "predictions": batch.plain, **by.about}
             return 200, JSON, await asyncio.to_thread(msgspec.json.encode, many)
         content = await asyncio.to_thread(write_columns, batch.columns, form, about)
         return 200, ((b"content-type", form.encode()),), content

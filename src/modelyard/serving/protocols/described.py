@@ -76,8 +76,8 @@ def protocol_schemas(bundle: Bundle) -> dict[str, Any]:
     }
     input_ = {**tensor, "name": {"enum": [c.name for c in bundle.schema.features]}, "data": data}
     number = {"type": "number"}
-    told = _object(prediction={}, served_by=text, explanation=ref("Explanation"))
-    told["properties"]["reasons"] = ref("Reasons")
+    told = _object(prediction={}, served_by=text)
+    told["properties"] |= {"explanation": ref("Explanation"), "reasons": ref("Reasons")}
     return {
         "Inference": {
             "type": "object",

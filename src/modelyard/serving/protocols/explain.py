@@ -68,7 +68,7 @@ class Explain:
         answered = await self._answerer.answer(
             rows, wanted, scope, admitted, version=version, at=at, began=began, more=more
         )
-        about: dict[str, Any] = dict(version.about)
+        about: dict[str, Any] = answered.version.about  # of the one that answered, which need not be the one chosen
         if many:
             return 200, JSON, msgspec.json.encode({"id": answered.id, "predictions": answered.answers, **about})
         return 200, JSON, msgspec.json.encode({"id": answered.id, **answered.answers[0], **about})

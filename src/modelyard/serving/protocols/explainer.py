@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from modelyard.bundle.bundle import Bundle
-from modelyard.serving.problem import HttpProblem
+from modelyard.serving.problem import HttpProblem, without_values
 
 MOST_WAITING = 16
 """Requests that wait for their turn; more are told to come again."""
@@ -181,5 +181,7 @@ class _Loaded:
             return {"explained": msgspec.to_builtins(explanations(self._bundle, self._bundle.frame(rows)))}
         except MissingExtra as error:
             return {"missing": error.render()}
+        except BundleError as error:  # speaks of files
+            return {"failed": error.render()}
         except Exception as error:
-            return {"failed": f"{type(error).__name__}: {error}"}
+            return {"failed": without_values(error)}

@@ -19,8 +19,9 @@ import polars as pl
 from modelyard.bundle.bundle import Bundle
 from modelyard.core.errors import RowError
 from modelyard.data.frame_check import check_frame
+from modelyard.serving.predict import json_object
 from modelyard.serving.problem import HttpProblem, bad_fields
-from modelyard.serving.protocols.sent import Sent, escaped, json_object
+from modelyard.serving.protocols.sent import Sent, escaped
 
 _SHAPE = "an object with one of dataframe_split, dataframe_records, instances and inputs"
 _PARAMETERS = ("probabilities",)

@@ -97,7 +97,8 @@ class Infer(RowsProtocol):
             )
         except HttpProblem as problem:
             raise InferProblem(problem) from None
-        body, json_bytes = open_inference.write(request, answered.answers, version.bundle, answered.id, version.number)
+        by = answered.version  # need not be the one that was chosen
+        body, json_bytes = open_inference.write(request, answered.answers, by.bundle, answered.id, by.number)
         return 200, JSON if json_bytes is None else _binary(json_bytes), body
 
 
@@ -156,8 +157,9 @@ class Invocations(RowsProtocol):
         if scope.get("query_string"):
             raise HttpProblem(400, "/invocations takes no query; /v1/predict answers with intervals and scores.")
         probabilities, answered = await self.ask(scope, receive, admitted, version, read)
-        about = {"id": answered.id, **version.about}
-        return 200, JSON, invocations.write(answered.answers, about, probabilities, version.bundle)
+        by = answered.version  # need not be the one that was chosen
+        about = {"id": answered.id, **by.about}
+        return 200, JSON, invocations.write(answered.answers, about, probabilities, by.bundle)
 
 
 def _csv(body: bytes, version: Version) -> tuple[Sent, bool]:

@@ -6,12 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from modelyard.core.errors import Problem
 from modelyard.serving.problem import HttpProblem
-
-_decode = msgspec.json.Decoder().decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +41,3 @@ class Sent:
 def escaped(name: str) -> str:
     """Return a name as it stands in a JSON pointer (RFC 6901)."""
     return name.replace("~", "~0").replace("/", "~1")
-
-
-def json_object(body: bytes | memoryview, shape: str) -> dict[str, Any]:
-    """Return a body that is one JSON object.
-
-    Parameters
-    ----------
-    body : bytes
-        What was sent.
-    shape : str
-        What should have been, for the error.
-
-    Raises
-    ------
-    HttpProblem
-        400 if it is not.
-    """
-    try:
-        held = _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise HttpProblem(400, f"The body is not valid JSON: {error}.") from None
-    if not isinstance(held, dict):
-        raise HttpProblem(400, f"The body must be {shape}.")
-    return held
