@@ -17,7 +17,6 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 import polars as pl
-import yaml
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.verify import checked_bytes
@@ -153,6 +152,8 @@ def read_reasons(path: str | Path, bundle: Bundle) -> ReasonTable:
     DataError
         If it cannot be read, is no table of reasons, or leaves a column without words.
     """
+    import yaml  # a server reads the bundle's own table, which is JSON
+
     where = str(path)
     try:
         plain = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
