@@ -21,11 +21,16 @@ import pytest
 from bundles import PLAIN, make, make_plain
 from modelyard.bundle.load import load_bundle
 from modelyard.core.errors import ServingError
+from modelyard.flow.releases import promote_release, roll_back
+from modelyard.flow.workspace import Workspace
 from modelyard.registry.store import Registry
 from modelyard.serving.app import App
 from modelyard.serving.follow import Follower
 from modelyard.serving.listen import listen_unix
 from modelyard.serving.log import read_log
+from modelyard.serving.rollout.control import FOLDER, move, start
+from modelyard.serving.rollout.live import Live
+from modelyard.serving.rollout.rollout import Plan
 from modelyard.serving.serve import serve
 from modelyard.serving.terms import Terms
 from processes import workers_of
@@ -243,6 +248,38 @@ def test_a_rollback_is_obeyed_though_it_takes_a_column_away(tmp_path):
     store.rollback("churn", by="tests", why="tests")
     Follower(app, store.path).look()
     assert app.bundle.hash == first.hash
+
+
+@pytest.mark.parametrize("how", ["roll back", "promote"])
+def test_what_the_registry_puts_back_answers_though_a_rollout_had_promoted_the_other(tmp_path, monkeypatch, how):
+    monkeypatch.setattr("modelyard.flow.releases._mirror", lambda yard, release: "")
+    yard = Workspace.open(tmp_path / "yard")
+    store = Registry(yard.registry)
+    first, second = (load_bundle(make_plain(yard.root / f"bundle-{seed}", seed=seed)) for seed in (3, 4))
+    for bundle in (first, second):
+        store.register("churn", bundle.path, bundle.hash, "run", by="tests")
+    promote(store, 1)
+    app = App(first)
+    live = Live(app, yard.root / FOLDER, str(first.path))
+    follower = Follower(app, store.path)
+
+    def answers() -> str:
+        live.tick()
+        follower.look()
+        live.tick()
+        return app.router.choose(b"").bundle.hash
+
+    start(yard.root / FOLDER, Plan(), (str(first.path), first), str(second.path), "tests")
+    move(yard.root / FOLDER, "churn", "promote", "tests")
+    assert answers() == second.hash  # the registry has not been told, and does not take it back
+    promote(store, 2)
+    assert answers() == second.hash
+    if how == "roll back":
+        roll_back(yard, "churn", by="tests")
+    else:
+        for _ in range(2):
+            promote_release(yard, store.release("churn", 1), None, by="tests", approved_by="tests", why="tests")
+    assert answers() == first.hash
 
 
 def test_a_release_that_breaks_callers_is_refused(tmp_path):
