@@ -151,11 +151,9 @@ def _end_rollout(yard: Workspace, gone: Release, release: Release, by: str | Non
     if not folder.is_dir():
         return
     last = Rollouts(folder).last(release.name)
-    if last is not None and (last.state, last.candidate.hash, last.stable.hash) == (
-        "promoted",
-        gone.hash,
-        release.hash,
-    ):
+    if last is None or last.state != "promoted":
+        return
+    if (last.candidate.hash, last.stable.hash) == (gone.hash, release.hash):
         move(folder, release.name, "rollback", by or whoever())
 
 
