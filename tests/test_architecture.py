@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bundles import make_plain
+
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "modelyard"
 MOST_LINES = 400
@@ -17,6 +19,8 @@ HEAVY = (
     "torch", "transformers", "sklearn", "pandas", "mlflow", "lightgbm", "xgboost", "catboost", "optuna", "onnx",
     "scipy", "statsforecast",
 )  # fmt: skip
+ASKED_FOR = ("jwt", "cryptography", "redis", "psycopg", "pyarrow", "yaml", "pydantic.v1", "schemathesis", "rich")
+"""What a server loads for tokens, a shared store, columns of Arrow, and nothing else."""
 
 
 def loaded_by(code: str) -> set[str]:
@@ -35,6 +39,20 @@ def test_what_serves_and_watches_loads_nothing_that_trains(entry):
     modules = loaded_by(f"import {entry}")
     assert entry in modules
     assert offenders(modules, TRAINS + HEAVY) == []
+
+
+def test_a_server_loads_no_package_that_it_was_not_asked_to_use(tmp_path):
+    packed = make_plain(tmp_path / "bundle")
+    modules = loaded_by(
+        "from pathlib import Path\n"
+        "from modelyard.flow.loader import loading\n"
+        "from modelyard.serving.serve import App, Live, PredictionLog, Terms, load_bundle\n"
+        f"log = PredictionLog({str(tmp_path / 'log')!r})\n"
+        f"app = App(load_bundle({str(packed)!r}), log=log, terms=Terms())\n"
+        "app.warm()"
+    )
+    assert "modelyard.serving.rollout.live" in modules
+    assert offenders(modules, TRAINS + HEAVY + ASKED_FOR) == []
 
 
 def test_serving_by_a_run_or_release_name_loads_nothing_that_trains():

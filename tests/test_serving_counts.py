@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -56,3 +57,20 @@ def test_numbers_add_up_over_processes_that_were_killed(tmp_path, monkeypatch, p
     assert held(found, f"{name}_bucket", le="+Inf", **ok) == 2 * n + 1
     assert held(found, f"{name}_count", http_response_status_code="422") == 1
     assert held(found, "modelyard_predictions_total", version="1", variant="stable") == 3 * n + 1
+
+
+def test_a_scrape_may_meet_a_series_that_is_being_made():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    metrics = Metrics("churn")
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            made = thread.submit(lambda: [metrics.of(str(number), "stable") for number in range(2_000)])
+            while not made.done():
+                metrics.text()
+    finally:
+        sys.setswitchinterval(before)
+    for counts in made.result():
+        counts.predictions.inc()
+    found = samples(metrics)
+    assert [held(found, "modelyard_predictions_total", version=str(number)) for number in (0, 999, 1_999)] == [1.0] * 3

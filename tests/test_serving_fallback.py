@@ -86,6 +86,26 @@ def test_what_there_is_none_of_is_passed_over(folders, fault):
     problem(client.predict(PLAIN), 503)
 
 
+def test_a_version_behind_which_another_stands_answers_every_row_or_none(folders, monkeypatch):
+    client, app = asked(folders, "rule")
+    candidate, stable = app.router.stable, version(load_bundle(folders[0]), app.metrics)
+    heard = []
+    monkeypatch.setattr(app.router, "instead", lambda one: stable if one is candidate else None)
+    monkeypatch.setattr(app.router, "seen", lambda one, ok, seconds, score: heard.append((one, ok)))
+    whole = app.bundle.runtime.run
+
+    def run(names, inputs, options=None):
+        answers = whole(names, inputs, options)[0].copy()
+        answers[1:] = np.nan
+        return [answers]
+
+    app.bundle.runtime.run = run
+    answer = client.predict({"instances": [PLAIN, {**PLAIN, "age": 77}]}).json()
+    assert answer["bundle"] == stable.bundle.hash[:12]
+    assert [one["served_by"] for one in answer["predictions"]] == ["model", "model"]
+    assert heard == [(candidate, False), (stable, True)]
+
+
 def test_cached_answers_are_bounded_and_know_rows_read_either_way(folders):
     client, app = asked(folders, "cached")
     rows = [{**PLAIN, "income": float(i)} for i in range(1_500)]

@@ -18,12 +18,19 @@ from pathlib import Path
 
 import pytest
 
-from bundles import PLAIN, make_plain
+from bundles import PLAIN, make, make_plain
 from modelyard.bundle.load import load_bundle
 from modelyard.core.errors import ServingError
+from modelyard.flow.releases import promote_release, roll_back
+from modelyard.flow.workspace import Workspace
 from modelyard.registry.store import Registry
+from modelyard.serving.app import App
+from modelyard.serving.follow import Follower
 from modelyard.serving.listen import listen_unix
 from modelyard.serving.log import read_log
+from modelyard.serving.rollout.control import FOLDER, move, start
+from modelyard.serving.rollout.live import Live
+from modelyard.serving.rollout.rollout import Plan
 from modelyard.serving.serve import serve
 from modelyard.serving.terms import Terms
 from processes import workers_of
@@ -226,6 +233,82 @@ def test_a_damaged_bundle_and_a_lost_registry_change_nothing(tmp_path, registry)
     assert {a["bundle"] for a in load.answers} == {load_bundle(folders[0]).hash[:12]}
     assert said.count("version 2 is refused") == 1
     assert "model.onnx" in said
+
+
+def test_a_rollback_is_obeyed_though_it_takes_a_column_away(tmp_path):
+    store = Registry(tmp_path / "registry.db")
+    folders = [make_plain(tmp_path / "without"), make(tmp_path / "with-joined")]
+    first, second = map(load_bundle, folders)
+    for bundle in (first, second):
+        store.register("churn", bundle.path, bundle.hash, "run", by="tests")
+        promote(store, 1 if bundle is first else 2)
+    app = App(second)  # a server that was started after the second release, and never held the first
+    Follower(app, store.path).look()
+    assert app.bundle.hash == second.hash
+    store.rollback("churn", by="tests", why="tests")
+    Follower(app, store.path).look()
+    assert app.bundle.hash == first.hash
+
+
+@pytest.mark.parametrize("how", ["roll back", "promote"])
+def test_what_the_registry_puts_back_answers_though_a_rollout_had_promoted_the_other(tmp_path, monkeypatch, how):
+    monkeypatch.setattr("modelyard.flow.releases._mirror", lambda yard, release: "")
+    yard = Workspace.open(tmp_path / "yard")
+    store = Registry(yard.registry)
+    first, second = (load_bundle(make_plain(yard.root / f"bundle-{seed}", seed=seed)) for seed in (3, 4))
+    for bundle in (first, second):
+        store.register("churn", bundle.path, bundle.hash, "run", by="tests")
+    promote(store, 1)
+    app = App(first)
+    live = Live(app, yard.root / FOLDER, str(first.path))
+    follower = Follower(app, store.path)
+
+    def answers() -> str:
+        live.tick()
+        follower.look()
+        live.tick()
+        return app.router.choose(b"").bundle.hash
+
+    start(yard.root / FOLDER, Plan(), (str(first.path), first), str(second.path), "tests")
+    move(yard.root / FOLDER, "churn", "promote", "tests")
+    assert answers() == second.hash  # the registry has not been told, and does not take it back
+    promote(store, 2)
+    assert answers() == second.hash
+    if how == "roll back":
+        roll_back(yard, "churn", by="tests")
+    else:
+        for _ in range(2):
+            promote_release(yard, store.release("churn", 1), None, by="tests", approved_by="tests", why="tests")
+    assert answers() == first.hash
+
+
+def test_a_release_that_breaks_callers_is_refused(tmp_path):
+    store = Registry(tmp_path / "registry.db")
+    first, second = load_bundle(make(tmp_path / "with-joined")), load_bundle(make_plain(tmp_path / "without"))
+    for version, bundle in enumerate((first, second), 1):
+        store.register("churn", bundle.path, bundle.hash, "run", by="tests")
+        promote(store, version)
+    app = App(first)
+    Follower(app, store.path).look()
+    assert app.bundle.hash == first.hash
+    assert b'flips_total{model="churn",result="refused"} 1.0' in app.metrics.text()
+
+
+def test_a_registry_that_may_not_be_looked_at_for_a_while_is_looked_at_again(tmp_path, registry, monkeypatch):
+    store, folders = registry
+    app = App(load_bundle(folders[0]))
+    follower = Follower(app, store.path)
+    promote(store, 2)
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "is_file", refuse)
+        follower.look()
+    assert app.bundle.hash == load_bundle(folders[0]).hash
+    follower.look()
+    assert app.bundle.hash == load_bundle(folders[1]).hash
 
 
 def head(length: int) -> bytes:

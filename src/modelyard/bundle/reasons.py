@@ -152,7 +152,7 @@ def read_reasons(path: str | Path, bundle: Bundle) -> ReasonTable:
     DataError
         If it cannot be read, is no table of reasons, or leaves a column without words.
     """
-    import yaml  # a server only loads what was read
+    import yaml  # a server reads the bundle's own table, which is JSON
 
     where = str(path)
     try:

@@ -104,6 +104,7 @@ def command(
             path = Path(followed[1].bundle)
     from modelyard.flow.loader import loading, parse_keep
     from modelyard.serving.predictions.withhold import Withheld
+    from modelyard.serving.rollout.control import FOLDER
     from modelyard.serving.serve import serve
     from modelyard.serving.terms import Terms
 
@@ -126,7 +127,7 @@ def command(
                 deprecated=None if deprecated is None else deprecated.replace(tzinfo=UTC),
                 sunset=None if sunset is None else sunset.replace(tzinfo=UTC),
                 registry=registry,
-                rollouts=workspace / "rollouts",
+                rollouts=workspace / FOLDER,
                 release=release,
                 withheld=Withheld(log_hash or None, log_drop or None, log_key or workspace / "log.key"),
                 store=store,

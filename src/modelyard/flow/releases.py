@@ -93,6 +93,8 @@ def promote_release(
         why=why,
         against=None if rival is None else rival.version,
     )
+    if moved.stage == "production" and rival is not None:
+        _end_rollout(yard, rival, moved, by)
     return Moved(moved, _last_gates(registry, moved), _mirror(yard, moved))
 
 
@@ -104,7 +106,11 @@ def roll_back(yard: Workspace, name: str, *, by: str | None = None, why: str = "
     RegistryError
         If there is none to go back to.
     """
-    release = Registry(yard.registry).rollback(name, by=by or whoever(), why=why)
+    registry = Registry(yard.registry)
+    present = registry.current(name)
+    release = registry.rollback(name, by=by or whoever(), why=why)
+    if present is not None:
+        _end_rollout(yard, present, release, by)
     return Moved(release, (), _mirror(yard, release))
 
 
@@ -134,6 +140,21 @@ def _mirror(yard: Workspace, release: Release) -> str:
     from modelyard.adapters.mlflow_registry import MLflowMirror
 
     return reflect(MLflowMirror(yard.root), release, Registry(yard.registry).releases(release.name))
+
+
+def _end_rollout(yard: Workspace, gone: Release, release: Release, by: str | None) -> None:
+    """Roll back a rollout that promoted what is gone over what answers again, or servers would go on with it."""
+    from modelyard.serving.rollout.control import FOLDER, move
+    from modelyard.serving.rollout.store import Rollouts
+
+    folder = yard.root / FOLDER
+    if not folder.is_dir():
+        return
+    last = Rollouts(folder).last(release.name)
+    if last is None or last.state != "promoted":
+        return
+    if (last.candidate.hash, last.stable.hash) == (gone.hash, release.hash):
+        move(folder, release.name, "rollback", by or whoever())
 
 
 def _last_gates(registry: Registry, release: Release) -> tuple[Gate, ...]:

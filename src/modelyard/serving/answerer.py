@@ -165,7 +165,7 @@ class Answerer:
             if other is not None:
                 try:
                     found = await score(version)
-                    if answers(found)[0]["served_by"] == "model":
+                    if by_model(answers(found)):
                         return version, found
                 except (Unanswered, TimeoutError):
                     pass
@@ -212,7 +212,7 @@ class Answerer:
         if self._log is not None:
             self._write(self._log, name, rows, answers, seconds, version, scope, admitted)
         first = answers[0]
-        self.router.seen(version, first["served_by"] == "model", seconds, score_of(first))
+        self.router.seen(version, by_model(answers), seconds, score_of(first))
         if self.copy is not None:
             self.copy(rows, answers)
         return name
@@ -278,6 +278,11 @@ def _score_rows(
             _, number, rest = problem.pointer.split("/", 2)
             problem.pointer = f"{at}/{first + int(number)}/{rest}" if at else f"/{rest}"
         raise
+
+
+def by_model(answers: Sequence[dict[str, Any]]) -> bool:
+    """Return whether the model gave every answer, and nothing stood in for it."""
+    return all(answer["served_by"] == "model" for answer in answers)
 
 
 def score_of(answer: dict[str, Any]) -> float | None:

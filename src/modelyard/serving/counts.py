@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import threading
 import time
 from array import array
 from bisect import bisect_left
@@ -36,6 +37,7 @@ class Cells(Collector):
 
     def __init__(self, folder: Path | None) -> None:
         self._folder, self._taken = folder, 0
+        self._lock = threading.Lock()  # a release that is taken up makes its series in a thread
         self._series: dict[_Key, int] = {}
         self._families: dict[str, tuple[str, tuple[str, ...], tuple[float, ...]]] = {}
         self.cells: Numbers = array("d")
@@ -88,20 +90,23 @@ class Cells(Collector):
 
     def _place(self, name: str, values: Sequence[str], width: int) -> int:
         key = name, tuple(values)
-        place = self._series.get(key)
-        if place is None:
-            place = self._series[key] = self._taken
-            self._taken += width
-            if isinstance(self.cells, array):
-                self.cells.extend([0.0] * width)
-            else:
-                with self._path.with_suffix(".series").open("ab") as file:
-                    file.write(msgspec.json.encode([name, values, place]) + b"\n")
+        with self._lock:
+            place = self._series.get(key)
+            if place is None:
+                place, self._taken = self._taken, self._taken + width
+                if isinstance(self.cells, array):
+                    self.cells.extend([0.0] * width)
+                else:
+                    with self._path.with_suffix(".series").open("ab") as file:
+                        file.write(msgspec.json.encode([name, values, place]) + b"\n")
+                self._series[key] = place
         return place
 
     def _everybody(self) -> Iterator[tuple[dict[_Key, int], Numbers]]:
         if self._folder is None:
-            yield self._series, self.cells
+            with self._lock:
+                series = self._series.copy()
+            yield series, self.cells
             return
         for path in sorted(self._folder.glob("*.series")):
             series = {}

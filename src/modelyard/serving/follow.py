@@ -65,7 +65,7 @@ class Follower:
             if not self._path.is_file():  # SQLite would make an empty one
                 raise WorkspaceError("The registry is gone.", where=str(self._path))
             release = Registry.at(self._path).current(self._name)
-        except ModelyardError as error:
+        except (ModelyardError, OSError) as error:
             self._say(f"the registry cannot be read: {error}")
             self._app.metrics.flipped("unreachable")
             return
@@ -106,11 +106,15 @@ class Follower:
                 where=f"{release.bundle}: {bundle.hash[:12]}, registered {release.hash[:12]}",
             )
         broken = breaking(self._app.bundle.schema, bundle.schema)
-        if broken:
+        if broken and not self._rolled_back(release):
             raise BundleError("Callers of /v1 could not go on.", where="; ".join(broken))
         version = self._app.version(bundle, str(release.version))
         version.warm()
         return version
+
+    def _rolled_back(self, release: Release) -> bool:
+        """Whether the registry went back to a release: that is to be obeyed, though later columns are refused then."""
+        return Registry.at(self._path).history(release.name, release.version)[-1].action == "rollback"
 
     def _say(self, text: str) -> None:
         if text != self._said:  # once, and not every second
