@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from modelyard.bundle.load import load_bundle
 from modelyard.bundle.write import write_bundle
 from modelyard.data.profile import Profile
 from modelyard.serving.app import App
+from modelyard.serving.guard.store import KeyStore
 from modelyard.serving.rollout.board import CANDIDATE, ERRORS, REQUESTS, Board
 from modelyard.serving.rollout.control import move, start, status, status_lines
 from modelyard.serving.rollout.live import Live
@@ -34,12 +36,13 @@ FAILS_OVER = 60
 PROGRAM = """
 import json, sys
 from pathlib import Path
+from modelyard.serving.guard.access import Access
 from modelyard.serving.serve import serve
 from modelyard.serving.terms import Terms
 if __name__ == "__main__":
-    path, rollouts, workers = json.loads(sys.argv[1])
-    terms = Terms(rollouts=Path(rollouts))
-    serve(path, port=0, terms=terms, workers=workers, drain=0.0, started=lambda a: print(a, flush=True))
+    path, rollouts, workers, keys = json.loads(sys.argv[1])
+    terms, access = Terms(rollouts=Path(rollouts)), Access(keys=Path(keys)) if keys else None
+    serve(path, port=0, terms=terms, access=access, workers=workers, drain=0.0, started=lambda a: print(a, flush=True))
 """
 # So few requests that a test can send them, and limits that a busy machine's clock does not cross.
 QUICK = {"look": 0.5, "bake": 1.0, "horizon": 600.0, "error_limit": 0.2, "slow_factor": 1e4, "score_odds": 0.0}
@@ -79,10 +82,10 @@ def bundles(tmp_path_factory):
 
 
 @contextmanager
-def server(folder: Path, path: Path, workers: int = 2):
+def server(folder: Path, path: Path, workers: int = 2, keys: Path | None = None):
     script = folder / "start.py"
     script.write_text(PROGRAM)
-    words = json.dumps([str(path), str(folder / "rollouts"), workers])
+    words = json.dumps([str(path), str(folder / "rollouts"), workers, str(keys) if keys else ""])
     process = subprocess.Popen([sys.executable, script, words], stdout=subprocess.PIPE, text=True)
     try:
         host, _, port = process.stdout.readline().strip().removeprefix("http://").partition(":")
@@ -94,10 +97,11 @@ def server(folder: Path, path: Path, workers: int = 2):
         process.communicate()
 
 
-def ask(address, body=None, path="/v1/predict", key: str = "") -> tuple[int, dict]:
+def ask(address, body=None, path="/v1/predict", key: str = "", secret: str = "") -> tuple[int, dict]:
     connection = http.client.HTTPConnection(*address, timeout=30)
     try:
         headers = {"Content-Type": "application/json", **({"x-request-key": key} if key else {})}
+        headers |= {"Authorization": f"Bearer {secret}"} if secret else {}
         connection.request("GET" if body is None else "POST", path, body and json.dumps(body), headers)
         response = connection.getresponse()
         content = response.read()
@@ -238,20 +242,33 @@ def test_a_candidate_that_cannot_be_warmed_is_rolled_back_before_it_meets_a_requ
 
 
 def test_the_admin_interface_starts_moves_and_tells(tmp_path, bundles):
+    store = KeyStore(tmp_path / "keys.db")
+    key, secret = store.create("anna", ["admin"], by="anna")
+    with server(tmp_path, bundles["stable"], workers=1, keys=store.path) as (_, address):
+        asked = partial(ask, address, path="/admin/rollout", secret=secret)
+        assert ask(address, {"move": "pause"}, "/admin/rollout")[0] == 401
+        assert asked()[0] == 409
+        plan = {"kind": "canary", "steps": [0.5], **QUICK}
+        code, shown = asked({"candidate": str(bundles["good"]), "plan": plan})
+        assert (code, shown["state"]) == (200, "running")
+        assert asked({"candidate": str(bundles["good"])})[0] == 409
+        assert asked({"move": "pause"})[1]["state"] == "paused"
+        assert asked({"move": "jump"})[0] == 400
+        assert asked({"move": "resume"})[1]["state"] == "running"
+        assert asked({"move": "rollback"})[1]["state"] == "rolled_back"
+        assert asked({"move": "promote"})[0] == 409
+        assert asked({"candidate": 3})[0] == 400
+        assert asked({"candidate": "x", "plan": {"horizon": "x"}})[0] == 400
+        assert asked()[1]["state"] == "rolled_back"
+        assert newest(tmp_path).why == f"rollback by {key.id}"
+
+
+def test_a_server_without_keys_moves_nothing_over_http(tmp_path, bundles):
     with server(tmp_path, bundles["stable"], workers=1) as (_, address):
         assert ask(address, None, "/admin/rollout")[0] == 409
-        plan = {"kind": "canary", "steps": [0.5], **QUICK}
-        code, shown = ask(address, {"candidate": str(bundles["good"]), "plan": plan}, "/admin/rollout")
-        assert (code, shown["state"]) == (200, "running")
-        assert ask(address, {"candidate": str(bundles["good"])}, "/admin/rollout")[0] == 409
-        assert ask(address, {"move": "pause"}, "/admin/rollout")[1]["state"] == "paused"
-        assert ask(address, {"move": "jump"}, "/admin/rollout")[0] == 400
-        assert ask(address, {"move": "resume"}, "/admin/rollout")[1]["state"] == "running"
-        assert ask(address, {"move": "rollback"}, "/admin/rollout")[1]["state"] == "rolled_back"
-        assert ask(address, {"move": "promote"}, "/admin/rollout")[0] == 409
-        assert ask(address, {"candidate": 3}, "/admin/rollout")[0] == 400
-        assert ask(address, {"candidate": "x", "plan": {"horizon": "x"}}, "/admin/rollout")[0] == 400
-        assert ask(address, None, "/admin/rollout")[1]["state"] == "rolled_back"
+        for body in ({"candidate": str(bundles["good"])}, {"move": "rollback"}):
+            code, said = ask(address, body, "/admin/rollout")
+            assert (code, "--auth" in said["detail"]) == (403, True)
 
 
 def test_a_shadow_is_compared_and_answers_nobody(tmp_path, bundles):

@@ -16,7 +16,7 @@ from modelyard.core.errors import ModelyardError, ServingError
 from modelyard.serving.app import App
 from modelyard.serving.asgi import JSON, Receive, Scope, read_body
 from modelyard.serving.endpoint import Reply
-from modelyard.serving.guard.admitted import Admitted
+from modelyard.serving.guard.admitted import ANYBODY, Admitted
 from modelyard.serving.predictor import Unanswered
 from modelyard.serving.problem import HttpProblem
 from modelyard.serving.rollout.board import Board
@@ -157,7 +157,11 @@ class Live:
             if scope["method"] == "GET":
                 found = await asyncio.to_thread(self._status)
             else:
-                found = await asyncio.to_thread(self._act, await read_body(receive, 2**16), admitted.key or "admin")
+                if admitted is ANYBODY:  # who may move what answers, and load bundles, must be somebody
+                    raise HttpProblem(
+                        403, "Nobody moves rollouts here over HTTP: serve with --auth, or use modelyard rollout."
+                    )
+                found = await asyncio.to_thread(self._act, await read_body(receive, 2**16), admitted.key)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise HttpProblem(400, f'Send {{"candidate": PATH, "plan": {{}}}} or {{"move": MOVE}}: {error}.') from None
         except ModelyardError as error:
