@@ -22,7 +22,7 @@ from modelyard.serving.log import PredictionLog, read_log
 from modelyard.serving.predictions.label_check import LabelCheck
 from modelyard.serving.predictions.load import Keep, load
 from modelyard.serving.predictions.predictions import Predictions
-from modelyard.serving.predictions.record import Chosen
+from modelyard.serving.predictions.record import Chosen, Entry
 from modelyard.serving.predictions.withhold import Withheld, secret
 from modelyard.serving.terms import Terms
 from prediction_logs import label, log_of, record
@@ -151,7 +151,7 @@ def test_columns_are_hashed_or_dropped_before_they_reach_the_disk(made, tmp_path
 def test_hashes_join_equal_values_of_a_column_under_one_secret_alone(made, tmp_path):
     def hashed(value, key, column="city"):
         withhold = Withheld((column,), (), tmp_path / key).of(made["binary"])
-        return withhold(record(0, rows=[{column: value}])).rows[0][column]
+        return withhold(Entry.of(record(0, rows=[{column: value}]))).record().rows[0][column]
 
     assert hashed("a", "one") == hashed("a", "one") != hashed("b", "one")
     assert hashed("a", "one") != hashed("a", "two")

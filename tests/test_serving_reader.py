@@ -168,7 +168,8 @@ def test_the_quick_answer_is_the_answer(undated, task):
         }
         found = answer(json.dumps(row).encode())
         assert found is not None
-        assert found[1] == long.predict([b.schema.check_row(row)])[0].plain()
+        assert json.loads(found[1]) == row
+        assert found[2] == long.predict([b.schema.check_row(row)])[0].plain()
 
 
 def test_a_model_that_fails_is_left_to_the_long_way(undated, monkeypatch):

@@ -15,7 +15,7 @@ from modelyard.core.errors import Problem, RowError
 from modelyard.serving.asgi import Scope, head
 from modelyard.serving.asked import Asked
 from modelyard.serving.guard.admitted import Admitted
-from modelyard.serving.log import PredictionLog, Record
+from modelyard.serving.log import Entry, PredictionLog
 from modelyard.serving.predictor import Unanswered
 from modelyard.serving.problem import MOST_ERRORS, HttpProblem, bad_fields
 from modelyard.serving.router import Router
@@ -23,6 +23,7 @@ from modelyard.serving.rows import check_rows
 from modelyard.serving.version import Version
 
 T = TypeVar("T")
+_encode = msgspec.json.Encoder().encode
 _INLINE = 32
 """Rows up to which a request is answered at once; more go to a thread, so that health checks are not kept waiting."""
 _SLICE = 1_000
@@ -198,21 +199,27 @@ class Answerer:
         began: float,
         scope: Scope,
         admitted: Admitted,
+        *,
+        sent: bytes | None = None,
+        told: bytes | None = None,
     ) -> str:
         """Count and log an answered request before its answer is sent; return the id it has in the log.
 
         Parameters
         ----------
         version, rows, answers, began, scope, admitted
-            See `answer`; rows may be anything that MessagePack writes as objects.
+            See `answer`; rows may be anything that JSON writes as objects.
+        sent, told : bytes, optional
+            Rows and answers as JSON lists, where the caller has them as such.
         """
         seconds = time.perf_counter() - began
         version.counts.predictions.inc(len(rows))
         name = self.next_id()
         if self._log is not None:
-            self._write(self._log, name, rows, answers, seconds, version, scope, admitted)
-        first = answers[0]
-        self.router.seen(version, by_model(answers), seconds, score_of(first))
+            sent = _encode(rows) if sent is None else sent
+            told = _encode(answers) if told is None else told
+            self._write(self._log, name, sent, told, len(rows), seconds, version, scope, admitted)
+        self.router.seen(version, by_model(answers), seconds, score_of(answers[0]))
         if self.copy is not None:
             self.copy(rows, answers)
         return name
@@ -221,27 +228,29 @@ class Answerer:
         self,
         log: PredictionLog,
         name: str,
-        rows: list[Any],
-        answers: list[dict[str, Any]],
+        sent: bytes,
+        told: bytes,
+        count: int,
         seconds: float,
         version: Version,
         scope: Scope,
         admitted: Admitted,
     ) -> None:
-        record = Record(
+        entry = Entry(
             name,
             time.time(),
             version.name,
             version.bundle.hash,
-            rows,
-            answers,
+            sent,
+            told,
+            count,
             1e3 * seconds,
             version.number,
             version.variant,
             admitted.key,
             _trace(scope),
         )
-        if log.append(record):
+        if log.append(entry):
             version.counts.log_records.inc()
         else:
             version.counts.log_failures.inc()
@@ -282,6 +291,8 @@ def _score_rows(
 
 def by_model(answers: Sequence[dict[str, Any]]) -> bool:
     """Return whether the model gave every answer, and nothing stood in for it."""
+    if len(answers) == 1:
+        return bool(answers[0]["served_by"] == "model")
     return all(answer["served_by"] == "model" for answer in answers)
 
 

@@ -18,10 +18,10 @@ from modelyard.core.errors import ServingError
 from modelyard.core.files import hold
 from modelyard.serving.predictions.frames import SUFFIX, Written, frame, recover
 from modelyard.serving.predictions.predictions import Predictions
-from modelyard.serving.predictions.record import Label, Record
+from modelyard.serving.predictions.record import Entry, Label, Record
 from modelyard.serving.predictions.withhold import Withhold
 
-__all__ = ["SUFFIX", "Label", "PredictionLog", "Record", "read_log", "recover"]
+__all__ = ["SUFFIX", "Entry", "Label", "PredictionLog", "Record", "read_log", "recover"]
 
 FILE_BYTES = 64 * 2**20
 """A file this long is closed and the next begun, so that the loader finds finished ones to remove."""
@@ -68,9 +68,11 @@ class PredictionLog:
                 do="Name another folder with --log.",
             ) from error
 
-    def append(self, written: Written) -> bool:
+    def append(self, written: Written | Record) -> bool:
         """Write a record, or labels that stand or fall together; False where that failed, as on a full disk."""
-        if self.withholds and type(written) is Record and (withhold := self.withholds.get(written.bundle)) is not None:
+        if type(written) is Record:
+            written = Entry.of(written)
+        if self.withholds and type(written) is Entry and (withhold := self.withholds.get(written.bundle)) is not None:
             written = withhold(written)
         content = frame(written)
         try:

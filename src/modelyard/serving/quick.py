@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from modelyard.bundle.bundle import Bundle
@@ -13,6 +14,7 @@ from modelyard.bundle.runtimes.onnx import OnnxRuntime
 from modelyard.serving.fallback import CachedSource
 from modelyard.serving.reader import Reader
 
+_encode = msgspec.json.Encoder().encode
 Decide = Callable[[list[float]], dict[str, Any]]
 _DIGITS = 1e7
 """Probabilities are rounded through float32's shortest text: 0.1 and not 0.10000000149011612."""
@@ -42,8 +44,8 @@ class Quick:
     ) -> None:
         self._read, self._run, self._decide, self._keep = read, run, decide, keep
 
-    def __call__(self, body: bytes) -> tuple[Any, dict[str, Any]] | None:
-        """Return the row as it was sent and its answer.
+    def __call__(self, body: bytes) -> tuple[Any, bytes, dict[str, Any]] | None:
+        """Return the row as it was sent, its JSON text, and its answer.
 
         None where the row does not plainly fit, or the model fails: the long way says what is wrong, or finds what
         stands in.
@@ -61,7 +63,7 @@ class Quick:
             return None
         answer = self._decide(outputs)
         self._keep((body, answer))
-        return row, answer
+        return row, body if self._read.exact else _encode(row), answer
 
 
 def quick(bundle: Bundle, read: Reader | None, cached: CachedSource | None = None) -> Quick | None:

@@ -42,10 +42,16 @@ class Reader:
         The layout of the graph's inputs.
     ignore : bool
         Whether names the schema does not know are passed over.
+
+    Attributes
+    ----------
+    exact : bool
+        Whether a body that was read holds nothing but the row.
     """
 
     def __init__(self, schema: Schema, encoding: Encoding, *, ignore: bool = False) -> None:
         row = _row(schema, ignore)
+        self.exact = not ignore
         place = {name: i for i, name in enumerate(row.__struct_encode_fields__)}
         columns = {column.name: column for column in schema.columns}
         self._decode = msgspec.json.Decoder(row).decode
@@ -59,7 +65,7 @@ class Reader:
         self._levels = None if plain else levels
 
     def __call__(self, body: bytes) -> tuple[Any, dict[str, Any]] | None:
-        """Return a row as it was sent, which MessagePack and JSON write as an object, and the graph's inputs.
+        """Return a row as it was sent, which JSON writes as an object, and the graph's inputs.
 
         None where the body is anything but one row that plainly fits.
         """

@@ -40,6 +40,8 @@ class Version:
         What is counted of it.
     about : dict
         What its answers say of it.
+    told : bytes
+        The same as JSON.
     columns : frozenset of str
         Every name its schema knows.
     unknown : {"refuse", "ignore"}
@@ -55,6 +57,7 @@ class Version:
     variant: str
     counts: Counts
     about: dict[str, str]
+    told: bytes
     columns: frozenset[str]
     unknown: Unknown
     quick: Quick | None
@@ -109,6 +112,6 @@ def version(
     columns = frozenset(column.name for column in bundle.schema.columns)
     about = {"model": name, "bundle": short}
     return Version(
-        bundle, sources, name, number or short, variant, counts, about, columns, unknown,
+        bundle, sources, name, number or short, variant, counts, about, msgspec.json.encode(about), columns, unknown,
         quick(bundle, read, sources.cached),
     )  # fmt: skip

@@ -15,7 +15,7 @@ from modelyard.core.errors import ModelyardError, WorkspaceError
 from modelyard.core.files import guarded, hold
 from modelyard.serving.predictions.frames import frames
 from modelyard.serving.predictions.predictions import Predictions, no_log
-from modelyard.serving.predictions.record import Label, Record
+from modelyard.serving.predictions.record import Entry, Label
 from modelyard.serving.predictions.store import Piece, Store
 
 DAMAGED = ".damaged"
@@ -177,11 +177,11 @@ def _load_file(path: Path, store: Store, finished: bool) -> tuple[int, int, bool
                 most *= 2  # one frame is longer than what was read
 
 
-def _piece(name: str, place: int, some: Sequence[tuple[Record | list[Label], int, int]]) -> Piece:
+def _piece(name: str, place: int, some: Sequence[tuple[Entry | list[Label], int, int]]) -> Piece:
     return Piece(
         name,
         place,
         place + some[-1][2],
-        [(held, end - begin) for held, begin, end in some if isinstance(held, Record)],
-        [label for held, _, _ in some if not isinstance(held, Record) for label in held],
+        [(held, end - begin) for held, begin, end in some if isinstance(held, Entry)],
+        [label for held, _, _ in some if not isinstance(held, Entry) for label in held],
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from modelyard.core.errors import WorkspaceError
 from modelyard.core.files import hold
 from modelyard.serving.predictions.frames import SUFFIX, frames
-from modelyard.serving.predictions.record import Chosen, Record
+from modelyard.serving.predictions.record import Chosen, Entry, Record
 from modelyard.serving.predictions.store import FILE, Store, open_store
 
 _LOCK = ".lock"
@@ -68,8 +68,8 @@ class Predictions:
                     places = {path.name: store.place(path.name) for path in waiting}
             for path in waiting:
                 for held, _, _ in frames(path.read_bytes(), places.get(path.name, 0)):
-                    if isinstance(held, Record) and held in chosen:
-                        yield held
+                    if isinstance(held, Entry) and held in chosen:
+                        yield held.record()
 
     def newest(self, model: str) -> float | None:
         """Return the moment of a model's newest record, or None.
@@ -96,7 +96,7 @@ class Predictions:
                 if found == wanted:
                     break
                 waiting = frames(path.read_bytes(), store.place(path.name))
-                found |= {held.id for held, _, _ in waiting if isinstance(held, Record) and held.id in wanted}
+                found |= {held.id for held, _, _ in waiting if isinstance(held, Entry) and held.id in wanted}
         return found
 
     @contextmanager

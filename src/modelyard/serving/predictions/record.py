@@ -1,4 +1,4 @@
-"""Record and Label: one answered request, and what later came true of it."""
+"""Record, Entry and Label: one answered request, how it is written, and what later came true of it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 
 
-class Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One answered request.
+_encode = msgspec.json.Encoder().encode
+_DICTS = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
-    A Struct and not a dataclass: one is made for each request, and a frozen dataclass takes several times as long.
+
+class Record(msgspec.Struct, frozen=True):
+    """One answered request.
 
     Attributes
     ----------
@@ -47,6 +49,53 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     key: str = ""
     trace: str = ""
     withheld: tuple[str, ...] = ()
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """A record as it is written and stored: rows and answers are JSON texts.
+
+    A server has both as such, and a loader need not read them: most of what writing and loading would take. Fields that
+    come later stand at the end and have defaults, so that entries of an earlier server stay readable.
+
+    Attributes
+    ----------
+    rows, answers : bytes
+        JSON lists of objects.
+    count : int
+        How many rows.
+    id, at, model, bundle, milliseconds, version, variant, key, trace, withheld
+        As in `Record`.
+    """
+
+    id: str
+    at: float
+    model: str
+    bundle: str
+    rows: bytes
+    answers: bytes
+    count: int
+    milliseconds: float
+    version: str = ""
+    variant: str = ""
+    key: str = ""
+    trace: str = ""
+    withheld: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(record: Record) -> Entry:
+        """Return the entry of a record."""
+        r = record
+        return Entry(
+            r.id, r.at, r.model, r.bundle, _encode(r.rows), _encode(r.answers), len(r.rows), r.milliseconds,
+            r.version, r.variant, r.key, r.trace, r.withheld,
+        )  # fmt: skip
+
+    def record(self) -> Record:
+        """Return the record it was made of."""
+        return Record(
+            self.id, self.at, self.model, self.bundle, _DICTS(self.rows), _DICTS(self.answers), self.milliseconds,
+            self.version, self.variant, self.key, self.trace, self.withheld,
+        )  # fmt: skip
 
 
 class Label(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -94,7 +143,7 @@ class Chosen:
     since: float | None = None
     until: float | None = None
 
-    def __contains__(self, record: Record) -> bool:
+    def __contains__(self, record: Record | Entry) -> bool:
         """Say whether a record is among those asked for."""
         named = (self.model, record.model), (self.version, record.version), (self.variant, record.variant)
         return (

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from modelyard.core.errors import WorkspaceError
-from modelyard.serving.predictions.record import Chosen, Label, Record
+from modelyard.serving.predictions.record import Chosen, Entry, Label, Record
 from modelyard.serving.predictions.store import Piece, Summary
 
 FORMAT = 1
@@ -99,7 +99,7 @@ class SqlStore(ABC):
                 return False
             self._many(
                 f"INSERT INTO predictions VALUES ({_places(14)}) ON CONFLICT DO NOTHING",
-                [_line(record, size) for record, size in piece.records],
+                [_line(entry, size) for entry, size in piece.records],
             )
             self._many(_ADD_LABEL, [_values(label) for label in piece.labels])
         return True
@@ -233,11 +233,11 @@ def unusable(where: str, error: Exception) -> WorkspaceError:
     return WorkspaceError(f"The store of predictions cannot be used: {why}.", where=where, do="See that it is there.")
 
 
-def _line(record: Record, size: int) -> tuple[Any, ...]:
-    r = record
+def _line(entry: Entry, size: int) -> tuple[Any, ...]:
+    e = entry
     return (
-        r.id, r.at, r.model, r.version, r.variant, r.bundle, r.key, r.trace, r.milliseconds,
-        _text(r.withheld), _text(r.rows), _text(r.answers), len(r.rows), size,
+        e.id, e.at, e.model, e.version, e.variant, e.bundle, e.key, e.trace, e.milliseconds,
+        _text(e.withheld), e.rows.decode(), e.answers.decode(), e.count, size,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from modelyard.core.errors import WorkspaceError
-from modelyard.serving.predictions.record import Chosen, Label, Record
+from modelyard.serving.predictions.record import Chosen, Entry, Label, Record
 
 FILE = "store.db"
 """The SQLite store of a prediction log's folder."""
@@ -29,7 +29,7 @@ class Piece:
         Name of the file.
     start, end : int
         Bytes: where loading stood before, and where it stands after.
-    records : sequence of (Record, int)
+    records : sequence of (Entry, int)
         Each with the bytes it takes.
     labels : sequence of Label
         In the order they were sent in.
@@ -38,7 +38,7 @@ class Piece:
     file: str
     start: int
     end: int
-    records: Sequence[tuple[Record, int]]
+    records: Sequence[tuple[Entry, int]]
     labels: Sequence[Label]
 
 

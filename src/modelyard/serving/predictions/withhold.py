@@ -16,11 +16,12 @@ from msgspec.structs import replace
 from modelyard.bundle.bundle import Bundle
 from modelyard.core.errors import ServingError, did_you_mean
 from modelyard.core.files import guarded
-from modelyard.serving.predictions.record import Record
+from modelyard.serving.predictions.record import Entry
 
 _BYTES = 16
 """Of the hash that are kept: two of a billion values are alike by chance once in 10 to the 20th."""
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
 class Withhold:
@@ -56,15 +57,17 @@ class Withhold:
         self._key = key
         self.columns = tuple(sorted({*self._hashed, *self._dropped}))
 
-    def __call__(self, record: Record) -> Record:
-        """Return the record as it may be written."""
+    def __call__(self, entry: Entry) -> Entry:
+        """Return the entry as it may be written."""
         dropped, known = self._dropped, self._known
         rows = [
             {n: self._value(n, v) for n, v in row.items() if n not in dropped and (known is None or n in known)}
-            for row in msgspec.to_builtins(record.rows)  # a row that was read quickly is no dict yet
+            for row in _decode(entry.rows)
         ]
-        answers = [self._told(answer) for answer in record.answers] if self.columns else record.answers
-        return replace(record, rows=rows, answers=answers, withheld=self.columns)
+        answers = entry.answers
+        if self.columns:
+            answers = _encode([self._told(answer) for answer in _decode(answers)])
+        return replace(entry, rows=_encode(rows), answers=answers, withheld=self.columns)
 
     def _told(self, answer: dict[str, Any]) -> dict[str, Any]:
         told = {name: value for name, value in answer.items() if name != "explanation"}
