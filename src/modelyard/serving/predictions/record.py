@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-
 _encode = msgspec.json.Encoder().encode
 _DICTS = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
