@@ -70,11 +70,10 @@ class PredictionLog:
 
     def append(self, written: Written | Record) -> bool:
         """Write a record, or labels that stand or fall together; False where that failed, as on a full disk."""
-        if type(written) is Record:
-            written = Entry.of(written)
-        if self.withholds and type(written) is Entry and (withhold := self.withholds.get(written.bundle)) is not None:
-            written = withhold(written)
-        content = frame(written)
+        entry: Written = Entry.of(written) if isinstance(written, Record) else written
+        if self.withholds and isinstance(entry, Entry) and (withhold := self.withholds.get(entry.bundle)) is not None:
+            entry = withhold(entry)
+        content = frame(entry)
         try:
             if self._file < 0 or self._length >= self._most or time.monotonic() - self._begun >= _FILE_SECONDS:
                 self._begin()
