@@ -10,7 +10,7 @@ from typing import Any
 from modelyard.bundle.bundle import Bundle
 from modelyard.serving.answerer import Answerer
 from modelyard.serving.asgi import Asgi, Message, Receive, Scope, Send, reply
-from modelyard.serving.endpoint import Answer, Endpoint, Load, Refusals, Reply
+from modelyard.serving.endpoint import Answer, AtOnce, Endpoint, Load, Refusals, Reply
 from modelyard.serving.guard.admitted import Admitted, Guard
 from modelyard.serving.guard.describe import secure
 from modelyard.serving.labels import PATH as LABELS
@@ -49,6 +49,8 @@ class App:
         Which version answers; another may take its place.
     answerer : Answerer
         The way to the model for every protocol: see `add`.
+    at_once : dict of bytes to Endpoint
+        By path, those that may answer a whole request without waiting: see `Endpoint.at_once`.
     takes_labels : bool
         Whether there is a log to write them to.
     background : list of callable
@@ -76,10 +78,11 @@ class App:
         self._permissions: dict[str, str] = {}
         self._refusals = Refusals(lambda: self.router.stable.columns)
         self._rest = rest(self)
+        self.at_once: dict[bytes, Endpoint] = {}
         self._paths: dict[str, Asgi] = {}
         self._below: dict[str, Asgi] = {}
         predict = Predict(self.answerer, self.terms)
-        self.add(PATH, predict)
+        self.add(PATH, predict, at_once=predict.at_once)
         self._explain = add_protocols(self, predict)
         if log is not None:
             known = Predictions(log.folder, self.terms.store).known if self.terms.refuse_labels else None
@@ -129,7 +132,15 @@ class App:
             seconds=terms.model_seconds,
         )
 
-    def add(self, route: str, answer: Answer, *, wanted: str = "predict", methods: Sequence[str] = ("POST",)) -> None:
+    def add(
+        self,
+        route: str,
+        answer: Answer,
+        *,
+        at_once: AtOnce | None = None,
+        wanted: str = "predict",
+        methods: Sequence[str] = ("POST",),
+    ) -> None:
         """Answer a path by a function of its own, with guard, counting and problems as every path has them.
 
         Parameters
@@ -138,6 +149,8 @@ class App:
             The path; one that ends with a slash takes every path below it.
         answer : callable
             ``await answer(scope, receive, admitted)`` returns status, headers and body, or raises HttpProblem.
+        at_once : callable, optional
+            Answers whole requests that need no waiting: see `Endpoint`.
         wanted : str
             The permission a request needs; none (``""``) lets everybody in, guard or not.
         methods : sequence of str
@@ -145,9 +158,10 @@ class App:
         """
         self._permissions[route] = wanted
         paths = self._below if route.endswith("/") else self._paths
-        paths[route] = Endpoint(
+        endpoint = paths[route] = Endpoint(
             route,
             answer,
+            at_once,
             self.metrics,
             self._refusals,
             self.load,
@@ -156,6 +170,8 @@ class App:
             wanted=wanted,
             methods=methods,
         )
+        if at_once is not None:
+            self.at_once[route.encode()] = endpoint
 
     def secure(self, document: dict[str, Any]) -> None:
         """Say in an OpenAPI document what the guard asks for."""

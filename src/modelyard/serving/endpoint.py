@@ -16,11 +16,14 @@ from modelyard.serving.problem import MEDIA_TYPE, HttpProblem, without_values
 
 Reply = tuple[int, Headers, bytes]
 Answer = Callable[[Scope, Receive, Admitted], Awaitable[Reply]]
+AtOnce = Callable[[Scope, bytes, Admitted], Reply | None]
 
 _PROBLEM = (b"content-type", MEDIA_TYPE.encode())
 _REFUSALS_EVERY = 1.0
 """Seconds between two lines about refused requests: one tells which fields, the counters how many."""
 _SHOWN = 10
+_ADMITTED = "modelyard.admitted"
+"""Where a request's scope says that it was let in already: no bucket is asked twice."""
 _LOGGER = logging.getLogger("modelyard.serving")
 
 
@@ -75,6 +78,9 @@ class Endpoint:
         Its path, as metrics show it.
     answer : callable
         ``await answer(scope, receive, admitted)`` returns status, headers and body, or raises HttpProblem.
+    at_once : callable or None
+        ``at_once(scope, body, admitted)`` does the same for a whole request that needs no waiting, and returns None for
+        any other.
     metrics : Metrics
         Where requests are counted.
     refusals : Refusals
@@ -95,6 +101,7 @@ class Endpoint:
         self,
         route: str,
         answer: Answer,
+        at_once: AtOnce | None,
         metrics: Metrics,
         refusals: Refusals,
         load: Load,
@@ -105,8 +112,37 @@ class Endpoint:
         methods: Sequence[str] = ("POST",),
     ) -> None:
         self.route = route
-        self._answer, self._guard, self._wanted, self._methods = answer, guard, wanted, tuple(methods)
+        self._answer, self._at_once = answer, at_once
+        self._guard, self._wanted, self._methods = guard, wanted, tuple(methods)
         self._observe, self._refusals, self._load, self._headers = metrics.observe, refusals, load, headers
+
+    def at_once(self, scope: Scope, body: bytes) -> Reply | None:
+        """Answer a POST that is there whole, without waiting for anything; None leaves it to `__call__`.
+
+        A server that has the whole body asks this first: most requests need no more, and what it takes to wait (a task,
+        events, messages in and out) takes as long as the answer.
+        """
+        if self._at_once is None or self._load.count >= self._load.most:
+            return None
+        began = time.perf_counter()
+        admitted = ANYBODY
+        try:
+            if self._guard is not None:
+                let_in = self._guard.admit_now(scope, self._wanted)
+                if let_in is None:
+                    return None
+                admitted = let_in
+            found = self._at_once(scope, body, admitted)
+            if found is None:
+                scope[_ADMITTED] = admitted
+                return None
+            status, headers, body = found
+        except Exception as error:
+            status, headers, body = self._refuse(error)
+        if admitted.headers or self._headers:
+            headers = [*headers, *admitted.headers, *self._headers]
+        self._observe("POST", self.route, status, time.perf_counter() - began)
+        return status, headers, body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -121,7 +157,7 @@ class Endpoint:
                 status, headers, body = self._options(scope["method"])
             else:
                 if self._guard is not None:
-                    admitted = await self._guard.admit(scope, self._wanted)
+                    admitted = scope.get(_ADMITTED) or await self._guard.admit(scope, self._wanted)
                 status, headers, body = await self._answer(scope, receive, admitted)
         except ConnectionAbortedError:
             return

@@ -63,17 +63,32 @@ class Predict:
         body = await read_body(receive, self._limit, self._seconds)
         began = time.perf_counter()
         if len(body) <= LARGE:
-            if not query and version.quick is not None and (found := version.quick(body)) is not None:
-                row, sent, answer = found
-                told = _encode(answer)
-                name = self._answerer.keep(
-                    version, [row], [answer], began, scope, admitted, sent=b"[%b]" % sent, told=b"[%b]" % told
-                )
-                return 200, JSON, b'{"id":"%b",%b,%b' % (name.encode(), told[1:-1], version.told[1:])
+            if not query and (found := self._quickly(version, body, scope, admitted)) is not None:
+                return found
             return await self._answer(*read_rows(body, version), wanted, scope, admitted, version, began)
         async with self.slots:
             rows, many, steps = await asyncio.to_thread(read_rows, body, version)
             return await self._answer(rows, many, steps, wanted, scope, admitted, version, began)
+
+    def at_once(self, scope: Scope, body: bytes, admitted: Admitted) -> Reply | None:
+        """Answer a request without a query whose body is one row that plainly fits; None leaves it to `__call__`."""
+        sent = head(scope)
+        if len(body) > min(LARGE, self._limit) or b"content-encoding" in sent:
+            return None
+        if sent.get(b"content-type", b"application/json") != b"application/json":
+            return None
+        return self._quickly(self._answerer.choose(scope), body, scope, admitted)
+
+    def _quickly(self, version: Version, body: bytes, scope: Scope, admitted: Admitted) -> Reply | None:
+        began = time.perf_counter()
+        if version.quick is None or (found := version.quick(body)) is None:
+            return None
+        row, sent, answer = found
+        told = _encode(answer)
+        name = self._answerer.keep(
+            version, [row], [answer], began, scope, admitted, sent=b"[%b]" % sent, told=b"[%b]" % told
+        )
+        return 200, JSON, b'{"id":"%b",%b,%b' % (name.encode(), told[1:-1], version.told[1:])
 
     async def _answer(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import re
 import signal
 import socket
 from pathlib import Path
@@ -13,14 +12,13 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from modelyard.serving.app import App
+from modelyard.serving.wire import Wire
 
 _FINISH_SECONDS = 30
 """Requests in flight may take this long once the server was told to stop."""
 _LOOK = 1.0
-_FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def run(
@@ -51,7 +49,7 @@ def run(
         app,
         interface="asgi3",
         loop="uvloop" if os.name != "nt" else "auto",
-        http=_Protocol,
+        http=Wire,
         ws="none",
         lifespan="on",
         access_log=False,
@@ -65,66 +63,6 @@ def run(
         ssl_keyfile=key,
     )
     _Server(config, drain, head_seconds).run(sockets=[listener])
-
-
-class _Cycle(RequestResponseCycle):  # type: ignore[misc]
-    """A request of uvicorn's whose answer, where it comes whole, is written in one piece: one system call less."""
-
-    head: bytes | None = None
-    response_started: bool
-
-    async def send(self, message: Any) -> None:
-        """Keep the head of an answer of known length until its body is there."""
-        if self.head is not None:
-            await self._finish(message, self.head)
-        elif not (message["type"] == "http.response.start" and self._hold(message)):
-            await super().send(message)
-
-    def _hold(self, message: Any) -> bool:
-        headers = message.get("headers", ())
-        if self.response_started or self.disconnected or self.flow.write_paused or self.default_headers:
-            return False
-        if not self.keep_alive or self.scope["method"] == "HEAD":
-            return False
-        lines = [STATUS_LINE[message["status"]]]
-        length = None
-        for name, value in headers:
-            if name == b"content-length":
-                length = int(value)
-            elif name in (b"connection", b"transfer-encoding"):
-                return False
-            lines += (name, b": ", value, b"\r\n")
-        if length is None:
-            return False
-        if _FORBIDDEN.search(b"".join([part for header in headers for part in header])):
-            raise RuntimeError("a header holds a control character")
-        self.response_started, self.waiting_for_100_continue = True, False
-        self.chunked_encoding, self.expected_content_length = False, length
-        lines.append(b"\r\n")
-        self.head = b"".join(lines)
-        return True
-
-    async def _finish(self, message: Any, head: bytes) -> None:
-        self.head = None
-        body = message.get("body", b"")
-        if message.get("more_body", False) or len(body) != self.expected_content_length:
-            self.transport.write(head)
-            await super().send(message)
-        elif not self.disconnected:
-            self.transport.write(head + body)
-            self.expected_content_length = 0
-            self.response_complete = True
-            self.message_event.set()
-            self.on_response()
-
-
-class _Protocol(HttpToolsProtocol):  # type: ignore[misc]
-    """uvicorn's protocol with requests of that kind."""
-
-    def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        if type(self.cycle) is RequestResponseCycle:  # it is made there by name, and asked nothing before it runs
-            self.cycle.__class__ = _Cycle
 
 
 class _Server(uvicorn.Server):  # type: ignore[misc]

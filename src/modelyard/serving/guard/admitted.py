@@ -57,5 +57,8 @@ class Guard(Protocol):
             cannot be found out.
         """
 
+    def admit_now(self, scope: Scope, wanted: str) -> Admitted | None:
+        """Do the same without waiting; None where something has to be waited for."""
+
     def close(self) -> None:
         """Close files and connections."""

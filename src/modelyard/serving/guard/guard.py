@@ -59,22 +59,25 @@ class BearerGuard:
     async def admit(self, scope: Scope, wanted: str) -> Admitted:
         """Let a request in, as `Guard.admit` says."""
         credential = _credential(scope)
-        if self._keys is not None and (self._tokens is None or credential.startswith(_KEY)):
-            caller = self._keys.find(credential)
-        elif self._tokens is not None:
+        caller = self._holder(credential)
+        if caller is None and self._tokens is not None:
             caller = await self._tokens.find(credential)
-        else:
+        if caller is None:
             raise challenge.missing()
-        if wanted not in caller.permissions:
-            raise challenge.forbidden(wanted)
+        _check(caller, wanted)
         if self._shared is None:
-            limit = caller.part
-            spare = self._buckets.take(caller.bucket, limit)
-        else:
-            limit, spare = await self._ask(caller, self._shared)
-        if spare < 0:
-            raise challenge.too_many(limit, -spare)
-        return Admitted(caller.id, limit.headers(spare // limit.interval))
+            return self._take(caller)
+        return _admitted(caller, *await self._ask(caller, self._shared))
+
+    def admit_now(self, scope: Scope, wanted: str) -> Admitted | None:
+        """Let in a request with a key whose limit is counted here, as `Guard.admit_now` says."""
+        if self._shared is not None:
+            return None
+        caller = self._holder(_credential(scope))
+        if caller is None:
+            return None
+        _check(caller, wanted)
+        return self._take(caller)
 
     @property
     def schemes(self) -> dict[str, dict[str, str]]:
@@ -99,6 +102,15 @@ class BearerGuard:
         if self._shared is not None:
             self._shared.close()
 
+    def _holder(self, credential: bytes) -> Caller | None:
+        """Return whose key it is, None for what is no key."""
+        if self._keys is None or (self._tokens is not None and not credential.startswith(_KEY)):
+            return None
+        return self._keys.find(credential)
+
+    def _take(self, caller: Caller) -> Admitted:
+        return _admitted(caller, caller.part, self._buckets.take(caller.bucket, caller.part))
+
     async def _ask(self, caller: Caller, shared: SharedLimits) -> tuple[Limit, int]:
         now = time.monotonic()
         if not self._limits.lost or now >= self._again:
@@ -113,6 +125,17 @@ class BearerGuard:
         if self._otherwise == "deny":
             raise challenge.unavailable("Limits cannot be counted at the moment.")
         return caller.part, self._buckets.take(caller.bucket, caller.part)
+
+
+def _check(caller: Caller, wanted: str) -> None:
+    if wanted not in caller.permissions:
+        raise challenge.forbidden(wanted)
+
+
+def _admitted(caller: Caller, limit: Limit, spare: int) -> Admitted:
+    if spare < 0:
+        raise challenge.too_many(limit, -spare)
+    return Admitted(caller.id, limit.headers(spare // limit.interval))
 
 
 def _credential(scope: Scope) -> bytes:

@@ -1,0 +1,140 @@
+"""Wire: uvicorn's side of a connection, with less to do for requests that are answered at once or whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from modelyard.serving.endpoint import Endpoint
+
+_FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_Fields = Iterable[tuple[bytes, bytes]]
+
+
+class Wire(HttpToolsProtocol):  # type: ignore[misc]
+    """uvicorn's protocol, which first asks whether a request can be answered without waiting (`Endpoint.at_once`).
+
+    Only what cannot, or has not come whole in one piece, gets what uvicorn makes for each request: a task, an event and
+    a cycle of messages. The request is then started as if its head had just come to its end.
+    """
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._endpoints: dict[bytes, Endpoint] = getattr(self.app, "at_once", {})
+        self._body: bytes | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Take what was sent; a request that is not whole by now is started."""
+        super().data_received(data)
+        if self._body is not None:
+            self._start(self._body)
+
+    def on_headers_complete(self) -> None:
+        """Start a request, or wait for the rest of one that may be answered at once."""
+        if self._may_be_answered_at_once():
+            self._body = b""
+        else:
+            self._start(b"")
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body."""
+        if self._body is None:
+            super().on_body(body)
+        else:
+            self._body += body
+
+    def on_message_complete(self) -> None:
+        """Answer a request that is there whole, or start it."""
+        if self._body is not None:
+            found = self._endpoints[self.url].at_once(self.scope, self._body)
+            if found is not None:
+                status, fields, answer = found
+                self._body = None
+                head = _head(status, chain(self.server_state.default_headers, fields))
+                self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(answer), answer))
+                self.on_response_complete()
+                return
+            self._start(self._body)
+        super().on_message_complete()
+
+    def _may_be_answered_at_once(self) -> bool:
+        parser = self.parser
+        return (
+            self.url in self._endpoints
+            and parser.get_method() == b"POST"
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not parser.should_upgrade()
+            and not self.expect_100_continue
+            and (self.cycle is None or self.cycle.response_complete)
+            and not self.flow.write_paused
+            and not self.transport.is_closing()
+        )
+
+    def _start(self, body: bytes) -> None:
+        self._body = None
+        super().on_headers_complete()
+        if type(self.cycle) is RequestResponseCycle:  # it is made there by name, and asked nothing before it runs
+            self.cycle.__class__ = _Cycle
+        if body:
+            super().on_body(body)
+
+
+class _Cycle(RequestResponseCycle):  # type: ignore[misc]
+    """A request of uvicorn's whose answer, where it comes whole, is written in one piece: one system call less."""
+
+    head: bytes | None = None
+    response_started: bool
+
+    async def send(self, message: Any) -> None:
+        """Keep the head of an answer of known length until its body is there."""
+        if self.head is not None:
+            await self._finish(message, self.head)
+        elif not (message["type"] == "http.response.start" and self._hold(message)):
+            await super().send(message)
+
+    def _hold(self, message: Any) -> bool:
+        if self.response_started or self.disconnected or self.flow.write_paused:
+            return False
+        if not self.keep_alive or self.scope["method"] == "HEAD":
+            return False
+        fields = [*self.default_headers, *message.get("headers", ())]
+        lengths = [value for name, value in fields if name == b"content-length"]
+        if len(lengths) != 1 or any(name in (b"connection", b"transfer-encoding") for name, _ in fields):
+            return False
+        self.head = _head(message["status"], fields) + b"\r\n"
+        self.response_started, self.waiting_for_100_continue = True, False
+        self.chunked_encoding, self.expected_content_length = False, int(lengths[0])
+        return True
+
+    async def _finish(self, message: Any, head: bytes) -> None:
+        self.head = None
+        body = message.get("body", b"")
+        if message.get("more_body", False) or len(body) != self.expected_content_length:
+            self.transport.write(head)
+            await super().send(message)
+        elif not self.disconnected:
+            self.transport.write(head + body)
+            self.expected_content_length = 0
+            self.response_complete = True
+            self.message_event.set()
+            self.on_response()
+
+
+def _head(status: int, fields: _Fields) -> bytes:
+    """Return an answer's head, but for the empty line at its end.
+
+    Raises
+    ------
+    RuntimeError
+        If a field holds a control character, which would begin another.
+    """
+    lines = [b"%b: %b" % field for field in fields]
+    if _FORBIDDEN.search(b"".join(lines)):
+        raise RuntimeError("a header holds a control character")
+    lines.append(b"")
+    return STATUS_LINE[status] + b"\r\n".join(lines)  # type: ignore[no-any-return]

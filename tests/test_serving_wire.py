@@ -1,0 +1,198 @@
+"""A connection: requests answered at once and requests that wait are told apart by nobody but the server."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import socket
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+import uvicorn
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bundles import PLAIN, make_plain
+from modelyard.bundle.load import load_bundle
+from modelyard.serving.app import App
+from modelyard.serving.endpoint import Endpoint
+from modelyard.serving.guard.access import Access
+from modelyard.serving.guard.store import KeyStore
+from modelyard.serving.log import PredictionLog, read_log
+from modelyard.serving.terms import Terms
+from modelyard.serving.wire import Wire
+
+BODY = json.dumps(PLAIN).encode()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return load_bundle(make_plain(tmp_path_factory.mktemp("bundles") / "binary"))
+
+
+@contextmanager
+def listening(app):
+    """Serve an application in a thread; yield its port."""
+    config = uvicorn.Config(
+        app, port=0, http=Wire, lifespan="off", log_config=None, server_header=False, proxy_headers=False
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        end = time.monotonic() + 30
+        while not server.started:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def port(made):
+    app = App(made)
+    app.warm()
+    with listening(app) as found:
+        yield found
+
+
+@pytest.fixture
+def waited(monkeypatch):
+    """The paths of requests that were not answered at once."""
+    paths = []
+    real = Endpoint.__call__
+
+    async def call(self, scope, receive, send):
+        paths.append(scope["path"])
+        await real(self, scope, receive, send)
+
+    monkeypatch.setattr(Endpoint, "__call__", call)
+    return paths
+
+
+def post(body=BODY, *more: str, path="/v1/predict", length=True, version="1.1") -> bytes:
+    lines = [f"POST {path} HTTP/{version}", "Host: model", "Content-Type: application/json", *more]
+    lines += [f"Content-Length: {len(body)}"] if length else []
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def answers(port: int, *pieces: bytes, count: int = 1) -> list[tuple[int, dict[str, str], bytes]]:
+    """Send pieces one after the other; return the answers until there are so many, or the connection ends."""
+    found, held = [], b""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(0.002 if len(pieces) > 1 else 0)
+        while len(found) < count and (got := connection.recv(65536)):
+            held += got
+            while (end := held.find(b"\r\n\r\n")) >= 0:
+                head = held[:end].decode()
+                size = int(re.search(r"(?i)content-length: (\d+)", head)[1]) if " 100 " not in head else 0
+                if len(held) < end + 4 + size:
+                    break
+                fields = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:])
+                if " 100 " not in head:
+                    found.append((int(head[9:12]), fields, held[end + 4 : end + 4 + size]))
+                held = held[end + 4 + size :]
+    assert not held
+    return found
+
+
+def said(answer: tuple[int, dict[str, str], bytes]) -> dict:
+    """Return what an answer says, but for its id."""
+    return {name: value for name, value in json.loads(answer[2]).items() if name != "id"}
+
+
+def test_a_whole_request_is_answered_at_once_as_one_that_waits(port, waited):
+    (quick,) = answers(port, post())
+    assert waited == []
+    (slow,) = answers(port, post()[:-5], post()[-5:])
+    assert waited == ["/v1/predict"]
+    assert quick[0] == slow[0] == 200
+    assert said(quick) == said(slow)
+    assert quick[1].keys() == slow[1].keys() == {"date", "content-type", "content-length"}
+    assert json.loads(quick[2])["id"] != json.loads(slow[2])["id"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (post(b"{}"), 422),
+        (post(b"nothing"), 400),
+        (post(BODY, path="/v1/predict?nothing=1"), 400),
+        (post(BODY, path="/v1/nothing"), 404),
+        (post(BODY, "Content-Encoding: gzip"), 415),
+        (post(json.dumps({"instances": [PLAIN]}).encode()), 200),
+        (post(BODY, "Connection: close"), 200),
+        (post(BODY, "Expect: 100-continue"), 200),
+        (post(BODY, version="1.0"), 200),
+        (post(b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY), "Transfer-Encoding: chunked", length=False), 200),
+        (b"GET /v1/predict HTTP/1.1\r\nHost: model\r\n\r\n", 405),
+    ],
+)
+def test_every_other_request_is_answered_as_ever(port, request_, status):
+    (answer,) = answers(port, request_)
+    assert answer[0] == status, answer
+
+
+def test_requests_in_one_piece_are_answered_in_their_order(port, waited):
+    rows = [BODY, json.dumps({"instances": [PLAIN]}).encode(), BODY, b"{}", BODY]
+    found = answers(port, b"".join(map(post, rows)), count=5)
+    assert [answer[0] for answer in found] == [200, 200, 200, 422, 200]
+    assert "predictions" in json.loads(found[1][2])
+    assert len(waited) >= 2
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=st.lists(st.integers(1, 3 * len(post()) - 1), max_size=5, unique=True))
+def test_where_a_stream_is_cut_changes_no_answer(port, cuts):
+    stream = post() + post(b"{}") + post()
+    places = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
+    found = answers(port, *(stream[a:b] for a, b in itertools.pairwise(places)), count=3)
+    assert [answer[0] for answer in found] == [200, 422, 200]
+    assert said(found[0]) == said(found[2])
+
+
+def test_a_connection_that_breaks_within_a_body_leaves_the_server_well(port):
+    for cut in (10, len(post()) - 3):
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(post()[:cut])
+    assert answers(port, post())[0][0] == 200
+
+
+def test_key_limit_and_log_are_the_same_at_once(made, tmp_path, waited):
+    store = KeyStore(tmp_path / "keys.db")
+    _, secret = store.create("twice", ["predict"], by="anna", rate=1, burst=3)
+    app = App(made, log=PredictionLog(tmp_path / "log"), guard=Access(keys=store.path).guard())
+    app.warm()
+    bearer = f"Authorization: Bearer {secret}"
+    with listening(app) as port:
+        found = answers(port, post(), post(BODY, bearer), post(b"{}", bearer), *2 * [post(BODY, bearer)], count=5)
+    assert [answer[0] for answer in found] == [401, 200, 422, 200, 429]  # a row that waits is taken from it once
+    assert waited == ["/v1/predict"]
+    assert "www-authenticate" in found[0][1]
+    left = [re.search(r";r=(\d)", answer[1]["ratelimit"])[1] for answer in found[1:]]
+    assert left == ["2", "1", "0", "0"]
+    records = list(read_log(tmp_path / "log"))
+    assert [record.id for record in records] == [json.loads(found[i][2])["id"] for i in (1, 3)]
+    assert records[0].rows == [PLAIN]
+    text = app.metrics.text().decode()
+    assert 'http_response_status_code="401"' in text
+    app.close()
+
+
+def test_a_server_that_has_all_it_can_do_says_so_at_once_too(made):
+    app = App(made, terms=Terms(in_flight=1))
+    app.warm()
+    with listening(app) as port:
+        assert answers(port, post())[0][0] == 200
+        app.load.count = 1
+        (answer,) = answers(port, post())
+    assert answer[0] == 503
+    assert answer[1]["retry-after"] == "1"
