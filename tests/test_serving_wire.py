@@ -22,6 +22,7 @@ from modelyard.serving.endpoint import Endpoint
 from modelyard.serving.guard.access import Access
 from modelyard.serving.guard.store import KeyStore
 from modelyard.serving.log import PredictionLog, read_log
+from modelyard.serving.server import _Server
 from modelyard.serving.terms import Terms
 from modelyard.serving.wire import Wire
 
@@ -34,12 +35,10 @@ def made(tmp_path_factory):
 
 
 @contextmanager
-def listening(app):
+def listening(app, idle=75):
     """Serve an application in a thread; yield its port."""
-    config = uvicorn.Config(
-        app, port=0, http=Wire, lifespan="off", log_config=None, server_header=False, proxy_headers=False
-    )
-    server = uvicorn.Server(config)
+    plain = {"lifespan": "off", "log_config": None, "server_header": False, "proxy_headers": False}
+    server = _Server(uvicorn.Config(app, port=0, http=Wire, timeout_keep_alive=idle, **plain), 0.0, 10.0)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -196,3 +195,17 @@ def test_a_server_that_has_all_it_can_do_says_so_at_once_too(made):
         (answer,) = answers(port, post())
     assert answer[0] == 503
     assert answer[1]["retry-after"] == "1"
+
+
+def test_an_idle_connection_is_closed_however_its_last_answer_was_given(made, waited):
+    app = App(made)
+    app.warm()
+    with listening(app, idle=1) as port:
+        for request, count in ((post(), 0), (post(json.dumps({"instances": [PLAIN]}).encode()), 1)):
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+                connection.sendall(request)
+                assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+                connection.sendall(request)
+                assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+                assert connection.recv(65536) == b""
+            assert len(waited) == 2 * count

@@ -93,15 +93,19 @@ class _Server(uvicorn.Server):  # type: ignore[misc]
         self.should_exit = True
 
     def _look(self) -> None:
-        """Close connections whose next request has not come to the end of its head in time.
+        """Close connections that are idle, or whose next request has not come to the end of its head, for too long.
 
-        uvicorn itself times only connections that are idle after an answer. Looking at all of them once a second costs
-        a request nothing.
+        uvicorn itself times only connections that are idle after an answer that was not given at once. Looking at all
+        of them once a second costs a request nothing.
         """
         if self._loop is None:
             return
         now = self._loop.time()
-        waiting = [c for c in self.server_state.connections if _headless(c)]
+        connections = list(self.server_state.connections)
+        for connection in connections:
+            if connection.idle is not None and now - connection.idle > self.config.timeout_keep_alive:
+                connection.transport.close()
+        waiting = [c for c in connections if _headless(c)]
         self._headless = {c: self._headless.get(c, now) for c in waiting}
         for connection, since in self._headless.items():
             if now - since > self._head_seconds:
@@ -112,4 +116,5 @@ class _Server(uvicorn.Server):  # type: ignore[misc]
 def _headless(connection: Any) -> bool:
     """Return whether a connection has begun, and holds neither a request nor the quiet after one."""
     cycle = connection.cycle
-    return (cycle is None or cycle.response_complete) and connection.timeout_keep_alive_task is None
+    resting = connection.idle is not None or connection.timeout_keep_alive_task is not None
+    return (cycle is None or cycle.response_complete) and not resting

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from itertools import chain
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -12,26 +11,39 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from modelyard.serving.endpoint import Endpoint
 
 _FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_Fields = Iterable[tuple[bytes, bytes]]
+_NOTHING: Mapping[str, Any] = {}
 
 
 class Wire(HttpToolsProtocol):  # type: ignore[misc]
     """uvicorn's protocol, which first asks whether a request can be answered without waiting (`Endpoint.at_once`).
 
-    Only what cannot, or has not come whole in one piece, gets what uvicorn makes for each request: a task, an event and
-    a cycle of messages. The request is then started as if its head had just come to its end.
+    Only what cannot, or has not come whole in one piece, gets what uvicorn makes for each request: a scope, a task, an
+    event and a cycle of messages. The request is then started as if its head had just come to its end. Nor does an
+    answer given at once start a clock: the server looks at idle connections now and then.
+
+    Attributes
+    ----------
+    idle : float or None
+        Since when it has waited for the next request, in the loop's time; None while there is one, or where uvicorn
+        itself ends its wait.
     """
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._endpoints: dict[bytes, Endpoint] = getattr(self.app, "at_once", {})
         self._body: bytes | None = None
+        self.idle: float | None = None
 
     def data_received(self, data: bytes) -> None:
         """Take what was sent; a request that is not whole by now is started."""
+        self.idle = None
         super().data_received(data)
         if self._body is not None:
             self._start(self._body)
+
+    def on_message_begin(self) -> None:
+        """Begin a request, whose scope is made once it is started."""
+        self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_headers_complete(self) -> None:
         """Start a request, or wait for the rest of one that may be answered at once."""
@@ -50,15 +62,17 @@ class Wire(HttpToolsProtocol):  # type: ignore[misc]
     def on_message_complete(self) -> None:
         """Answer a request that is there whole, or start it."""
         if self._body is not None:
-            found = self._endpoints[self.url].at_once(self.scope, self._body)
+            scope = {"headers": self.headers}
+            found = self._endpoints[self.url].at_once(scope, self._body)
             if found is not None:
                 status, fields, answer = found
                 self._body = None
-                head = _head(status, chain(self.server_state.default_headers, fields))
+                head = _head(status, [*self.server_state.default_headers, *fields])
                 self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(answer), answer))
-                self.on_response_complete()
+                self.server_state.total_requests += 1
+                self.idle = self.loop.time()
                 return
-            self._start(self._body)
+            self._start(self._body, scope)
         super().on_message_complete()
 
     def _may_be_answered_at_once(self) -> bool:
@@ -75,8 +89,12 @@ class Wire(HttpToolsProtocol):  # type: ignore[misc]
             and not self.transport.is_closing()
         )
 
-    def _start(self, body: bytes) -> None:
+    def _start(self, body: bytes, known: Mapping[str, Any] = _NOTHING) -> None:
         self._body = None
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.scope.update(known, headers=headers)
+        self.url, self.headers, self.expect_100_continue = url, headers, expects
         super().on_headers_complete()
         if type(self.cycle) is RequestResponseCycle:  # it is made there by name, and asked nothing before it runs
             self.cycle.__class__ = _Cycle
@@ -125,7 +143,7 @@ class _Cycle(RequestResponseCycle):  # type: ignore[misc]
             self.on_response()
 
 
-def _head(status: int, fields: _Fields) -> bytes:
+def _head(status: int, fields: Sequence[tuple[bytes, bytes]]) -> bytes:
     """Return an answer's head, but for the empty line at its end.
 
     Raises
@@ -133,8 +151,7 @@ def _head(status: int, fields: _Fields) -> bytes:
     RuntimeError
         If a field holds a control character, which would begin another.
     """
-    lines = [b"%b: %b" % field for field in fields]
+    lines = [name + b": " + value for name, value in fields]
     if _FORBIDDEN.search(b"".join(lines)):
         raise RuntimeError("a header holds a control character")
-    lines.append(b"")
-    return STATUS_LINE[status] + b"\r\n".join(lines)  # type: ignore[no-any-return]
+    return b"%b%b\r\n" % (STATUS_LINE[status], b"\r\n".join(lines))

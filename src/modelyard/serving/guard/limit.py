@@ -27,15 +27,15 @@ class Limit:
         Requests that may come at once after a pause.
     """
 
-    __slots__ = ("burst", "depth", "headers", "interval", "window")
+    __slots__ = ("_more", "_policy", "burst", "depth", "interval", "window")
 
     def __init__(self, interval: int, burst: int) -> None:
         self.interval, self.burst = interval, burst
         self.depth = interval * burst
         """Nanoseconds in which an empty bucket is full."""
         self.window = -(-self.depth // _SECOND)
-        # Putting the headers together takes longer than admitting: callers of one limit share them.
-        self.headers = lru_cache(1024)(self._headers)
+        self._policy = b"ratelimit-policy", b'"default";q=%d;w=%d' % (burst, self.window)
+        self._more = -(-interval // _SECOND)
 
     @staticmethod
     @lru_cache(1024)
@@ -65,7 +65,7 @@ class Limit:
         """Return the part of one of several processes that do not know of each other; a burst of 1 at least."""
         return self if workers == 1 else Limit(self.interval * workers, max(1, self.burst // workers))
 
-    def _headers(self, left: int, wait: int = 0) -> tuple[tuple[bytes, bytes], ...]:
+    def headers(self, left: int, wait: int = 0) -> tuple[tuple[bytes, bytes], ...]:
         """Return the headers of an answer.
 
         Parameters
@@ -79,9 +79,8 @@ class Limit:
         ----------
         IETF, draft-ietf-httpapi-ratelimit-headers-10 (September 2025), "RateLimit header fields for HTTP".
         """
-        policy = b'"default";q=%d;w=%d' % (self.burst, self.window)
-        more = wait or (-(-self.interval // _SECOND) if left < self.burst else 0)
-        return (b"ratelimit-policy", policy), (b"ratelimit", b'"default";r=%d;t=%d' % (left, more))
+        more = wait or (self._more if left < self.burst else 0)
+        return self._policy, (b"ratelimit", b'"default";r=%d;t=%d' % (left, more))
 
 
 class SharedLimits(Protocol):
