@@ -43,7 +43,8 @@ class Wire(HttpToolsProtocol):  # type: ignore[misc]
 
     def on_message_begin(self) -> None:
         """Begin a request, whose scope is made once it is started."""
-        self.url, self.headers, self.expect_100_continue = b"", [], False
+        self.url, self.expect_100_continue = b"", False
+        self.headers: list[tuple[bytes, bytes]] = []
 
     def on_headers_complete(self) -> None:
         """Start a request, or wait for the rest of one that may be answered at once."""
