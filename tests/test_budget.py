@@ -75,11 +75,11 @@ def test_develop_counts_from_its_start_and_keeps_what_the_plan_reckons(moment, m
     data = dataset()
     parts, plan = parts_of(data), plan_of(data, seconds=60.0)
     planned = select(plan.brief, data, parts=parts, family=Toy())
-    took = {"prepare": planned.before, "select": 0.1}
+    took = {"prepare": planned.before, "select": 0.1, "work": planned.before}
 
     def prepare(brief, table):
         moment[0] += took["prepare"]
-        moment[1] += planned.before
+        moment[1] += took["work"]
         return data, parts, ()
 
     def selected(brief, table, parts):
@@ -100,7 +100,11 @@ def test_develop_counts_from_its_start_and_keeps_what_the_plan_reckons(moment, m
     took["prepare"] += planned.before + 0.1  # others use half of the machine
     with pytest.raises(Seen):
         flow.develop(plan.brief, workspace=tmp_path / "other")
-    usual, slow = seen
+    took |= {"work": 3 * planned.before}  # a processor a third as fast counts as one that is half as fast
+    with pytest.raises(Seen):
+        flow.develop(plan.brief, workspace=tmp_path / "slow")
+    usual, slow, slowest = seen
+    assert slowest == pytest.approx(slow)
     assert usual == pytest.approx((planned.before + 0.1, 60 - planned.after))
     assert slow == pytest.approx((2 * planned.before + 0.2, 60 - 2 * planned.after))
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from bundles import CITIES, FEATURES, LABELS, PLAIN, ROW, make_plain, schema
 from modelyard.bundle.load import load_bundle
-from modelyard.bundle.runtimes.onnx import OnnxRuntime
 from modelyard.core.errors import RowError
 from modelyard.data.schema import Column, Schema
 from modelyard.encoding.encoding import Encoding
@@ -175,13 +174,13 @@ def test_the_quick_answer_is_the_answer(undated, task):
 def test_a_model_that_fails_is_left_to_the_long_way(undated, monkeypatch):
     b = undated["binary"]
     for outputs in ([[0.5, float("nan")]], [[float("inf"), float("-inf")]]):
-        monkeypatch.setattr(OnnxRuntime, "answer", lambda self, inputs, o=outputs: np.array(o, dtype=np.float32))
+        monkeypatch.setattr(b.runtime, "run", lambda names, inputs, _, o=outputs: [np.array(o, dtype=np.float32)])
         assert quick(b, reader(b.schema, b.manifest.encoding))(json.dumps(PLAIN).encode()) is None
 
-    def broken(self, inputs):
+    def broken(names, inputs, _):
         raise RuntimeError("the graph broke")
 
-    monkeypatch.setattr(OnnxRuntime, "answer", broken)
+    monkeypatch.setattr(b.runtime, "run", broken)
     assert quick(b, reader(b.schema, b.manifest.encoding))(json.dumps(PLAIN).encode()) is None
 
 

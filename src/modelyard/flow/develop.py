@@ -162,7 +162,7 @@ def _work(
     write_atomic(folder / "findings.json", pretty_json(findings))
     tracker = _tracker(yard, plan)
     watch.stage("train")
-    clock.keep(plan.after * clock.slowness)
+    clock.keep(plan.after * clock.slowness(plan.before))
     run = train(
         plan, parts, folder=folder, tracker=tracker, progress=watch, replay=replay, name=record.name, clock=clock
     )

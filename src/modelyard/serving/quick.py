@@ -16,6 +16,7 @@ from modelyard.serving.reader import Reader
 
 _encode = msgspec.json.Encoder().encode
 Decide = Callable[[list[float]], dict[str, Any]]
+_ANSWER = ["answer"]
 _DIGITS = 1e7
 """Probabilities are rounded through float32's shortest text: 0.1 and not 0.10000000149011612."""
 
@@ -28,7 +29,7 @@ class Quick:
     read : Reader
         Reads the row.
     run : callable
-        The graph.
+        The session's (see `OnnxRuntime.run`).
     decide : callable
         From the graph's outputs for a row to its answer (see ``Prediction.plain``).
     keep : callable
@@ -38,7 +39,7 @@ class Quick:
     def __init__(
         self,
         read: Reader,
-        run: Callable[[dict[str, Any]], Any],
+        run: Callable[..., Any],
         decide: Decide,
         keep: Callable[[tuple[bytes, dict[str, Any]]], None],
     ) -> None:
@@ -55,7 +56,7 @@ class Quick:
             return None
         row, inputs = read
         try:
-            outputs = self._run(inputs)[0].tolist()
+            outputs = self._run(_ANSWER, inputs, None)[0][0].tolist()
         except Exception:  # the long way meets it again, and counts it
             return None
         # The sum of anything with NaN or infinity is neither finite.
@@ -72,7 +73,7 @@ def quick(bundle: Bundle, read: Reader | None, cached: CachedSource | None = Non
         return None
     decide = _value if bundle.labels is None else _classes(bundle.classes, bundle.schema.classes, bundle.threshold)
     keep = (lambda _: None) if cached is None else cached.recent.append
-    return Quick(read, bundle.runtime.answer, decide, keep)
+    return Quick(read, bundle.runtime.run, decide, keep)
 
 
 def _value(outputs: list[float]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ the schema would refuse.
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Callable
 from operator import itemgetter
 from typing import Annotated, Any
@@ -56,6 +58,8 @@ class Reader:
         columns = {column.name: column for column in schema.columns}
         self._decode = msgspec.json.Decoder(row).decode
         self._numbers = _pick([place[number.column] for number in encoding.given])
+        self._pack = struct.Struct(f"{len(encoding.given)}f").pack  # an array over it takes a third of one from a list
+        self._shape = 1, len(encoding.given)
         self._dates = _pick([place[name] for name in encoding.dates])
         self._strings = _pick([place[name] for name in encoding.strings])
         self._texts = _pick([place[name] for name in encoding.texts])
@@ -77,9 +81,9 @@ class Reader:
         inputs: dict[str, Any] = {}
         if self._numbers is not None:
             numbers: Any = self._numbers(sent)
-            if self._gaps:  # numpy reads None as NaN, and UNSET not at all
-                numbers = [None if value is UNSET else value for value in numbers]
-            inputs["numbers"] = np.array([numbers], dtype=np.float32)
+            if self._gaps:
+                numbers = [math.nan if value is None or value is UNSET else value for value in numbers]
+            inputs["numbers"] = np.ndarray(self._shape, np.float32, self._pack(*numbers))
         if self._dates is not None:
             moments = [_moment(value) for value in self._dates(sent)]
             if None in moments:

@@ -28,7 +28,7 @@ from modelyard.training.steps import Step, Steps
 from modelyard.training.tracker import Tracker
 
 KEPT = 16
-"""Fitted candidates held in memory for the blend: the best of them."""
+"""Fitted candidates held in memory for the blend: the best of them, and the best of each kind."""
 SHARE = 0.97
 """Share of the budget that fits may take; the blend and its calibration need the rest."""
 _POINTS = 50
@@ -55,7 +55,7 @@ class Attempts:
     steps, tracker, progress, clock
         Where finished work lies, where it is logged, who watches, and the budget.
     fitted : list of Fitted
-        The best so far, best first, at most `KEPT`.
+        The best so far and the best of each kind, best first.
     entries : list of Entry
         One for each attempt, failed ones too.
     planned : int
@@ -284,7 +284,8 @@ class Attempts:
         self._losses[candidate.name] = loss
         self.fitted.append(step.fitted)
         self.fitted.sort(key=self.rank)
-        del self.fitted[KEPT:]
+        kinds = {one.candidate.title: one for one in reversed(self.fitted)}.values()
+        self.fitted = [one for i, one in enumerate(self.fitted) if i < KEPT or one in kinds]
         measured = {
             f"validation_{self.metric.name}": score,
             f"validation_{self.loss.name}": loss,

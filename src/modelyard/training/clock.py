@@ -7,6 +7,8 @@ import time
 from modelyard.families.around import LEAST_SHARE
 
 _SLOWEST = 2.0
+_CORES = 1.18
+"""Seconds of CPU in a second of what comes before the fits, where nobody else uses the machine."""
 
 
 class Clock:
@@ -36,10 +38,19 @@ class Clock:
         """Seconds since it was started."""
         return time.monotonic() - self._began
 
-    @property
-    def slowness(self) -> float:
-        """How many times as long as on an idle machine things took, 1 to 2: elapsed over this process's CPU time."""
-        return min(_SLOWEST, max(1.0, self.elapsed / max(time.process_time() - self._worked, 1e-9)))
+    def slowness(self, reckoned: float) -> float:
+        """Return how many times as long as reckoned things take on this machine, from 1 to 2.
+
+        Others on it show in time that passed without work of ours, a slower processor in work that took longer. Time
+        alone does not tell: libraries that come from a disk for the first time take long, and only once.
+
+        Parameters
+        ----------
+        reckoned : float
+            Seconds that what was done so far was reckoned to take.
+        """
+        worked = max(time.process_time() - self._worked, 1e-9)
+        return min(_SLOWEST, max(1.0, self.elapsed / worked, worked / (_CORES * max(reckoned, 1e-9))))
 
     @property
     def spent(self) -> float:

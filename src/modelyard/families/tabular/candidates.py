@@ -170,7 +170,11 @@ def _check_size(brief: Brief, table: Table, data: Dataset) -> None:
 def _within(
     brief: Brief, table: Table, kinds: Sequence[Kind], paces: Mapping[str, Pace], straight: float
 ) -> list[Offer]:
-    """Return the kinds, at the finest rate, the budget pays for: the dearest go, the first stays and is cut short."""
+    """Return the kinds at the finest rate that the budget pays for, the first of them first, however dear it is.
+
+    The dearest are set aside until the rest can be paid. They stand at the end, at the same rate: a fit that stops
+    early leaves time that the probe did not foresee, and another kind of trees is worth more than a search.
+    """
     seconds = fitting_seconds(brief.budget.seconds, table.rows, table.columns, table.outputs)
 
     def limit(share: float) -> float:
@@ -186,7 +190,7 @@ def _within(
         for rate in RATES if alone else RATES[:FINE]:
             offered = offers(kept, rate)
             if sum(offer.seconds for offer in offered) <= most:
-                return offered
+                return [*offered, *offers([kind for kind in kinds if kind not in kept], rate)]
         if alone:
             return offers(kept, RATES[-1], most)
         kept.remove(max(offered[1:], key=lambda offer: offer.seconds).kind)
