@@ -1,0 +1,140 @@
+"""Traces: what the way of a sampled request leaves behind; who collects it stands behind a protocol.
+
+A server without traces holds none of this: its endpoints and its answerer are the plain ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Coroutine, Mapping
+from typing import Any, Protocol
+
+from modelyard.serving.answerer import Answerer
+from modelyard.serving.asgi import Asgi, Message, Receive, Scope, Send
+from modelyard.serving.guard.admitted import Admitted
+from modelyard.serving.version import Version
+
+_SPAN = "modelyard.span"
+"""Where a request's scope holds its span."""
+
+
+class Span(Protocol):
+    """One sampled request.
+
+    Attributes
+    ----------
+    trace : str
+        Its trace id, 32 hexadecimal digits.
+    """
+
+    trace: str
+
+    def note(self, facts: Mapping[str, str | int]) -> None:
+        """Say something of the request; no value of a row and no secret."""
+
+    def part(self, name: str, began: float, ended: float) -> None:
+        """Add a child span, between two readings of ``time.perf_counter``."""
+
+    def end(self, status: int) -> None:
+        """End it with the answer's status, 0 where the caller left before there was one."""
+
+
+class Traces(Protocol):
+    """Where spans go."""
+
+    def begin(self, scope: Scope, route: str) -> Span | None:
+        """Begin the span of a request, None where it is not sampled; never fails and never waits."""
+
+    def close(self) -> None:
+        """Send what is left, and wait a few seconds for that at most."""
+
+
+class Traced:
+    """An endpoint whose sampled requests each leave a span.
+
+    Parameters
+    ----------
+    endpoint : callable
+        What answers.
+    route : str
+        Its path, as metrics show it.
+    traces : Traces
+        Where spans go.
+    """
+
+    def __init__(self, endpoint: Asgi, route: str, traces: Traces) -> None:
+        self._endpoint, self._route, self._begin = endpoint, route, traces.begin
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+        """Answer one request; one that is not sampled goes straight to the endpoint, with no step between."""
+        span = self._begin(scope, self._route)
+        return self._endpoint(scope, receive, send) if span is None else self._sampled(span, scope, receive, send)
+
+    async def _sampled(self, span: Span, scope: Scope, receive: Receive, send: Send) -> None:
+        status = 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        scope[_SPAN] = span
+        try:
+            await self._endpoint(scope, receive, watched)
+        finally:
+            span.end(status)
+
+
+class TracedAnswerer(Answerer):
+    """An answerer that says of sampled requests what answered, and logs them under the trace of their span."""
+
+    def choose(self, scope: Scope) -> Version:
+        """Return the version that is to answer a request."""
+        version = super().choose(scope)
+        span: Span | None = scope.get(_SPAN)
+        if span is not None:  # now: a request that fails has no other moment
+            span.note(_names(version))
+        return version
+
+    def keep(
+        self,
+        version: Version,
+        rows: list[Any],
+        answers: list[dict[str, Any]],
+        began: float,
+        scope: Scope,
+        admitted: Admitted,
+        *,
+        sent: bytes | None = None,
+        told: bytes | None = None,
+    ) -> str:
+        """Count and log an answered request, as `Answerer.keep` says."""
+        ended = time.perf_counter()
+        name = super().keep(version, rows, answers, began, scope, admitted, sent=sent, told=told)
+        span: Span | None = scope.get(_SPAN)
+        if span is not None:
+            served_by = ",".join(dict.fromkeys(answer["served_by"] for answer in answers))
+            span.part("model", began, ended)
+            span.note(
+                {
+                    **_names(version),
+                    "modelyard.id": name,
+                    "modelyard.rows": len(rows),
+                    "modelyard.served_by": served_by,
+                }
+            )
+        return name
+
+    def trace(self, scope: Scope) -> str:
+        """Return the trace id of a request's span; where it has none, that of its ``traceparent``."""
+        span: Span | None = scope.get(_SPAN)
+        return super().trace(scope) if span is None else span.trace
+
+
+def _names(version: Version) -> dict[str, str | int]:
+    return {
+        "modelyard.model": version.name,
+        "modelyard.version": version.number,
+        "modelyard.variant": version.variant,
+    }
