@@ -26,7 +26,7 @@ from modelyard.core.errors import MissingExtra, ServingError
 from modelyard.serving.app import App
 from modelyard.serving.guard.access import Access
 from modelyard.serving.guard.store import KeyStore
-from modelyard.serving.log import PredictionLog, read_log
+from modelyard.serving.log import SUFFIX, PredictionLog, read_log
 from serving_client import Client
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -165,20 +165,23 @@ def test_what_a_caller_does_not_sample_is_not_exported(tmp_path, packed):
 
 def test_every_worker_sends_what_it_has_when_it_stops(tmp_path, packed):
     yard = tmp_path / "yard"
-    slowly = {"OTEL_BSP_SCHEDULE_DELAY": "3600000"}
+    many = {"OTEL_BSP_MAX_QUEUE_SIZE": "100000", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "100000"}
+    slowly = {"OTEL_BSP_SCHEDULE_DELAY": "3600000", **many}
     with collector() as found:
         words = ("--workers", "2", "--traces", found.url)
         with serving(packed, yard, *words, **ALWAYS, **slowly) as (process, address):
-            callers = [threading.Thread(target=lambda: [ask(address) for _ in range(30)]) for _ in range(4)]
-            for caller in callers:
-                caller.start()
-            for caller in callers:
-                caller.join()
+            ids = set()
+            while len(list((yard / "predictions").glob(f"*{SUFFIX}"))) < 2:  # each worker has a file of its own
+                callers = [threading.Thread(target=lambda: ids.add(ask(address)[1]["id"])) for _ in range(4)]
+                for caller in callers:
+                    caller.start()
+                for caller in callers:
+                    caller.join()
             assert found.requests == []
             stop(process)
-    assert len(found.served) == 120
     assert len({one.resource["service.instance.id"] for one in found.sent}) == 2
-    assert {one.facts["modelyard.id"] for one in found.served} == {r.id for r in read_log(yard / "predictions")}
+    assert {one.facts["modelyard.id"] for one in found.served} == ids
+    assert {record.id for record in read_log(yard / "predictions")} == ids
 
 
 def test_a_collector_that_is_gone_is_told_of_once_and_nobody_else_notices(tmp_path, packed):
@@ -186,7 +189,7 @@ def test_a_collector_that_is_gone_is_told_of_once_and_nobody_else_notices(tmp_pa
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://user:secret@127.0.0.1:{port}/?token=secret"
-    environment = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": url, "OTEL_EXPORTER_OTLP_TIMEOUT": "0.1", **ALWAYS, **QUICKLY}
+    environment = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": url, "OTEL_EXPORTER_OTLP_TIMEOUT": "1", **ALWAYS, **QUICKLY}
     with serving(packed, tmp_path / "yard", **environment) as (process, address):
         log = tmp_path / "stderr"
         while "traces_lost" not in log.read_text():
@@ -375,6 +378,11 @@ def test_the_environment_says_where_spans_go(environment, where, monkeypatch):
             {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "1%"},
             ("--traces", "http://c:1"),
             "'1%' is no share.\n  OTEL_TRACES_SAMPLER_ARG",
+        ),
+        (
+            {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "few"},
+            ("--traces", "http://c:1"),
+            "cannot be sent as the environment",
         ),
         ({"OTEL_BSP_MAX_QUEUE_SIZE": "-1"}, ("--traces", "http://c:1"), "max_queue_size must be a positive"),
     ],

@@ -42,6 +42,8 @@ _PARENT = re.compile(
 )
 """A ``traceparent`` (W3C Trace Context, section 3.2): trace id, parent id and flags. Version 00 ends there, later ones
 may go on; ids of zeros and version ff are not valid."""
+_LENGTH, _UNSAMPLED = 55, b"02468ace"
+"""Of version 00: how long it is, and the last digit of flags without the one that says sampled."""
 
 
 def traces_of(url: str | None = None) -> Callable[[], Traces] | None:
@@ -132,13 +134,12 @@ class OtelTraces:
         def get(module: str) -> Any:
             return need(module, "otel", "Sending traces")
 
-        exporter, requests = get("opentelemetry.exporter.otlp.proto.http.trace_exporter"), get("requests")
-        sdk, export, sampler = (get(f"opentelemetry.sdk.trace{part}") for part in ("", ".export", ".sampling"))
         self._follows, share = sampling()
         self._bound = round(share * 2**64)
-        session = requests.Session()
         logging.getLogger("opentelemetry.util.re").addFilter(_without_value)
-        try:
+        try:  # importing the SDK reads variables too
+            exporter, session = get("opentelemetry.exporter.otlp.proto.http.trace_exporter"), get("requests").Session()
+            sdk, export, sampler = (get(f"opentelemetry.sdk.trace{part}") for part in ("", ".export", ".sampling"))
             telling = _Telling(exporter.OTLPSpanExporter(endpoint, session=session), export.SpanExportResult, endpoint)
             session.hooks["response"].append(telling.answered)
             self._provider = sdk.TracerProvider(
@@ -161,16 +162,16 @@ class OtelTraces:
     def begin(self, scope: Scope, route: str) -> Span | None:
         """Begin the span of a request, as `Traces.begin` says."""
         sent = head(scope).get(b"traceparent")
+        if sent is not None and self._follows and len(sent) == _LENGTH and sent[-1] in _UNSAMPLED:
+            return None  # well made or not, it asks for nothing
         parent = None if sent is None else _PARENT.fullmatch(sent)
         if parent is None:
-            if getrandbits(64) >= self._bound:
-                return None
+            sampled = getrandbits(64) < self._bound
         elif self._follows:
-            if not int(parent[3], 16) & 1:
-                return None
-        elif int(parent[1][16:], 16) >= self._bound:
-            return None
-        return self._begin(scope, route, parent)
+            sampled = int(parent[3], 16) & 1 == 1
+        else:
+            sampled = int(parent[1][16:], 16) < self._bound
+        return self._begin(scope, route, parent) if sampled else None
 
     def _begin(self, scope: Scope, route: str, parent: re.Match[bytes] | None) -> Span:
         api, context = self._api, self._nothing
@@ -187,8 +188,8 @@ class OtelTraces:
             context = api.set_span_in_context(api.NonRecordingSpan(before), context)
         method = scope["method"]
         named = method if method in METHODS else "HTTP"
-        span = self._tracer.start_span(f"{named} {route}", context, api.SpanKind.SERVER, _asked(scope, method, route))
-        return OtelSpan(api, self._tracer, span)
+        span = self._tracer.start_span(f"{named} {route}", context, api.SpanKind.SERVER)
+        return OtelSpan(api, self._tracer, span, _asked(scope, method, route))
 
     def close(self) -> None:
         """Send what is left, as `Traces.close` says."""
@@ -207,15 +208,17 @@ class OtelSpan:
         ``opentelemetry.trace``.
     tracer, span : Tracer, Span
         Of the SDK.
+    facts : dict
+        Attributes; the SDK is given all of them at the end, which is cheaper than one by one.
     """
 
-    def __init__(self, api: Any, tracer: Any, span: Any) -> None:
-        self._api, self._tracer, self._span = api, tracer, span
+    def __init__(self, api: Any, tracer: Any, span: Any, facts: dict[str, str | int]) -> None:
+        self._api, self._tracer, self._span, self._facts = api, tracer, span, facts
         self.trace: str = api.format_trace_id(span.get_span_context().trace_id)
 
     def note(self, facts: Mapping[str, str | int]) -> None:
         """Set attributes."""
-        self._span.set_attributes(facts)
+        self._facts |= facts
 
     def part(self, name: str, began: float, ended: float) -> None:
         """Add a child span, as `Span.part` says."""
@@ -232,10 +235,11 @@ class OtelSpan:
         OpenTelemetry semantic conventions for HTTP spans: of a server, only 5xx is an error of its own.
         """
         if status:
-            self._span.set_attribute("http.response.status_code", status)
+            self._facts["http.response.status_code"] = status
         if status >= 500:
-            self._span.set_attribute("error.type", str(status))
+            self._facts["error.type"] = str(status)
             self._span.set_status(self._api.Status(self._api.StatusCode.ERROR))
+        self._span.set_attributes(self._facts)
         self._span.end()
 
 
