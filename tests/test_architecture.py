@@ -19,8 +19,11 @@ HEAVY = (
     "torch", "transformers", "sklearn", "pandas", "mlflow", "lightgbm", "xgboost", "catboost", "optuna", "onnx",
     "scipy", "statsforecast",
 )  # fmt: skip
-ASKED_FOR = ("jwt", "cryptography", "redis", "psycopg", "pyarrow", "yaml", "pydantic.v1", "schemathesis", "rich")
-"""What a server loads for tokens, a shared store, columns of Arrow, and nothing else."""
+ASKED_FOR = (
+    "jwt", "cryptography", "redis", "psycopg", "opentelemetry.sdk", "opentelemetry.exporter", "requests", "google",
+    "pyarrow", "yaml", "pydantic.v1", "schemathesis", "rich",
+)  # fmt: skip
+"""What a server loads for tokens, a shared store, traces, columns of Arrow, and nothing else."""
 
 
 def loaded_by(code: str) -> set[str]:

@@ -49,6 +49,10 @@ _DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
     "--model-timeout", default=1.0, show_default=True, type=click.FloatRange(0, min_open=True),
     help="Seconds one call of the model may take.",
 )  # fmt: skip
+@click.option(
+    "--traces", metavar="URL",
+    help="Collector that spans are sent to (OTLP over HTTP); default: OTEL_EXPORTER_OTLP_ENDPOINT, else none are made.",
+)  # fmt: skip
 @click.option("--deprecated", type=_DATE, help="Day (UTC) the interface is deprecated from; answers say so.")
 @click.option("--sunset", type=_DATE, help="Day (UTC) the interface ends; default: 90 days after it is deprecated.")
 @options.workspace
@@ -73,6 +77,7 @@ def command(
     unknown: str,
     in_flight: int,
     model_timeout: float,
+    traces: str | None,
     deprecated: datetime | None,
     sunset: datetime | None,
     workspace: Path,
@@ -102,6 +107,7 @@ def command(
         else:
             registry, release = followed[0], str(followed[1].version)
             path = Path(followed[1].bundle)
+    from modelyard.adapters.otel_traces import traces_of
     from modelyard.flow.loader import loading, parse_keep
     from modelyard.serving.predictions.withhold import Withheld
     from modelyard.serving.rollout.control import FOLDER
@@ -133,5 +139,6 @@ def command(
                 store=store,
                 refuse_labels=refuse_labels,
             ),
+            traces=traces_of(traces),
             started=lambda address: click.echo(f"Serving {path} on {address} (Ctrl-C or SIGTERM ends it)"),
         )

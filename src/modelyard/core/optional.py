@@ -31,7 +31,7 @@ def need(module: str, extra: str, purpose: str) -> Any:
         if error.name is not None and module.split(".")[0] != error.name.split(".")[0]:
             raise
         raise MissingExtra(
-            f"{purpose} needs the package '{module.split('.')[0]}', which is not installed.",
+            f"{purpose} needs the package '{error.name or module.split('.')[0]}', which is not installed.",
             do=f'Install it with: pip install "modelyard[{extra}]"',
         ) from None
 

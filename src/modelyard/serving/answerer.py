@@ -224,6 +224,16 @@ class Answerer:
             self.copy(rows, answers)
         return name
 
+    def trace(self, scope: Scope) -> str:
+        """Return the trace id of a request's ``traceparent``, empty where it has none.
+
+        References
+        ----------
+        W3C Trace Context, section 3.2: version, trace id, parent id and flags, in hexadecimal.
+        """
+        sent = head(scope).get(b"traceparent")
+        return "" if sent is None or len(sent) < 55 else sent[3:35].decode("latin-1")
+
     def _write(
         self,
         log: PredictionLog,
@@ -248,7 +258,7 @@ class Answerer:
             version.number,
             version.variant,
             admitted.key,
-            _trace(scope),
+            self.trace(scope),
         )
         if log.append(entry):
             version.counts.log_records.inc()
@@ -303,14 +313,3 @@ def score_of(answer: dict[str, Any]) -> float | None:
         return float(next(reversed(chances.values())))
     value = answer["prediction"]
     return float(value) if isinstance(value, (int, float)) else None
-
-
-def _trace(scope: Scope) -> str:
-    """Return the trace id of a request's ``traceparent``, empty where it has none.
-
-    References
-    ----------
-    W3C Trace Context, section 3.2: version, trace id, parent id and flags, in hexadecimal.
-    """
-    sent = head(scope).get(b"traceparent")
-    return "" if sent is None or len(sent) < 55 else sent[3:35].decode("latin-1")

@@ -24,6 +24,7 @@ from modelyard.serving.protocols.add import add_protocols
 from modelyard.serving.rest import METRICS, ROUTES, rest
 from modelyard.serving.router import OneVersion, Router
 from modelyard.serving.terms import Terms
+from modelyard.serving.traces import Traced, TracedAnswerer, Traces
 from modelyard.serving.version import Version, version
 
 
@@ -42,6 +43,8 @@ class App:
         Whether the guard stands before ``/metrics`` too; health and documents are always open.
     terms : Terms, optional
         Limits, and what answers say of the interface's future.
+    traces : Traces, optional
+        Where spans of sampled requests go; None makes none.
 
     Attributes
     ----------
@@ -49,7 +52,7 @@ class App:
         Which version answers; another may take its place.
     answerer : Answerer
         The way to the model for every protocol: see `add`.
-    at_once : dict of bytes to Endpoint
+    at_once : dict of bytes to Endpoint or Traced
         By path, those that may answer a whole request without waiting: see `Endpoint.at_once`.
     takes_labels : bool
         Whether there is a log to write them to.
@@ -65,20 +68,22 @@ class App:
         guard: Guard | None = None,
         guarded_metrics: bool = False,
         terms: Terms | None = None,
+        traces: Traces | None = None,
     ) -> None:
         limit = bundle.manifest.brief.latency
         self.ready = False
         self.terms = terms or Terms()
         self.metrics = Metrics(bundle.manifest.name, None if limit is None else limit.milliseconds / 1e3)
         self.load = Load(self.terms.in_flight)
-        self._log, self._guard = log, guard
+        self._log, self._guard, self._traces = log, guard, traces
         self.takes_labels = log is not None
-        self.answerer = Answerer(OneVersion(self._version(bundle, self.terms.release)), log, self.terms.answer_seconds)
+        answerer = Answerer if traces is None else TracedAnswerer
+        self.answerer = answerer(OneVersion(self._version(bundle, self.terms.release)), log, self.terms.answer_seconds)
         self.background: list[Callable[[], Coroutine[Any, Any, None]]] = [self._tell]
         self._permissions: dict[str, str] = {}
         self._refusals = Refusals(lambda: self.router.stable.columns)
         self._rest = rest(self)
-        self.at_once: dict[bytes, Endpoint] = {}
+        self.at_once: dict[bytes, Endpoint | Traced] = {}
         self._paths: dict[str, Asgi] = {}
         self._below: dict[str, Asgi] = {}
         predict = Predict(self.answerer, self.terms)
@@ -158,7 +163,7 @@ class App:
         """
         self._permissions[route] = wanted
         paths = self._below if route.endswith("/") else self._paths
-        endpoint = paths[route] = Endpoint(
+        plain = Endpoint(
             route,
             answer,
             at_once,
@@ -170,6 +175,7 @@ class App:
             wanted=wanted,
             methods=methods,
         )
+        endpoint = paths[route] = plain if self._traces is None else Traced(plain, route, self._traces)
         if at_once is not None:
             self.at_once[route.encode()] = endpoint
 
@@ -187,12 +193,14 @@ class App:
         self.ready = False
 
     def close(self) -> None:
-        """Close the prediction log and what the guard holds open, and end the processes that explain."""
+        """Close the prediction log and what the guard holds open, end the processes that explain, and send spans."""
         self._explain.close()
         if self._log is not None:
             self._log.close()
         if self._guard is not None:
             self._guard.close()
+        if self._traces is not None:
+            self._traces.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event, as ASGI says."""

@@ -24,10 +24,11 @@ IN_FLIGHT = "http_server_active_requests"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 ANSWERS_ROWS = 'http_request_method="POST",http_route=~"/v1/(predict|explain)|/invocations|/v2/models/.+"'
 """Labels of the requests that ask for answers to rows, in whichever protocol, as PromQL selects them."""
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
+"""What is shown by its name; another is ``_OTHER``."""
 
 _BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _WHO = ("model", "version", "variant")
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 
 
 class Metrics:
@@ -96,7 +97,7 @@ class Metrics:
         key = (method, route, status)
         child = self._children.get(key)
         if child is None:
-            shown = method if method in _METHODS else "_OTHER"
+            shown = method if method in METHODS else "_OTHER"
             child = self._children[key] = self._cells.durations(REQUESTS, (self._model, shown, route, str(status)))
         child.observe(seconds)
 

@@ -19,6 +19,7 @@ from modelyard.serving.log import PredictionLog
 from modelyard.serving.rollout.live import Live
 from modelyard.serving.server import run
 from modelyard.serving.terms import Terms
+from modelyard.serving.traces import Traces
 from modelyard.serving.workers import supervise
 
 _LOGGER = logging.getLogger("modelyard.serving")
@@ -37,6 +38,7 @@ def serve(
     log: Path | None = None,
     access: Access | None = None,
     terms: Terms | None = None,
+    traces: Callable[[], Traces] | None = None,
     started: Callable[[str], None] | None = None,
 ) -> None:
     """Serve a bundle over HTTP; return when it was told to stop and every request in flight is answered.
@@ -61,6 +63,8 @@ def serve(
         Who may call; None lets everybody in.
     terms : Terms, optional
         Limits, and the registry that is followed.
+    traces : callable, optional
+        Makes what sends a worker's spans, in the worker; None makes no spans.
     started : callable, optional
         Told the address, once it is listened on.
 
@@ -77,7 +81,7 @@ def serve(
         check_certificate(certificate, key)
     elif key is not None:
         raise ServingError("A key needs its certificate.", do="Give --tls-cert too.")
-    way = _Way(str(bundle_path), drain, certificate, key, log, access, workers, terms or Terms())
+    way = _Way(str(bundle_path), drain, certificate, key, log, access, workers, terms or Terms(), traces)
     # With several workers it is loaded here too, so that what is wrong with it is told once.
     app = way.app()
     listener = listen(host, port) if uds is None else listen_unix(uds)
@@ -89,6 +93,7 @@ def serve(
         if workers == 1:
             way.run(app, listener)
         else:
+            app.close()
             supervise(workers, _work, (way, listener))
     except KeyboardInterrupt:
         return
@@ -110,14 +115,20 @@ class _Way:
     access: Access | None
     workers: int
     terms: Terms
+    traces: Callable[[], Traces] | None
 
     def app(self) -> App:
         log = None if self.log is None else PredictionLog(self.log)
-        if self.access is None:
-            return App(load_bundle(self.path), log=log, terms=self.terms)
-        guard = self.access.guard(self.workers)
-        app = App(load_bundle(self.path), log=log, guard=guard, guarded_metrics=self.access.metrics, terms=self.terms)
-        for needed in guard.needs:
+        guard = None if self.access is None else self.access.guard(self.workers)
+        app = App(
+            load_bundle(self.path),
+            log=log,
+            guard=guard,
+            guarded_metrics=self.access is not None and self.access.metrics,
+            terms=self.terms,
+            traces=None if self.traces is None else self.traces(),
+        )
+        for needed in () if guard is None else guard.needs:
             needed.count = app.metrics.guard_failed(needed.name)
         return app
 

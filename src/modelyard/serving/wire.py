@@ -9,6 +9,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from modelyard.serving.endpoint import Endpoint
+from modelyard.serving.traces import Traced
 
 _FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _NOTHING: Mapping[str, Any] = {}
@@ -30,7 +31,7 @@ class Wire(HttpToolsProtocol):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self._endpoints: dict[bytes, Endpoint] = getattr(self.app, "at_once", {})
+        self._endpoints: dict[bytes, Endpoint | Traced] = getattr(self.app, "at_once", {})
         self._body: bytes | None = None
         self.idle: float | None = None
 

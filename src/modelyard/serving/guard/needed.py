@@ -1,4 +1,4 @@
-"""What a guard needs from elsewhere, and what it says when that is gone."""
+"""What a server needs from elsewhere, and what it says when that is gone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Needed:
     Parameters
     ----------
     name : str
-        "keys", "issuer" or "limits": the event in the server's log is the name with ``_lost`` or ``_back``.
+        "keys", "issuer", "limits" or "traces": the event in the server's log is the name with ``_lost`` or ``_back``.
 
     Attributes
     ----------

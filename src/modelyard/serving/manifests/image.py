@@ -26,6 +26,7 @@ def dockerfile(bundle: Bundle) -> str:
     """Return the Dockerfile of a bundle: slim, without a shell to log in to, not root, with a health check."""
     manifest = bundle.manifest
     command = ["modelyard", "serve", BUNDLE, "--host", "0.0.0.0", "--port", str(PORT), "--log", LOG]  # noqa: S104
+    own = version("modelyard")
     probe = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{PORT}/health/ready', timeout=2)"
     return f"""\
 # {manifest.name}: bundle {bundle.hash[:12]} of run {manifest.lineage.run}.
@@ -40,9 +41,13 @@ RUN useradd --uid {USER} --user-group --no-create-home --shell /usr/sbin/nologin
 # The versions this bundle's answers were checked with.
 COPY constraints.txt *.whl /srv/
 # A wheel of modelyard beside this file is installed; without one, the package index is asked.
+# More than the base install is asked for by its extras: docker build --build-arg EXTRAS=otel
+ARG EXTRAS=""
 RUN if ls /srv/*.whl > /dev/null 2>&1; \
     then pip install --no-cache-dir --constraint /srv/constraints.txt /srv/*.whl; \
-    else pip install --no-cache-dir modelyard=={version("modelyard")} --constraint /srv/constraints.txt; fi
+    else pip install --no-cache-dir modelyard=={own} --constraint /srv/constraints.txt; fi \\
+ && if [ -n "${{EXTRAS}}" ]; \\
+    then pip install --no-cache-dir "modelyard[${{EXTRAS}}]=={own}" --constraint /srv/constraints.txt; fi
 
 COPY bundle {BUNDLE}
 
@@ -93,6 +98,7 @@ def compose(deployed: Deployed) -> str:
         {"name": deployed.name, "services": {"server": server}, "volumes": {"predictions": {}}},
         "docker compose up --build --detach --wait",
         "Fill in: ports, where others than this machine are to reach it.",
+        "For traces: `args: {EXTRAS: otel}` for build, `environment: {OTEL_EXPORTER_OTLP_ENDPOINT: URL}` for server.",
     )
 
 

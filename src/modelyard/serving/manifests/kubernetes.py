@@ -40,7 +40,13 @@ def kubernetes_files(deployed: Deployed) -> dict[str, str]:
         "Let other namespaces call the model, such as those of your gateway and of Prometheus:",
         f"kubectl label namespace NAME {CALLERS}=yes",
     )
-    return {f"kubernetes/{file}": deployed.yaml(content) for file, content in objects.items()} | {
+    more = {
+        "deployment.yaml": (
+            "For traces: an image built with EXTRAS=otel, and OTEL_EXPORTER_OTLP_ENDPOINT among the container's env.",
+        ),
+        "networkpolicy.yaml": ("Fill in: egress, where pods are to send traces to a collector.",),
+    }
+    return {f"kubernetes/{file}": deployed.yaml(it, *more.get(file, ())) for file, it in objects.items()} | {
         "kubernetes/kustomization.yaml": deployed.yaml(kustomization, *how)
     }
 
