@@ -143,7 +143,7 @@ def reference(brief: Brief, frame: pl.DataFrame, metric: Metric) -> tuple[Datase
     scaled, hot = make_pipeline(SimpleImputer(), StandardScaler()), OneHotEncoder(handle_unknown="ignore")
     columns = [("n", scaled, numbers)] if numbers else []
     hot = ColumnTransformer([*columns, ("c", hot, categories)] if categories else columns)
-    models = [HistGradientBoostingClassifier(random_state=0), make_pipeline(hot, LogisticRegression(max_iter=300))]
+    models = [HistGradientBoostingClassifier(random_state=0), make_pipeline(hot, LogisticRegression(max_iter=1_000))]
     found = []
     for model in models:
         model.fit(learn, truth)
