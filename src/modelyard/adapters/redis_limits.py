@@ -19,8 +19,9 @@ _TAKE = b"""
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local interval, depth = tonumber(ARGV[1]), tonumber(ARGV[2])
--- A full moment further off than an empty bucket's means that the clock went back.
-local held = math.min(tonumber(redis.call('GET', KEYS[1]) or 0), now + depth)
+local held = tonumber(redis.call('GET', KEYS[1]) or 0)
+-- Full later than an empty bucket is: the clock went back, and nothing it said holds any more.
+if held > now + depth then held = 0 end
 local full = math.max(held, now) + interval
 local spare = depth - full + now
 if spare >= 0 then
