@@ -94,6 +94,15 @@ def test_rollback_goes_back_one_release_at_a_time(registry):
     assert registry.history("readmission", 2)[-2].note == "recall fell"
 
 
+def test_rollback_never_brings_back_what_was_rolled_back_from(registry):
+    for hash in "abc":
+        to_production(registry, hash)
+    assert registry.rollback("readmission", by="ben").version == 2
+    to_production(registry, "d")
+    assert registry.rollback("readmission", by="ben").version == 2  # and not 3, which was found to be bad
+    assert registry.rollback("readmission", by="ben").version == 1
+
+
 def test_rollback_needs_something_to_go_back_to(registry):
     enter(registry, "a")
     with pytest.raises(RegistryError, match="no release in production"):

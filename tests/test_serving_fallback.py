@@ -8,16 +8,16 @@ import time
 from dataclasses import replace
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
+from broken_graphs import EVERY, answers_nan, broken, hangs, raises
 from bundles import PLAIN, make_plain
 from modelyard.brief.brief import Brief
 from modelyard.brief.read import read_brief
 from modelyard.brief.write import brief_text
 from modelyard.bundle.load import load_bundle
-from modelyard.core.errors import BriefError
+from modelyard.bundle.write import with_file
+from modelyard.core.errors import BriefError, BundleError
 from modelyard.serving.app import App
 from modelyard.serving.timed import Overdue, Timed
 from modelyard.serving.version import version
@@ -41,7 +41,7 @@ def asked(folders, *fallback: str, rule: str | None = RULE) -> tuple[Client, App
     return Client(app), app
 
 
-def broken(app: App, answer) -> None:
+def fail(app: App, answer) -> None:
     """Have the model fail from now on."""
 
     def run(names, inputs, options=None):
@@ -61,7 +61,7 @@ def test_in_the_brief_s_order(folders, fault):
     earlier = load_bundle(folders[0]).predict(other)
     client, app = asked(folders, "cached", "previous", "rule")
     well = client.predict(PLAIN).json()
-    broken(app, fault)
+    fail(app, fault)
     again, new = client.predict(PLAIN).json(), client.predict(other).json()
     assert (again["served_by"], again["prediction"]) == ("cached", well["prediction"])
     assert again["probabilities"] == well["probabilities"]
@@ -70,7 +70,7 @@ def test_in_the_brief_s_order(folders, fault):
     assert [one["served_by"] for one in both] == ["cached", "previous"]
     client, app = asked(folders, "rule", "cached")
     client.predict(PLAIN)
-    broken(app, fault)
+    fail(app, fault)
     assert client.predict(PLAIN).json()["served_by"] == "rule"
     assert re.search(r'failures_total\{.*source="model".*\} 1\.0', app.metrics.text().decode())
 
@@ -78,11 +78,11 @@ def test_in_the_brief_s_order(folders, fault):
 @FAULTS
 def test_what_there_is_none_of_is_passed_over(folders, fault):
     client, app = asked(folders, "cached", "rule", rule=None)
-    broken(app, fault)
+    fail(app, fault)
     problem(client.predict({**PLAIN, "age": 30}), 503)
     client, app = asked(folders)
     client.predict(PLAIN)
-    broken(app, fault)
+    fail(app, fault)
     problem(client.predict(PLAIN), 503)
 
 
@@ -110,97 +110,123 @@ def test_cached_answers_are_bounded_and_know_rows_read_either_way(folders):
     client, app = asked(folders, "cached")
     rows = [{**PLAIN, "income": float(i)} for i in range(1_500)]
     answer = app.router.stable.quick
-    answers = [answer(json.dumps(row).encode())[1] for row in rows]
+    answers = [answer(json.dumps(row).encode())[2] for row in rows]
     client.predict({"instances": rows[:2]})
-    broken(app, RuntimeError("the graph broke"))
+    fail(app, RuntimeError("the graph broke"))
     assert client.predict(rows[-1]).json()["probabilities"] == answers[-1]["probabilities"]
     assert client.predict(rows[0]).json()["probabilities"] == answers[0]["probabilities"]  # it was answered again
     problem(client.predict(rows[2]), 503)
     assert len(app.router.stable.predictor.cached._held) <= 1_000
 
 
-def endless() -> bytes:
-    """Return a graph that adds 1 for as long as nobody stops it."""
-    step = helper.make_graph(
-        [helper.make_node("Add", ["held", "one"], ["sum"]), helper.make_node("Identity", ["go"], ["on"])],
-        "step",
-        [
-            helper.make_tensor_value_info("round", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("held", TensorProto.FLOAT, [None, 4]),
-        ],
-        [
-            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("sum", TensorProto.FLOAT, [None, 4]),
-        ],
-        [numpy_helper.from_array(np.array(1, np.float32), "one")],
-    )
-    graph = helper.make_graph(
-        [helper.make_node("Loop", ["most", "yes", "numbers"], ["answer"], body=step)],
-        "endless",
-        [helper.make_tensor_value_info("numbers", TensorProto.FLOAT, ["n", 4])],
-        [helper.make_tensor_value_info("answer", TensorProto.FLOAT, ["n", 4])],
-        [numpy_helper.from_array(np.array(2**62), "most"), numpy_helper.from_array(np.array(True), "yes")],
-    )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(made)
-    return made.SerializeToString()
+def graph(folder, tmp_path, how, over=EVERY):
+    """Load a bundle whose graph fails on rows of that age."""
+    content = broken((folder / "model.onnx").read_bytes(), how, over)
+    return load_bundle(with_file(folder, "model.onnx", content, tmp_path / how.__name__))
 
 
-def test_a_model_that_hangs_is_stopped_and_rests(folders):
-    import onnxruntime as ort
-
-    session = ort.InferenceSession(endless(), providers=["CPUExecutionProvider"])
-    client, app = asked(folders, "rule")
-    client.predict(PLAIN)
-    hung = {"numbers": np.zeros((1, 4), np.float32)}
-    calls = []
-
-    def run(names, inputs, options):
-        calls.append(1)
-        return session.run(names, hung, options)
-
-    app.bundle.runtime.run = Timed(run, 0.2)
-    assert [client.predict(PLAIN).json()["served_by"] for _ in range(20)] == ["rule"] * 20
+def test_a_model_that_hangs_is_stopped_and_rests(folders, tmp_path):
+    first, hanging = load_bundle(folders[0]), graph(folders[1], tmp_path, hangs, 50.0)
+    hanging = replace(hanging, manifest=replace(hanging.manifest, brief=Brief(rule=RULE, fallback=("rule",))))
+    app = App(first)
+    client = Client(app)
+    run, calls = hanging.runtime.run, []
+    hanging.runtime.run = lambda *asked: calls.append(1) or run(*asked)
+    app.router.stable = version(hanging, app.metrics, seconds=0.2)
+    assert client.predict(PLAIN).json()["served_by"] == "model"
+    del calls[:]
+    old = {**PLAIN, "age": 77}
+    assert [client.predict(row).json()["served_by"] for row in [old, *[PLAIN] * 20]] == ["rule"] * 21
     # The quick way met it; the long one and all later requests found it resting.
     assert len(calls) == 1
 
 
-def test_after_its_rest_it_is_asked_again(monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+def test_a_graph_that_fails_tells_the_caller_of_it_and_not_the_error_output(folders, tmp_path, capfd):
+    bundle = graph(folders[0], tmp_path, raises)
+    for runs in (bundle.runtime.run, Timed(bundle.runtime.run)):
+        bundle.runtime.run = runs
+        with pytest.raises(Exception, match="out of data bounds"):
+            bundle.predict(PLAIN)
+    assert capfd.readouterr().err == ""  # ONNX Runtime would write a line for each request, with values of its row
 
+
+@pytest.mark.parametrize("how", [raises, answers_nan, hangs])
+@pytest.mark.parametrize("fallback", [(), ("previous", "rule")])
+def test_a_version_lives_by_its_own_model_before_it_takes_anothers_place(folders, tmp_path, how, fallback):
+    _, app = asked(folders, *fallback)
+    bundle = graph(folders[1], tmp_path, how)
+    bundle = replace(bundle, manifest=replace(bundle.manifest, brief=Brief(rule=RULE, fallback=fallback)))
+    with pytest.raises(BundleError, match="does not answer the example rows"):
+        version(bundle, app.metrics, previous=app.router.stable, seconds=0.1).prove()
+    version(load_bundle(folders[1]), app.metrics).prove()
+
+
+class Spinning:
+    """A model whose calls take what processor's time they are told to, or until they are stopped."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.used, self.now, self.takes = 0.0, 100.0, 0.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "clock_gettime", lambda clock: self.used)
+
+    def __call__(self, names, inputs, options):
+        end = self.used + self.takes
+        self.timed.look()
+        while self.used < end:
+            self.used, self.now = self.used + 0.01, self.now + 0.01
+            self.timed.look()
+            if options.terminate:
+                raise RuntimeError("terminated")
+        return "answer"
+
+    def ask(self, takes, rows=1):
+        self.takes = takes
+        return self.timed(["answer"], {"numbers": np.zeros((rows, 1))})
+
+
+def test_after_its_rest_it_is_asked_again(monkeypatch):
+    model = Spinning(monkeypatch)
+    model.timed = Timed(model, 1.0)
+    with pytest.raises(Overdue, match="stopped"):
+        model.ask(takes=5.0)
+    for rest in (10.0, 20.0, 40.0):
+        model.now += rest - 1.0
+        with pytest.raises(Overdue, match="rests"):
+            model.ask(takes=0.0)
+        model.now += 2.0
+        assert model.ask(takes=0.5) == "answer"
+        with pytest.raises(Overdue, match="stopped"):
+            model.ask(takes=5.0)
+
+
+def test_a_call_that_waits_for_its_turn_does_not_hang():
     def run(names, inputs, options):
-        now[0] += inputs["takes"]
+        time.sleep(0.3)
         if options.terminate:
             raise RuntimeError("terminated")
         return "answer"
 
-    timed = Timed(run, 1.0)
+    assert Timed(run, 0.1)(["answer"], {"numbers": np.zeros((1, 1))}) == "answer"
 
-    def hang():
-        real = timed._run
 
-        def hung(names, inputs, options):
-            now[0] += 5.0
-            timed.look(now[0])
-            return real(names, inputs, options)
+def test_few_rows_may_take_the_models_share_of_the_limit_and_what_they_usually_take_ten_times(monkeypatch):
+    def stopped_at(takes, rows=1):
+        before = model.used
+        with pytest.raises(Overdue):
+            model.ask(takes, rows)
+        model.now += 1_000.0
+        return round(model.used - before, 1)
 
-        timed._run = hung
-        try:
-            with pytest.raises(Overdue):
-                timed(["answer"], {"takes": 0.0})
-        finally:
-            timed._run = real
-
-    hang()
-    for rest in (10.0, 20.0, 40.0):
-        now[0] += rest - 1.0
-        with pytest.raises(Overdue, match="rests"):
-            timed(["answer"], {"takes": 0.0})
-        now[0] += 2.0
-        assert timed(["answer"], {"takes": 0.5}) == "answer"
-        hang()
+    model = Spinning(monkeypatch)
+    model.timed = Timed(model)
+    assert stopped_at(5.0) == 1.0
+    model.timed.expect(usual=0.001, share=0.3)
+    assert [stopped_at(5.0, rows) for rows in (1, 2, 3, 4, 100)] == [0.3, 0.6, 0.9, 1.0, 1.0]
+    model.timed.expect(usual=0.05, share=0.3)
+    assert stopped_at(5.0) == 0.5
+    model.timed = Timed(model, 2.0)
+    model.timed.expect(usual=0.001, share=0.3)
+    assert stopped_at(5.0) == 2.0  # what is asked for by name stands
 
 
 def test_the_brief_says_the_order():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -18,8 +19,10 @@ from pathlib import Path
 
 import pytest
 
+from broken_graphs import answers_nan, broken, raises
 from bundles import PLAIN, make, make_plain
 from modelyard.bundle.load import load_bundle
+from modelyard.bundle.write import with_file
 from modelyard.core.errors import ServingError
 from modelyard.flow.releases import promote_release, roll_back
 from modelyard.flow.workspace import Workspace
@@ -55,10 +58,10 @@ def packed(tmp_path_factory):
 
 
 @contextmanager
-def server(folder: Path, packed: Path, *, log: Path | None = None, workers: int = 1, terms=None, **more):
-    """Start a server; yield its process and its port, or the path of its socket."""
+def server(folder: Path, packed: Path, *, log: Path | None = None, workers: int = 1, terms=None, first="", **more):
+    """Start a server, after what is to come first; yield its process and its port, or the path of its socket."""
     script = folder / "start.py"
-    script.write_text(PROGRAM)
+    script.write_text(first + PROGRAM)
     given = {k: str(v) if k == "registry" else v for k, v in (terms or {}).items()}
     words = json.dumps([str(packed), log and str(log), workers, given, {k: str(v) for k, v in more.items()}])
     with (folder / "said").open("wb") as said:
@@ -158,6 +161,29 @@ def test_a_killed_worker_is_replaced_and_loses_nothing_it_told(tmp_path, packed)
     assert told <= {record.id for record in read_log(tmp_path / "log")}
 
 
+def test_a_worker_that_cannot_be_replaced_leaves_the_others_to_answer(tmp_path, packed):
+    folder = tmp_path / "bundle"
+    shutil.copytree(packed, folder)
+    well = "from modelyard.serving import workers\nworkers._TOO_SOON = 0.5\n"
+    with server(tmp_path, folder, workers=2, first=well) as (process, port):
+        assert get(port, "/health/ready")[0] == 200
+        until(lambda: len(workers_of(process.pid)) == 2)
+        time.sleep(1.0)
+        folder.rename(tmp_path / "away")
+        with Load(port, 2) as load:
+            load.reach(20)
+            workers_of(process.pid)[0].kill()
+            until(lambda: (tmp_path / "said").read_text().count("ended with code 1;") >= 2)
+            load.reach(20)
+            (tmp_path / "away").rename(folder)
+            until(lambda: len(workers_of(process.pid)) == 2)
+            load.reach(20)
+        assert (load.problems, process.poll()) == ([], None)
+    said = (tmp_path / "said").read_text()
+    assert "There is no bundle" in said
+    assert "Traceback" not in said
+
+
 @pytest.fixture
 def registry(tmp_path):
     """Return a registry with two bundles of a name, the first in production."""
@@ -203,6 +229,31 @@ def test_a_release_is_taken_up_under_load(tmp_path, registry, workers):
         assert answer["probabilities"]["1"] == pytest.approx(expected[answer["bundle"]], abs=1e-6)
         assert answer["served_by"] == "model"
     assert {record.version for record in read_log(tmp_path / "log")} == {"1", "2"}
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["taken", "rolled back"])
+def test_workers_that_start_while_the_registry_is_gone_answer_with_what_those_before_them_did(tmp_path, registry, back):
+    store, folders = registry
+
+    def flips() -> list[str]:
+        return re.findall(r"version (\d) answers from now on", (tmp_path / "said").read_text())
+
+    with server(tmp_path, folders[0], workers=2, terms={"registry": store.path, "release": "1"}) as (process, port):
+        assert get(port, "/health/ready")[0] == 200
+        until(lambda: len(workers_of(process.pid)) == 2)
+        promote(store, 2)
+        until(lambda: flips() == ["2"] * 2)
+        if back:
+            store.rollback("churn", by="tests", why="tests")
+            until(lambda: flips() == ["2", "2", "1", "1"])
+        store.path.rename(tmp_path / "away.db")
+        first = workers_of(process.pid)
+        for worker in first:
+            worker.kill()
+        with Load(port, 1) as load:
+            until(lambda: len(load.answers) > 20)
+        assert not {worker.pid for worker in first} & {worker.pid for worker in workers_of(process.pid)}
+    assert {a["bundle"] for a in load.answers} == {load_bundle(folders[0 if back else 1]).hash[:12]}
 
 
 def test_a_worker_that_starts_later_answers_with_what_is_in_production(tmp_path, registry):
@@ -291,6 +342,19 @@ def test_a_release_that_breaks_callers_is_refused(tmp_path):
     app = App(first)
     Follower(app, store.path).look()
     assert app.bundle.hash == first.hash
+    assert b'flips_total{model="churn",result="refused"} 1.0' in app.metrics.text()
+
+
+@pytest.mark.parametrize("how", [raises, answers_nan])
+def test_a_release_whose_model_answers_nothing_is_refused(tmp_path, registry, how):
+    store, folders = registry
+    content = broken((folders[1] / "model.onnx").read_bytes(), how)
+    dead = load_bundle(with_file(folders[1], "model.onnx", content, tmp_path / "dead"))
+    store.register("churn", dead.path, dead.hash, "run-3", by="tests")
+    promote(store, 3)
+    app = App(load_bundle(folders[0]))
+    Follower(app, store.path).look()
+    assert app.bundle.hash == load_bundle(folders[0]).hash
     assert b'flips_total{model="churn",result="refused"} 1.0' in app.metrics.text()
 
 

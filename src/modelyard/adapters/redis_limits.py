@@ -19,8 +19,9 @@ _TAKE = b"""
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local interval, depth = tonumber(ARGV[1]), tonumber(ARGV[2])
--- A full moment further off than an empty bucket's means that the clock went back.
-local held = math.min(tonumber(redis.call('GET', KEYS[1]) or 0), now + depth)
+local held = tonumber(redis.call('GET', KEYS[1]) or 0)
+-- Full later than an empty bucket is: the clock went back, and nothing it said holds any more.
+if held > now + depth then held = 0 end
 local full = math.max(held, now) + interval
 local spare = depth - full + now
 if spare >= 0 then
@@ -30,8 +31,9 @@ return spare
 """
 """`Buckets.take` in microseconds of Redis' own clock, in one step and one round trip: machines need no common clock.
 Numbers are whole and below 2 ** 53; "%.0f" because Lua writes 14 digits by itself."""
-_SECONDS = 0.25
-"""What a request waits for Redis at most."""
+SECONDS, SHORTLY = 0.25, 0.05
+"""What a request waits for Redis at most, and where it may be counted in its process instead."""
+_OPENING_SECONDS = 5.0
 _PORT = 6379
 
 
@@ -43,6 +45,8 @@ class RedisLimits:
     url : str
         ``redis://HOST:PORT/DB``, ``rediss://`` with TLS, or ``unix://PATH``; before the host may stand
         ``USER:PASSWORD@``.
+    seconds : float
+        What a request waits for it at most.
 
     Raises
     ------
@@ -54,7 +58,8 @@ class RedisLimits:
     Redis serialization protocol specification (RESP2).
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, seconds: float = SECONDS) -> None:
+        self._seconds = seconds
         try:
             self._at = urlsplit(url)
             port, database = self._at.port, self._at.path.strip("/")
@@ -67,7 +72,7 @@ class RedisLimits:
                 "This is no address of a Redis.", allowed="redis://HOST:PORT/DB, rediss://HOST:PORT/DB, unix://PATH"
             ) from None
         self._port, self._database = port or _PORT, database
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[_Connection] | None = None
         self._connection: _Connection | None = None
 
     async def take(self, bucket: str, limit: Limit) -> int:
@@ -76,7 +81,7 @@ class RedisLimits:
         key = f"modelyard:limit:{bucket}".encode()
         connection = self._connection
         try:
-            async with asyncio.timeout(_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 if connection is None or connection.lost:
                     connection = await self._connected()
                 spare = await connection.ask(
@@ -90,15 +95,24 @@ class RedisLimits:
 
     def close(self) -> None:
         """Close the connection; taking opens another."""
+        if self._opening is not None:
+            self._opening.cancel()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     async def _connected(self) -> _Connection:
-        async with self._opening:
-            if self._connection is not None and not self._connection.lost:
-                return self._connection  # another request has just opened it
-            loop, at = asyncio.get_running_loop(), self._at
+        """Return a connection that is opened beside the requests: one that waits no longer does not end it."""
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._open())
+            self._opening.add_done_callback(
+                lambda task: task.cancelled() or task.exception()
+            )  # seen, if by nobody else
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> _Connection:
+        loop, at = asyncio.get_running_loop(), self._at
+        async with asyncio.timeout(_OPENING_SECONDS):
             if at.scheme == "unix":
                 _, made = await loop.create_unix_connection(_Connection, at.path)
             else:
@@ -113,8 +127,8 @@ class RedisLimits:
             except BaseException:
                 made.close()
                 raise
-            self._connection = made
-            return made
+        self._connection = made
+        return made
 
 
 class _Connection(asyncio.Protocol):

@@ -63,11 +63,12 @@ def access_of(workspace: Path, asked: dict[str, Any]) -> Any:
         raise click.UsageError("--auth oidc needs --issuer URL and --audience NAME.")
     if "oidc" not in auth and (asked["issuer"] or asked["audience"]):
         raise click.UsageError("--issuer and --audience go with --auth oidc.")
-    from modelyard.adapters.redis_limits import RedisLimits
+    from modelyard.adapters.redis_limits import SECONDS, SHORTLY, RedisLimits
     from modelyard.serving.guard.access import Access
     from modelyard.serving.guard.limit import RATE
     from modelyard.serving.guard.store import FILE
 
+    patience = SECONDS if asked["redis_lost"] == "deny" else SHORTLY
     return Access(
         keys=workspace / FILE if "keys" in auth else None,
         issuer=asked["issuer"],
@@ -75,7 +76,7 @@ def access_of(workspace: Path, asked: dict[str, Any]) -> Any:
         prefix=asked["scope_prefix"],
         rate=RATE if asked["rate"] is None else asked["rate"],
         burst=asked["burst"],
-        shared=partial(RedisLimits, asked["redis"]) if asked["redis"] else None,
+        shared=partial(RedisLimits, asked["redis"], patience) if asked["redis"] else None,
         otherwise=asked["redis_lost"],
         metrics=asked["guard_metrics"],
     )

@@ -46,8 +46,8 @@ _DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
     "--in-flight", default=1_000, show_default=True, type=click.IntRange(1), help="Requests a worker has at once."
 )
 @click.option(
-    "--model-timeout", default=1.0, show_default=True, type=click.FloatRange(0, min_open=True),
-    help="Seconds one call of the model may take.",
+    "--model-timeout", type=click.FloatRange(0, min_open=True),
+    help="Seconds one call of the model may take; default: 1, and for a row its share of the brief's limit.",
 )  # fmt: skip
 @click.option(
     "--traces", metavar="URL",
@@ -76,7 +76,7 @@ def command(
     workers: int,
     unknown: str,
     in_flight: int,
-    model_timeout: float,
+    model_timeout: float | None,
     traces: str | None,
     deprecated: datetime | None,
     sunset: datetime | None,

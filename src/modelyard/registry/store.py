@@ -176,18 +176,13 @@ class Registry:
             present = self._current(db, name, "production")
             if present is None:
                 raise RegistryError(f"'{name}' has no release in production.", do="Nothing is to be rolled back.")
-            before = db.execute(
-                "SELECT version FROM history WHERE name = :name AND action = 'promote' AND after = 'production'"
-                " AND version != :version AND id < (SELECT max(id) FROM history WHERE name = :name"
-                " AND version = :version AND action = 'promote' AND after = 'production') ORDER BY id DESC LIMIT 1",
-                {"name": name, "version": present.version},
-            ).fetchone()
+            before = self._before(db, present)
             if before is None:
                 raise RegistryError(
                     f"{_label(present)} is the first release in production: there is none to go back to.",
                     do=f"Promote another version: modelyard history {name}",
                 )
-            previous = self._find(db, name, before["version"])
+            previous = self._find(db, name, before)
             if not Path(previous.bundle).exists():
                 raise RegistryError(
                     f"The bundle of {_label(previous)} is gone.", where=previous.bundle, do="Restore it."
@@ -261,6 +256,23 @@ class Registry:
             "SELECT * FROM releases WHERE name = ? AND stage = ? ORDER BY version DESC LIMIT 1", (name, stage)
         ).fetchone()
         return None if row is None else Release(**row)
+
+    @staticmethod
+    def _before(db: sqlite3.Connection, present: Release) -> int | None:
+        """Return the version that the present one took the place of; one that was rolled back from is left out."""
+        moves = db.execute(
+            "SELECT version, action FROM history WHERE name = ? AND action IN ('promote', 'rollback')"
+            " AND after = 'production' ORDER BY id",
+            (present.name,),
+        )
+        way: list[int] = []
+        for move in moves:
+            if move["action"] == "rollback":
+                while way and way[-1] != move["version"]:
+                    way.pop()
+            if not way or way[-1] != move["version"]:
+                way.append(move["version"])
+        return way[-2] if len(way) > 1 else None
 
     @staticmethod
     def _evidence(db: sqlite3.Connection, release: Release) -> tuple[Gate, ...]:

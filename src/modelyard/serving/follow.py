@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from modelyard.bundle.load import load_bundle
@@ -21,11 +22,17 @@ _AGAIN = 30.0
 _LOGGER = logging.getLogger("modelyard.serving")
 
 
-def follow(app: App, registry: Path) -> None:
+Served = tuple[str, str]
+"""Path of a bundle, and the version it goes by."""
+Told = tuple[Served | None, Served]
+"""What answers since a release was taken up, and before it what stands in, where something does."""
+Tell = Callable[[Told], None]
+
+
+def follow(app: App, registry: Path, tell: Tell | None = None) -> None:
     """Have a server follow the registry: it looks now, and every second once it runs.
 
-    A worker that takes a killed one's place starts with the bundle its server was started with, which may be out of
-    production by then.
+    A worker that takes a killed one's place starts with what the others told last, which may be out of production.
 
     Parameters
     ----------
@@ -33,8 +40,10 @@ def follow(app: App, registry: Path) -> None:
         The server; its model's name is the release's.
     registry : path
         The registry's file.
+    tell : callable, optional
+        Told of each release that was taken up.
     """
-    follower = Follower(app, registry)
+    follower = Follower(app, registry, tell)
     follower.look()
     app.background.append(follower.run)
 
@@ -46,8 +55,8 @@ class Follower:
     version it was given. The one before stays loaded, to stand in, and to come back at once when the registry says so.
     """
 
-    def __init__(self, app: App, registry: Path) -> None:
-        self._app, self._path = app, registry
+    def __init__(self, app: App, registry: Path, tell: Tell | None = None) -> None:
+        self._app, self._path, self._tell = app, registry, tell
         self._name = app.bundle.manifest.name
         self._before: Version | None = None
         self._refused: dict[str, float] = {}
@@ -91,7 +100,10 @@ class Follower:
             self._app.metrics.flipped("refused")
             self._say(f"version {release.version} is refused: {error}")
             return
-        self._before, self._app.router.stable = self._app.router.stable, version
+        before, back = self._app.router.stable, version is self._before
+        self._before, self._app.router.stable = before, version
+        if self._tell is not None:
+            self._tell((None if back else _served(before), _served(version)))
         self._app.metrics.flipped("done")
         _LOGGER.warning("%s: version %s answers from now on", self._name, version.number)
         self._said = ""
@@ -109,7 +121,7 @@ class Follower:
         if broken and not self._rolled_back(release):
             raise BundleError("Callers of /v1 could not go on.", where="; ".join(broken))
         version = self._app.version(bundle, str(release.version))
-        version.warm()
+        version.prove()
         return version
 
     def _rolled_back(self, release: Release) -> bool:
@@ -120,3 +132,7 @@ class Follower:
         if text != self._said:  # once, and not every second
             _LOGGER.error("%s: %s", self._name, text)
             self._said = text
+
+
+def _served(version: Version) -> Served:
+    return str(version.bundle.path), version.number

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelyard.bundle.load import load_bundle
-from modelyard.core.errors import ServingError
+from modelyard.core.errors import BundleError, ServingError
 from modelyard.serving.app import App
-from modelyard.serving.follow import follow
+from modelyard.serving.follow import Tell, Told, follow
 from modelyard.serving.guard.access import Access
 from modelyard.serving.guard.issuer import LOCAL
 from modelyard.serving.listen import address, check_certificate, listen, listen_unix
@@ -117,26 +118,37 @@ class _Way:
     terms: Terms
     traces: Callable[[], Traces] | None
 
-    def app(self) -> App:
+    def app(self, told: Told | None = None) -> App:
+        """Make the server, with what it is to serve at first, or with what its workers told that answers by now."""
+        before, now = (None, (self.path, self.terms.release)) if told is None else told
+        if before is not None:
+            with suppress(BundleError):  # one that is gone by now cannot stand in
+                app = self._app(*before)
+                app.router.stable = app.version(load_bundle(now[0]), now[1])
+                return app
+        return self._app(*now)
+
+    def _app(self, path: str, release: str | None) -> App:
+        terms = replace(self.terms, release=release)
         log = None if self.log is None else PredictionLog(self.log)
         guard = None if self.access is None else self.access.guard(self.workers)
         app = App(
-            load_bundle(self.path),
+            load_bundle(path),
             log=log,
             guard=guard,
             guarded_metrics=self.access is not None and self.access.metrics,
-            terms=self.terms,
+            terms=terms,
             traces=None if self.traces is None else self.traces(),
         )
         for needed in () if guard is None else guard.needs:
             needed.count = app.metrics.guard_failed(needed.name)
         return app
 
-    def run(self, app: App, listener: socket.socket) -> None:
+    def run(self, app: App, listener: socket.socket, tell: Tell | None = None) -> None:
         if self.terms.rollouts is not None:
             app.background.append(Live(app, self.terms.rollouts, self.path).run)
         if self.terms.registry is not None:
-            follow(app, self.terms.registry)
+            follow(app, self.terms.registry, tell)
         run(
             app,
             listener,
@@ -147,6 +159,6 @@ class _Way:
         )
 
 
-def _work(way: _Way, listener: socket.socket) -> None:
+def _work(told: Told | None, tell: Tell, way: _Way, listener: socket.socket) -> None:
     """Be one of several workers, in a process of its own."""
-    way.run(way.app(), listener)
+    way.run(way.app(told), listener, tell)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from modelyard.core.errors import ServingError
 from modelyard.serving.predictions.withhold import NOTHING_MORE, Withheld
-from modelyard.serving.timed import SECONDS
 from modelyard.serving.version import Unknown
 
 BODY_LIMIT = 2**20
@@ -32,8 +31,8 @@ class Terms:
         How long a request's head, and its body, may take to arrive.
     answer_seconds : float
         How long an answer may take once the body is there.
-    model_seconds : float
-        How long one call of the model may take before what stands in answers.
+    model_seconds : float or None
+        How long one call of the model may take before what stands in answers; None goes by the brief's limit.
     deprecated, sunset : datetime or None
         From when the interface is deprecated, and when it ends: answers then say so.
     registry : Path or None
@@ -56,7 +55,7 @@ class Terms:
     head_seconds: float = 10.0
     body_seconds: float = 10.0
     answer_seconds: float = 30.0
-    model_seconds: float = SECONDS
+    model_seconds: float | None = None
     deprecated: datetime | None = None
     sunset: datetime | None = None
     registry: Path | None = None
@@ -71,7 +70,7 @@ class Terms:
         if min(self.body_limit, self.in_flight) < 1:
             raise ServingError("A server must take a byte and a request.", allowed="1 or more.")
         times = (self.head_seconds, self.body_seconds, self.answer_seconds, self.model_seconds)
-        if min(times) <= 0:
+        if any(seconds is not None and seconds <= 0 for seconds in times):
             raise ServingError("A server must wait for a while.", allowed="More than 0 seconds.")
         ends = self.ends
         if ends is not None and self.deprecated is not None and ends < self.deprecated:

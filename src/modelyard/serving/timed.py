@@ -11,8 +11,11 @@ from typing import Any
 import onnxruntime as ort
 
 SECONDS = 1.0
+"""What a call may take at most, where nothing else is asked for."""
+_LEAST, _TIMES = 0.02, 10.0
+"""What a row may take at least, and how many times what it usually takes: what is slow for once does not hang."""
 _REST, _LONGEST_REST = 10.0, 600.0
-_LOOK = 0.1
+_LOOK = 0.01
 
 
 class Overdue(Exception):
@@ -25,18 +28,24 @@ class Timed:
     ONNX Runtime looks between two nodes whether it is to stop, so that the caller who waits for it has its turn again.
     A model that was stopped is not asked for a while, each time twice as long: what stands in answers at once.
 
+    What counts is the processor's time that the thread has used, where the system tells it: a call that waits for its
+    turn on a busy machine, or in a container that has used up its share, does not hang.
+
     Parameters
     ----------
     run : callable
         ``InferenceSession.run``.
-    seconds : float
-        How long one call may take.
+    seconds : float, optional
+        How long one call may take; default: `SECONDS`, and for few rows less once it is known what to `expect`.
     """
 
-    def __init__(self, run: Callable[..., Any], seconds: float) -> None:
-        self._run, self.seconds = run, seconds
-        self._running: dict[int, tuple[float, Any]] = {}
-        self._options: dict[int, Any] = {}
+    def __init__(self, run: Callable[..., Any], seconds: float | None = None) -> None:
+        self._run, self._asked = run, seconds
+        self._most = self._a_row = SECONDS if seconds is None else seconds
+        self._running: dict[int, tuple[float, dict[str, Any]]] = {}
+        self._threads: dict[int, tuple[Any, int]] = {}
+        self._seen: dict[int, tuple[float, float]] = {}
+        self._stopped: dict[int, float] = {}
         self._until, self._rest = float("-inf"), _REST
         _watch(self)
 
@@ -52,33 +61,63 @@ class Timed:
         if began < self._until:
             raise Overdue("it took too long, and rests")
         thread = threading.get_ident()
-        options = self._options.get(thread)
-        if options is None:
-            options = self._options[thread] = ort.RunOptions()
-        self._running[thread] = began, options
+        known = self._threads.get(thread)
+        if known is None:
+            known = self._threads[thread] = ort.RunOptions(), _clock(thread)
+        options = known[0]
+        self._running[thread] = began, inputs
         try:
             found = self._run(names, inputs, options)
         except Exception as error:
             if not options.terminate:
                 raise
             options.terminate = False
-            now = time.monotonic()
-            if now - began < self.seconds:  # meant for the call before, which ended just then
+            if self._stopped[thread] != began:  # meant for the call before, which ended just then
                 return self._run(names, inputs, options)
+            now = time.monotonic()
             if now - self._until > _LONGEST_REST:
                 self._rest = _REST
             self._until = now + self._rest
             self._rest = min(2 * self._rest, _LONGEST_REST)
-            raise Overdue(f"it took more than {self.seconds:g} s") from error
+            raise Overdue("it took too long, and was stopped") from error
         finally:
             del self._running[thread]
         return found
 
-    def look(self, now: float) -> None:
+    def expect(self, usual: float, share: float) -> None:
+        """Let a row take no longer than the model's share of what an answer may: others wait behind it for theirs.
+
+        Parameters
+        ----------
+        usual : float
+            Seconds that a row takes. A model that is slow is not stopped for it: ten times as long is allowed.
+        share : float
+            Seconds of the brief's limit that are the model's.
+        """
+        if self._asked is None:
+            self._a_row = max(_LEAST, share, _TIMES * usual)
+
+    def look(self) -> None:
         """Stop what has taken too long."""
-        for began, options in list(self._running.values()):
-            if now - began > self.seconds:
+        for thread, (began, inputs) in list(self._running.items()):
+            options, clock = self._threads[thread]
+            try:
+                used = time.clock_gettime(clock)
+            except OSError:  # the thread has ended
+                continue
+            # From when it was seen first: asking the clock before each call would cost every request.
+            call, since = self._seen.get(thread, (began, used))
+            if call != began:
+                since = used
+            self._seen[thread] = began, since
+            if used - since > min(self._most, self._a_row * len(next(iter(inputs.values())))):
+                self._stopped[thread] = began
                 options.terminate = True
+
+
+def _clock(thread: int) -> int:
+    """Return the clock of the processor's time that a living thread uses; that of the wall where there is none."""
+    return time.pthread_getcpuclockid(thread) if hasattr(time, "pthread_getcpuclockid") else time.CLOCK_MONOTONIC
 
 
 _watched: weakref.WeakSet[Timed] = weakref.WeakSet()
@@ -97,6 +136,5 @@ def _watch(timed: Timed) -> None:
 def _look() -> None:
     while True:
         time.sleep(_LOOK)
-        now = time.monotonic()
         for timed in list(_watched):
-            timed.look(now)
+            timed.look()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,12 +10,13 @@ import msgspec
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.runtimes.onnx import OnnxRuntime
+from modelyard.core.errors import BundleError
 from modelyard.serving.metrics import Counts, Metrics
-from modelyard.serving.predictor import Predictor, predictor
+from modelyard.serving.predictor import Predictor, Unanswered, predictor
 from modelyard.serving.quick import Quick, quick
 from modelyard.serving.reader import reader
 from modelyard.serving.rows import example_rows
-from modelyard.serving.timed import SECONDS, Timed
+from modelyard.serving.timed import Timed
 
 Unknown = Literal["refuse", "ignore"]
 _WARM = 50
@@ -67,11 +69,34 @@ class Version:
         examples = example_rows(self.bundle)
         rows = [self.bundle.schema.check_row(row) for row in examples]
         bodies = [msgspec.json.encode(row) for row in examples]
+        began = time.thread_time()
         for i in range(_WARM):
             self.predictor.predict([rows[i % len(rows)]])
             if self.quick is not None:
                 self.quick(bodies[i % len(rows)])
+        limit = self.bundle.manifest.brief.latency
+        if limit is not None and isinstance(timed := getattr(self.bundle.runtime, "run", None), Timed):
+            timed.expect((time.thread_time() - began) / _WARM, limit.model_microseconds / 1e6)
         return {**self.predictor.predict(rows[:1])[0].plain(), **self.about}
+
+    def prove(self) -> None:
+        """Warm it, and see that its own model answers: what takes another's place must not live by what stands in.
+
+        Raises
+        ------
+        BundleError
+            If the model answers no example row, or hangs on one.
+        """
+        try:
+            answered = self.warm()["served_by"] == "model"
+        except Unanswered:
+            answered = False
+        if not answered:
+            raise BundleError(
+                "The model does not answer the example rows of its own bundle.",
+                where=str(self.bundle.path),
+                do="The server's log says what it did; pack the model again.",
+            )
 
 
 def version(
@@ -82,7 +107,7 @@ def version(
     *,
     unknown: Unknown = "refuse",
     previous: Version | None = None,
-    seconds: float = SECONDS,
+    seconds: float | None = None,
 ) -> Version:
     """Make a version of a bundle.
 
@@ -100,8 +125,8 @@ def version(
         What is done with a name the schema does not know.
     previous : Version, optional
         The one that answered before, and stands in where the brief has it.
-    seconds : float
-        How long its model may take for a call.
+    seconds : float, optional
+        How long its model may take for a call; default: see `Timed`.
     """
     if isinstance(bundle.runtime, OnnxRuntime) and not isinstance(bundle.runtime.run, Timed):
         bundle.runtime.run = Timed(bundle.runtime.run, seconds)

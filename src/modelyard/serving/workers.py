@@ -7,24 +7,27 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from typing import Any
 
 from prometheus_client.multiprocess import mark_process_dead
 
-from modelyard.core.errors import ServingError
+from modelyard.core.errors import ModelyardError, ServingError
 from modelyard.serving.metrics import MULTIPROCESS
 
 _TOO_SOON = 10.0
-"""Seconds a worker must have lived to be replaced when it ends with an error: one that ends at once would end again."""
+"""Seconds a worker must have lived to count as well: one that ends with an error before has something wrong with it."""
 _PAUSE, _LONGEST_PAUSE = 0.1, 10.0
-"""Seconds before a killed worker is replaced, twice as many each time it happens too soon again."""
+"""Seconds before a worker is replaced, twice as many each time it happens too soon again."""
 _LOOK = 0.2
+_MEMORY = Path("/dev/shm")  # noqa: S108  # a folder of our own is made in it
 _LOGGER = logging.getLogger("modelyard.serving")
 
 
@@ -32,46 +35,56 @@ def supervise(workers: int, target: Callable[..., None], arguments: tuple[Any, .
     """Keep processes running until told to stop, then let each finish.
 
     A worker that is killed is replaced, however young it was: whoever killed it (a person, the kernel short of memory)
-    says nothing about the next one. One that ends with an error right after its start has something wrong with it.
+    says nothing about the next one. One that ends with an error right after its start has something wrong with it: it
+    is tried again while there are others, which go on, and ends a server that has no worker that is well.
 
     Parameters
     ----------
     workers : int
         How many.
     target, arguments : callable, tuple
-        What each runs; pickled, as a new process starts from nothing.
+        What each runs, ``target(told, tell, *arguments)``; pickled, as a new process starts from nothing. What any
+        worker gives to `tell`, those that start later find in `told`, which is None until then.
 
     Raises
     ------
     ServingError
-        If a worker ends with an error right after its start.
+        If a worker ends with an error right after its start, and no other is well.
     """
     stopping: list[int] = []
     before = {s: signal.signal(s, lambda number, _: stopping.append(number)) for s in (signal.SIGTERM, signal.SIGINT)}
-    # Workers count into files of one folder: a scrape that meets any of them sees all.
-    counters = tempfile.mkdtemp(prefix="modelyard-metrics-")
+    counters = _counters()
     os.environ[MULTIPROCESS] = counters
+    context = multiprocessing.get_context("spawn")
+    hears, tells = context.Pipe(duplex=False)
     running: dict[SpawnProcess, float] = {}
-    pause = _PAUSE
+    due = [0.0] * workers
+    pause, told = _PAUSE, None
     try:
-        for _ in range(workers):
-            running[_start(target, arguments)] = time.monotonic()
         while not stopping:
-            wait([p.sentinel for p in running], timeout=_LOOK)
+            while due and due[0] <= time.monotonic():
+                del due[0]
+                process = context.Process(target=_work, args=(target, told, tells, *arguments))
+                process.start()
+                running[process] = time.monotonic()
+            wait([hears, *(p.sentinel for p in running)], timeout=_LOOK)
+            while hears.poll():
+                told = hears.recv()
             for dead in [p for p in running if not p.is_alive()]:
-                lived = time.monotonic() - running.pop(dead)
+                now = time.monotonic()
+                lived = now - running.pop(dead)
                 if stopping:
                     break
-                if lived < _TOO_SOON and (dead.exitcode or 0) >= 0:
+                well = any(now - began >= _TOO_SOON for began in running.values())
+                if lived < _TOO_SOON and (dead.exitcode or 0) >= 0 and not well:
                     raise ServingError(
                         f"A worker ended with code {dead.exitcode}.", do="Serve with one worker to see why."
                     )
                 pause = min(2 * pause, _LONGEST_PAUSE) if lived < _TOO_SOON else _PAUSE
+                due = sorted([*due, now + pause])
                 _LOGGER.error("worker %s ended with code %s; another takes its place", dead.pid, dead.exitcode)
                 if dead.pid is not None:
                     mark_process_dead(dead.pid)  # type: ignore[no-untyped-call]  # its gauges count no more
-                time.sleep(pause)
-                running[_start(target, arguments)] = time.monotonic()
     finally:
         for process in running:
             process.terminate()
@@ -83,15 +96,26 @@ def supervise(workers: int, target: Callable[..., None], arguments: tuple[Any, .
             signal.signal(number, handler)
 
 
-def _start(target: Callable[..., None], arguments: tuple[Any, ...]) -> SpawnProcess:
-    process = multiprocessing.get_context("spawn").Process(target=_work, args=(target, arguments))
-    process.start()
-    return process
+def _counters() -> str:
+    """Return a folder that workers count into: a scrape that meets any of them sees all.
+
+    It lies in memory where it can: whoever writes to a file that is mapped from a full disk is killed.
+    """
+    memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+    return tempfile.mkdtemp(prefix="modelyard-metrics-", dir=memory)
 
 
-def _work(target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _work(target: Callable[..., None], told: Any, tells: Connection, *arguments: Any) -> None:
     threading.Thread(target=_follow, daemon=True).start()
-    target(*arguments)
+    try:
+        target(told, tells.send, *arguments)
+    except ModelyardError as error:
+        _LOGGER.error("a worker cannot serve: %s", error)
+        sys.exit(1)
+    finally:
+        parent = multiprocessing.parent_process()
+        if parent is not None and not parent.is_alive():
+            shutil.rmtree(os.environ[MULTIPROCESS], ignore_errors=True)  # nobody else will
 
 
 def _follow() -> None:

@@ -51,7 +51,8 @@ class OnnxRuntime:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        # Errors are raised too, and told by whoever meets them: here they would quote values of rows, for each request.
+        options.log_severity_level = 4
         # A spinning thread burns a core between requests, which the neighbours on the machine need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")

@@ -17,7 +17,6 @@ from modelyard.serving.app import App
 from modelyard.serving.asgi import JSON, Receive, Scope, read_body
 from modelyard.serving.endpoint import Reply
 from modelyard.serving.guard.admitted import ANYBODY, Admitted
-from modelyard.serving.predictor import Unanswered
 from modelyard.serving.problem import HttpProblem
 from modelyard.serving.rollout.board import Board
 from modelyard.serving.rollout.control import move, newest, start, status
@@ -137,10 +136,10 @@ class Live:
                 raise ServingError("The candidate is not the bundle it was.", where=rollout.candidate.path)
             variant = "b" if rollout.plan.kind == "ab" else "canary"
             candidate = self._app.version(bundle, rollout.candidate.number or None, variant)
-            candidate.warm()
-        except (ModelyardError, Unanswered, OSError) as error:
+            candidate.prove()
+        except (ModelyardError, OSError) as error:
             if rollout.state in OPEN:
-                why = f"the candidate cannot be loaded and warmed: {error or type(error).__name__}"
+                why = f"the candidate cannot be loaded and warmed: {error}"
                 self._store.move(replace(rollout, state="rolled_back", changed=time.time(), why=why), "modelyard")
             raise ServingError("The candidate cannot be loaded and warmed.", where=rollout.candidate.path) from error
         return candidate
