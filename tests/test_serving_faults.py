@@ -175,6 +175,9 @@ def test_a_worker_that_cannot_be_replaced_leaves_the_others_to_answer(tmp_path, 
             workers_of(process.pid)[0].kill()
             until(lambda: (tmp_path / "said").read_text().count("ended with code 1;") >= 2)
             load.reach(20)
+            for worker in workers_of(process.pid):
+                worker.kill()
+            until(lambda: (tmp_path / "said").read_text().count("ended with code 1;") >= 4)
             (tmp_path / "away").rename(folder)
             until(lambda: len(workers_of(process.pid)) == 2)
             load.reach(20)

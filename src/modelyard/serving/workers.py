@@ -23,7 +23,7 @@ from modelyard.core.errors import ModelyardError, ServingError
 from modelyard.serving.metrics import MULTIPROCESS
 
 _TOO_SOON = 10.0
-"""Seconds a worker must have lived to count as well: one that ends with an error before has something wrong with it."""
+"""Seconds a worker must have lived to be well: one that ends with an error before has something wrong with it."""
 _PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 """Seconds before a worker is replaced, twice as many each time it happens too soon again."""
 _LOOK = 0.2
@@ -35,8 +35,9 @@ def supervise(workers: int, target: Callable[..., None], arguments: tuple[Any, .
     """Keep processes running until told to stop, then let each finish.
 
     A worker that is killed is replaced, however young it was: whoever killed it (a person, the kernel short of memory)
-    says nothing about the next one. One that ends with an error right after its start has something wrong with it: it
-    is tried again while there are others, which go on, and ends a server that has no worker that is well.
+    says nothing about the next one. One that ends with an error right after its start has something wrong with it, and
+    ends a server that has just been started. Later, when workers have lived for a while, something that they need is
+    gone: those there are go on, and others are started again and again until it is back.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ def supervise(workers: int, target: Callable[..., None], arguments: tuple[Any, .
     Raises
     ------
     ServingError
-        If a worker ends with an error right after its start, and no other is well.
+        If a worker ends with an error right after its start, and none has lived for longer yet.
     """
     stopping: list[int] = []
     before = {s: signal.signal(s, lambda number, _: stopping.append(number)) for s in (signal.SIGTERM, signal.SIGINT)}
@@ -59,7 +60,7 @@ def supervise(workers: int, target: Callable[..., None], arguments: tuple[Any, .
     hears, tells = context.Pipe(duplex=False)
     running: dict[SpawnProcess, float] = {}
     due = [0.0] * workers
-    pause, told = _PAUSE, None
+    pause, told, settled = _PAUSE, None, False
     try:
         while not stopping:
             while due and due[0] <= time.monotonic():
@@ -70,13 +71,13 @@ def supervise(workers: int, target: Callable[..., None], arguments: tuple[Any, .
             wait([hears, *(p.sentinel for p in running)], timeout=_LOOK)
             while hears.poll():
                 told = hears.recv()
+            settled = settled or any(time.monotonic() - began >= _TOO_SOON for began in running.values())
             for dead in [p for p in running if not p.is_alive()]:
                 now = time.monotonic()
                 lived = now - running.pop(dead)
                 if stopping:
                     break
-                well = any(now - began >= _TOO_SOON for began in running.values())
-                if lived < _TOO_SOON and (dead.exitcode or 0) >= 0 and not well:
+                if lived < _TOO_SOON and (dead.exitcode or 0) >= 0 and not settled:
                     raise ServingError(
                         f"A worker ended with code {dead.exitcode}.", do="Serve with one worker to see why."
                     )
