@@ -18,6 +18,7 @@ from modelyard.serving.labels import Labels
 from modelyard.serving.log import PredictionLog
 from modelyard.serving.metrics import CONTENT_TYPE, Metrics
 from modelyard.serving.predict import PATH, Predict
+from modelyard.serving.predictions.known import Known
 from modelyard.serving.predictions.label_check import LabelCheck
 from modelyard.serving.predictions.predictions import Predictions
 from modelyard.serving.protocols.add import add_protocols
@@ -72,6 +73,7 @@ class App:
         self.metrics = Metrics(bundle.manifest.name, None if limit is None else limit.milliseconds / 1e3)
         self.load = Load(self.terms.in_flight)
         self._log, self._guard = log, guard
+        self._known: Known | None = None
         self.takes_labels = log is not None
         self.answerer = Answerer(OneVersion(self._version(bundle, self.terms.release)), log, self.terms.answer_seconds)
         self.background: list[Callable[[], Coroutine[Any, Any, None]]] = [self._tell]
@@ -85,8 +87,9 @@ class App:
         self.add(PATH, predict, at_once=predict.at_once)
         self._explain = add_protocols(self, predict)
         if log is not None:
-            known = Predictions(log.folder, self.terms.store).known if self.terms.refuse_labels else None
-            self.add(LABELS, Labels(lambda: LabelCheck(self.bundle), log, self.terms, known), wanted="labels")
+            if self.terms.refuse_labels:
+                self._known = Known(Predictions(log.folder, self.terms.store))
+            self.add(LABELS, Labels(lambda: LabelCheck(self.bundle), log, self.terms, self._known), wanted="labels")
         if guarded_metrics:
             self.add(METRICS, self._exposed, wanted="metrics", methods=("GET",))
 
@@ -187,8 +190,10 @@ class App:
         self.ready = False
 
     def close(self) -> None:
-        """Close the prediction log and what the guard holds open, and end the processes that explain."""
+        """Close the prediction log, its store and what the guard holds open, and end the processes that explain."""
         self._explain.close()
+        if self._known is not None:
+            self._known.close()
         if self._log is not None:
             self._log.close()
         if self._guard is not None:

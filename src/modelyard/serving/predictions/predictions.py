@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,15 +87,28 @@ class Predictions:
         with closing(self.open()) as store:
             return store.newest(model)
 
-    def known(self, ids: Sequence[str]) -> set[str]:
-        """Return those of the ids that records have, in the store or in files."""
+    def known(self, ids: Sequence[str], store: Store | None = None) -> set[str]:
+        """Return those of the ids that records have, in the store or in files.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            Ids of predictions.
+        store : Store, optional
+            The log's store, where it is open already; default: it is opened for this once.
+
+        Raises
+        ------
+        MissingExtra, WorkspaceError
+            See `open_store`.
+        """
         wanted = set(ids)
-        with self.held(alone=False), closing(self.open()) as store:
-            found = store.known(list(ids))
+        with self.held(alone=False), closing(self.open()) if store is None else nullcontext(store) as opened:
+            found = opened.known(list(ids))
             for path in self.files():
                 if found == wanted:
                     break
-                waiting = frames(path.read_bytes(), store.place(path.name))
+                waiting = frames(path.read_bytes(), opened.place(path.name))
                 found |= {held.id for held, _, _ in waiting if isinstance(held, Entry) and held.id in wanted}
         return found
 
