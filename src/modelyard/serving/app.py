@@ -9,7 +9,7 @@ from typing import Any
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.serving.answerer import Answerer
-from modelyard.serving.asgi import Asgi, Message, Receive, Scope, Send, reply
+from modelyard.serving.asgi import Asgi, Message, Receive, Scope, Send, path_of, reply
 from modelyard.serving.endpoint import Answer, AtOnce, Endpoint, Load, Refusals, Reply
 from modelyard.serving.guard.admitted import Admitted, Guard
 from modelyard.serving.guard.describe import secure
@@ -22,10 +22,12 @@ from modelyard.serving.predictions.known import Known
 from modelyard.serving.predictions.label_check import LabelCheck
 from modelyard.serving.predictions.predictions import Predictions
 from modelyard.serving.protocols.add import add_protocols
-from modelyard.serving.rest import METRICS, ROUTES, rest
+from modelyard.serving.rest import ROUTES, rest
 from modelyard.serving.router import OneVersion, Router
 from modelyard.serving.terms import Terms
 from modelyard.serving.version import Version, version
+
+METRICS = "/metrics"
 
 
 class App:
@@ -91,7 +93,18 @@ class App:
                 self._known = Known(Predictions(log.folder, self.terms.store))
             self.add(LABELS, Labels(lambda: LabelCheck(self.bundle), log, self.terms, self._known), wanted="labels")
         if guarded_metrics:
-            self.add(METRICS, self._exposed, wanted="metrics", methods=("GET",))
+            self._permissions[METRICS] = "metrics"
+        self._paths[METRICS] = Endpoint(
+            METRICS,
+            self._exposed,
+            None,
+            self.metrics,
+            self._refusals,
+            Load(self.terms.in_flight),  # of its own: a server that has all it can do is to be seen
+            guard=guard if guarded_metrics else None,
+            wanted="metrics",
+            methods=("GET", "HEAD"),
+        )
 
     @property
     def router(self) -> Router:
@@ -203,11 +216,14 @@ class App:
         """Serve one connection event, as ASGI says."""
         if scope["type"] != "http":
             await self._rest(scope, receive, send)
-        elif (endpoint := self._paths.get(scope["path"])) is not None:
-            await endpoint(scope, receive, send)
-        else:
-            below = (e for route, e in self._below.items() if scope["path"].startswith(route))
-            await next(below, self._other)(scope, receive, send)
+            return
+        # As it is spelled, and no other way: what a guard stands before is reached by this alone.
+        path = path_of(scope)
+        endpoint = self._paths.get(path)
+        if endpoint is None:
+            below = (e for route, e in self._below.items() if path.startswith(route))
+            endpoint = next(below, self._other)
+        await endpoint(scope, receive, send)
 
     async def _exposed(self, scope: Scope, receive: Receive, admitted: Admitted) -> Reply:
         self.metrics.in_flight(self.load.count)
@@ -223,8 +239,8 @@ class App:
                 status = message["status"]
             await send(message)
 
-        method = scope["method"]
-        known = scope["path"] in ROUTES
+        method, path = scope["method"], path_of(scope)
+        known = path in ROUTES
         try:
             if known and method == "OPTIONS":
                 await reply(watched, 204, [(b"allow", b"GET, HEAD, OPTIONS")], b"")
@@ -232,7 +248,7 @@ class App:
                 scope = {**scope, "method": "GET"} if method == "HEAD" else scope
                 await self._rest(scope, receive, watched)
         finally:
-            self.metrics.observe(method, scope["path"] if known else "other", status, time.perf_counter() - began)
+            self.metrics.observe(method, path if known else "other", status, time.perf_counter() - began)
 
     async def _tell(self) -> None:
         """Keep what a scrape of another worker shows of this one up to date."""
