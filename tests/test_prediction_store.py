@@ -138,6 +138,39 @@ def test_a_loader_that_dies_between_commit_and_removal_loads_nothing_twice(tmp_p
     assert (load(log, store).records, len(list(store.records(ALL))), log.files()) == (0, 5, [])
 
 
+def test_it_is_known_up_to_when_all_is_loaded_though_the_store_is_gone(tmp_path, where, cut):
+    log, writer = log_of(tmp_path / "log", close=False)
+    log = Predictions(log.folder, where)
+    before = time.time()
+    assert before <= log.loaded() <= time.time()  # nothing waits
+    writer.append(record(0))
+    begun = log.loaded()
+    assert begun == int(begun) <= time.time() < begun + 60  # nothing was ever loaded: all waits since the first file
+    store = log.open()
+    start = time.time()
+    load(log, store)
+    assert start <= log.loaded() <= time.time()
+    (path,) = log.files()
+    with path.open("ab") as file:
+        file.write(b"\xf5MYPnothing")
+    writer.append(record(1))
+    loaded = log.loaded()
+    load(log, store)
+    assert log.loaded() == loaded  # a record waits behind the hole until its file is finished
+    writer.close()
+    load(log, store)
+    assert log.loaded() > loaded
+    writer.append(record(2))
+    writer.close()
+    cut(back=False)
+    loaded = log.loaded()
+    with pytest.raises(WorkspaceError):
+        load(log, store)
+    assert log.loaded() == loaded
+    store.close()
+    cut()
+
+
 def test_a_store_that_refuses_keeps_the_files(tmp_path, store):
     log, _ = log_of(tmp_path / "log", *map(record, range(3)))
     store.close()

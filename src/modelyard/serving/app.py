@@ -89,8 +89,10 @@ class App:
         self.add(PATH, predict, at_once=predict.at_once)
         self._explain = add_protocols(self, predict)
         if log is not None:
+            predictions = Predictions(log.folder, self.terms.store)
+            self.metrics.log_loaded(predictions.loaded)
             if self.terms.refuse_labels:
-                self._known = Known(Predictions(log.folder, self.terms.store))
+                self._known = Known(predictions)
             self.add(LABELS, Labels(lambda: LabelCheck(self.bundle), log, self.terms, self._known), wanted="labels")
         if guarded_metrics:
             self._permissions[METRICS] = "metrics"
