@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from modelyard.flow.releases import promote_release, roll_back
 from modelyard.flow.workspace import Workspace
 from modelyard.registry.store import Registry
 from modelyard.serving.app import App
+from modelyard.serving.copies import copies_for
 from modelyard.serving.follow import Follower
 from modelyard.serving.listen import listen_unix
 from modelyard.serving.log import read_log
@@ -211,6 +213,79 @@ def test_a_worker_that_starts_later_answers_with_what_is_in_production(tmp_path,
     with server(tmp_path, folders[0], terms={"registry": store.path, "release": "1"}) as (_, port):
         answer = json.loads(get(port, "/v1/predict", "POST", json.dumps(PLAIN).encode())[2])
     assert answer["bundle"] == load_bundle(folders[1]).hash[:12]
+
+
+def replace_workers(pid: int) -> None:
+    """Kill a server's two workers, one after the other, each once the last killed one's place is taken."""
+    for victim in workers_of(pid):
+        victim.send_signal(signal.SIGKILL)
+        until(lambda gone=victim.pid: len([p for p in workers_of(pid) if p.pid != gone]) == 2)
+
+
+@pytest.mark.parametrize("followed", [True, False])
+def test_a_worker_is_replaced_though_its_bundle_s_folder_is_gone(tmp_path, registry, monkeypatch, followed):
+    store, folders = registry
+    answering = load_bundle(folders[followed]).hash[:12]
+    terms = {"registry": store.path, "release": "1"} if followed else {}
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    with server(tmp_path, folders[0], workers=2, terms=terms) as (process, port):
+        assert list((tmp_path / "tmp").glob("modelyard-served-*"))
+        if followed:
+            promote(store, 2)
+            until(lambda: b'result="done"} 2.0' in get(port, "/metrics")[2])
+        until(lambda: len(workers_of(process.pid)) == 2)
+        for folder in folders:
+            shutil.rmtree(folder)
+        replace_workers(process.pid)
+        with Load(port) as load:
+            load.reach(200)
+        assert {(a["bundle"], a["served_by"]) for a in load.answers} == {(answering, "model")}
+        assert (load.problems, load.broken) == ([], 0)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    assert not list((tmp_path / "tmp").glob("modelyard-served-*"))
+
+
+def test_copies_are_those_of_what_is_served_and_made_once(tmp_path, registry, caplog):
+    store, folders = registry
+    hashes = [load_bundle(folder).hash for folder in folders]
+    for seed in (5, 6):
+        folders.append(make_plain(tmp_path / f"bundle-{seed}", seed=seed))
+        hashes.append(load_bundle(folders[-1]).hash)
+        store.register("churn", folders[-1], hashes[-1], f"run-{seed}", by="tests")
+    with copies_for(2) as made:
+        copies = replace(made, first=hashes[0])
+        app = App(copies.load(folders[0]))
+        follower = Follower(app, store.path, copies)
+        for version in (2, 3, 4):
+            promote(store, version)
+            follower.look()
+        there = {path.name for path in copies.folder.iterdir() if path.is_dir()}
+        assert there == {hashes[0], *hashes[2:]}  # what workers start with, what is served, and what it may go back to
+        shutil.rmtree(folders[2])
+        inode = (copies.folder / hashes[2]).stat().st_ino
+        assert copies.load(folders[2], hashes[2]).hash == hashes[2]
+        assert copies.place(folders[2], hashes[2]).stat().st_ino == inode
+        shutil.rmtree(copies.folder)  # nothing can be copied there
+        assert copies.load(folders[3]).path == folders[3]
+        assert "without a copy" in caplog.text
+    with copies_for(1) as none:
+        assert none.load(folders[3]).path == folders[3]
+
+
+def test_a_candidate_whose_folder_is_gone_is_loaded_by_a_worker_that_starts_later(tmp_path, registry):
+    _, folders = registry
+    first, second = map(load_bundle, folders)
+    rollouts = tmp_path / FOLDER
+    start(rollouts, Plan(), (str(folders[0]), first), str(folders[1]), "tests")
+    with copies_for(2) as copies:
+        Live(App(first), rollouts, str(folders[0]), copies)
+        shutil.rmtree(folders[1])
+        move(rollouts, "churn", "promote", "tests")
+        late = App(first)
+        Live(late, rollouts, str(folders[0]), copies)
+        assert late.router.choose(b"").bundle.hash == second.hash
 
 
 def test_a_damaged_bundle_and_a_lost_registry_change_nothing(tmp_path, registry):

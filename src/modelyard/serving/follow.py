@@ -7,12 +7,12 @@ import logging
 import time
 from pathlib import Path
 
-from modelyard.bundle.load import load_bundle
 from modelyard.core.errors import BundleError, ModelyardError, WorkspaceError
 from modelyard.data.compatible import breaking
 from modelyard.registry.release import Release
 from modelyard.registry.store import Registry
 from modelyard.serving.app import App
+from modelyard.serving.copies import NO_COPIES, Copies
 from modelyard.serving.version import Version
 
 _LOOK = 1.0
@@ -21,7 +21,7 @@ _AGAIN = 30.0
 _LOGGER = logging.getLogger("modelyard.serving")
 
 
-def follow(app: App, registry: Path) -> None:
+def follow(app: App, registry: Path, copies: Copies = NO_COPIES) -> None:
     """Have a server follow the registry: it looks now, and every second once it runs.
 
     A worker that takes a killed one's place starts with the bundle its server was started with, which may be out of
@@ -33,8 +33,10 @@ def follow(app: App, registry: Path) -> None:
         The server; its model's name is the release's.
     registry : path
         The registry's file.
+    copies : Copies
+        Where releases are loaded from.
     """
-    follower = Follower(app, registry)
+    follower = Follower(app, registry, copies)
     follower.look()
     app.background.append(follower.run)
 
@@ -46,8 +48,8 @@ class Follower:
     version it was given. The one before stays loaded, to stand in, and to come back at once when the registry says so.
     """
 
-    def __init__(self, app: App, registry: Path) -> None:
-        self._app, self._path = app, registry
+    def __init__(self, app: App, registry: Path, copies: Copies = NO_COPIES) -> None:
+        self._app, self._path, self._copies = app, registry, copies
         self._name = app.bundle.manifest.name
         self._before: Version | None = None
         self._refused: dict[str, float] = {}
@@ -91,7 +93,10 @@ class Follower:
             self._app.metrics.flipped("refused")
             self._say(f"version {release.version} is refused: {error}")
             return
-        self._before, self._app.router.stable = self._app.router.stable, version
+        gone, self._before = self._before, self._app.router.stable
+        self._app.router.stable = version
+        if gone is not None and gone is not version:
+            self._copies.drop(gone.bundle.hash)
         self._app.metrics.flipped("done")
         _LOGGER.warning("%s: version %s answers from now on", self._name, version.number)
         self._said = ""
@@ -99,7 +104,7 @@ class Follower:
     def _ready(self, release: Release) -> Version:
         if self._before is not None and self._before.bundle.hash == release.hash:
             return self._before
-        bundle = load_bundle(release.bundle)
+        bundle = self._copies.load(release.bundle, release.hash)
         if bundle.hash != release.hash:
             raise BundleError(
                 "The folder holds another bundle than was registered.",

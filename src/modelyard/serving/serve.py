@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from modelyard.bundle.load import load_bundle
 from modelyard.core.errors import ServingError
 from modelyard.serving.app import App
+from modelyard.serving.copies import Copies, copies_for
 from modelyard.serving.follow import follow
 from modelyard.serving.guard.access import Access
 from modelyard.serving.guard.issuer import LOCAL
@@ -77,25 +77,29 @@ def serve(
         check_certificate(certificate, key)
     elif key is not None:
         raise ServingError("A key needs its certificate.", do="Give --tls-cert too.")
-    way = _Way(str(bundle_path), drain, certificate, key, log, access, workers, terms or Terms())
-    # With several workers it is loaded here too, so that what is wrong with it is told once.
-    app = way.app()
-    listener = listen(host, port) if uds is None else listen_unix(uds)
-    if access is None and uds is None and host not in LOCAL:
-        _LOGGER.warning("Whoever reaches %s may call this model: there is no guard (--auth keys, --auth oidc).", host)
-    if started is not None:
-        started(address(listener, host, certificate is not None))
-    try:
-        if workers == 1:
-            way.run(app, listener)
-        else:
-            supervise(workers, _work, (way, listener))
-    except KeyboardInterrupt:
-        return
-    finally:
-        listener.close()
-        if uds is not None:
-            uds.unlink(missing_ok=True)
+    with copies_for(workers) as copies:
+        way = _Way(str(bundle_path), drain, certificate, key, log, access, workers, terms or Terms(), copies)
+        # With several workers it is loaded here too, so that what is wrong with it is told once.
+        app = way.app()
+        listener = listen(host, port) if uds is None else listen_unix(uds)
+        if access is None and uds is None and host not in LOCAL:
+            _LOGGER.warning(
+                "Whoever reaches %s may call this model: there is no guard (--auth keys, --auth oidc).", host
+            )
+        if started is not None:
+            started(address(listener, host, certificate is not None))
+        try:
+            if workers == 1:
+                way.run(app, listener)
+            else:
+                way = replace(way, copies=replace(copies, first=app.bundle.hash))
+                supervise(workers, _work, (way, listener))
+        except KeyboardInterrupt:
+            return
+        finally:
+            listener.close()
+            if uds is not None:
+                uds.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,22 +114,24 @@ class _Way:
     access: Access | None
     workers: int
     terms: Terms
+    copies: Copies
 
     def app(self) -> App:
         log = None if self.log is None else PredictionLog(self.log)
+        bundle = self.copies.load(self.path, self.copies.first)
         if self.access is None:
-            return App(load_bundle(self.path), log=log, terms=self.terms)
+            return App(bundle, log=log, terms=self.terms)
         guard = self.access.guard(self.workers)
-        app = App(load_bundle(self.path), log=log, guard=guard, guarded_metrics=self.access.metrics, terms=self.terms)
+        app = App(bundle, log=log, guard=guard, guarded_metrics=self.access.metrics, terms=self.terms)
         for needed in guard.needs:
             needed.count = app.metrics.guard_failed(needed.name)
         return app
 
     def run(self, app: App, listener: socket.socket) -> None:
         if self.terms.rollouts is not None:
-            app.background.append(Live(app, self.terms.rollouts, self.path).run)
+            app.background.append(Live(app, self.terms.rollouts, self.path, self.copies).run)
         if self.terms.registry is not None:
-            follow(app, self.terms.registry)
+            follow(app, self.terms.registry, self.copies)
         run(
             app,
             listener,
