@@ -15,6 +15,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -310,6 +311,45 @@ def test_a_damaged_bundle_and_a_lost_registry_change_nothing(tmp_path, registry)
     assert "model.onnx" in said
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_callers_are_told_that_a_release_ends_without_a_restart(tmp_path, registry, workers):
+    store, folders = registry
+
+    def told(path: str = "/v1/predict") -> tuple[str | None, str | None]:
+        headers = get(port, path, "POST", json.dumps(PLAIN).encode())[1]
+        return headers.get("deprecation"), headers.get("sunset")
+
+    def every_worker_tells(*said: str | None) -> None:
+        until(lambda: {told() for _ in range(8 * workers)} == {said})
+
+    begins = datetime(2027, 1, 1, tzinfo=UTC)
+    with server(tmp_path, folders[0], workers=workers, terms={"registry": store.path, "release": "1"}) as (_, port):
+        every_worker_tells(None, None)
+        store.deprecate("churn", 1, since=begins, by="tests")
+        every_worker_tells("@1798761600", "Thu, 01 Apr 2027 00:00:00 GMT")
+        assert told("/invocations") == told()
+        promote(store, 2)
+        every_worker_tells(None, None)  # another version answers
+        store.rollback("churn", by="tests")
+        every_worker_tells("@1798761600", "Thu, 01 Apr 2027 00:00:00 GMT")
+        store.deprecate("churn", 1, since=begins, sunset=datetime(2027, 2, 1, tzinfo=UTC), by="tests")
+        every_worker_tells("@1798761600", "Mon, 01 Feb 2027 00:00:00 GMT")
+        store.deprecate("churn", 1, since=None, by="tests")
+        every_worker_tells(None, None)
+
+
+def test_what_the_command_line_says_of_the_end_goes_before_the_registry(registry):
+    store, folders = registry
+    begins = datetime(2027, 1, 1, tzinfo=UTC)
+    store.deprecate("churn", 1, since=begins, by="tests")
+    apps = [App(load_bundle(folders[0]), terms=terms) for terms in (Terms(), Terms(sunset=begins))]
+    for app in apps:
+        Follower(app, store.path).look()
+    said = [dict(app._notice) for app in apps]
+    assert [b"deprecation" in one for one in said] == [True, False]
+    assert said[1][b"sunset"] == b"Fri, 01 Jan 2027 00:00:00 GMT"
+
+
 def test_a_rollback_is_obeyed_though_it_takes_a_column_away(tmp_path):
     store = Registry(tmp_path / "registry.db")
     folders = [make_plain(tmp_path / "without"), make(tmp_path / "with-joined")]
@@ -321,6 +361,8 @@ def test_a_rollback_is_obeyed_though_it_takes_a_column_away(tmp_path):
     Follower(app, store.path).look()
     assert app.bundle.hash == second.hash
     store.rollback("churn", by="tests", why="tests")
+    # What was written down of it since changes nothing about that.
+    store.deprecate("churn", 1, since=datetime(2027, 1, 1, tzinfo=UTC), by="tests")
     Follower(app, store.path).look()
     assert app.bundle.hash == first.hash
 

@@ -13,7 +13,6 @@ from modelyard.cli import options
 from modelyard.cli.access import access, access_of
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 
 
 @click.command("serve")
@@ -49,8 +48,10 @@ _DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
     "--model-timeout", default=1.0, show_default=True, type=click.FloatRange(0, min_open=True),
     help="Seconds one call of the model may take.",
 )  # fmt: skip
-@click.option("--deprecated", type=_DATE, help="Day (UTC) the interface is deprecated from; answers say so.")
-@click.option("--sunset", type=_DATE, help="Day (UTC) the interface ends; default: 90 days after it is deprecated.")
+@click.option("--deprecated", type=options.DATE, help="Day (UTC) the interface is deprecated from; answers say so.")
+@click.option(
+    "--sunset", type=options.DATE, help="Day (UTC) the interface ends; default: 90 days after it is deprecated."
+)
 @options.workspace
 @access
 def command(

@@ -9,7 +9,7 @@ from typing import Any
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.serving.answerer import Answerer
-from modelyard.serving.asgi import Asgi, Message, Receive, Scope, Send, path_of, reply
+from modelyard.serving.asgi import Asgi, Headers, Message, Receive, Scope, Send, path_of, reply
 from modelyard.serving.endpoint import Answer, AtOnce, Endpoint, Load, Refusals, Reply
 from modelyard.serving.guard.admitted import Admitted, Guard
 from modelyard.serving.guard.describe import secure
@@ -74,6 +74,7 @@ class App:
         self.terms = terms or Terms()
         self.metrics = Metrics(bundle.manifest.name, None if limit is None else limit.milliseconds / 1e3)
         self.load = Load(self.terms.in_flight)
+        self._notice = list(self.terms.headers)
         self._log, self._guard = log, guard
         self._known: Known | None = None
         self.takes_labels = log is not None
@@ -183,13 +184,18 @@ class App:
             self.metrics,
             self._refusals,
             self.load,
-            headers=self.terms.headers,
+            headers=self._notice,
             guard=self._guard if wanted else None,
             wanted=wanted,
             methods=methods,
         )
         if at_once is not None:
             self.at_once[route.encode()] = endpoint
+
+    def say(self, notice: Headers) -> None:
+        """Have answers say what the registry says of the interface's future, unless the terms say something already."""
+        if not self.terms.headers:
+            self._notice[:] = notice  # the endpoints' own list
 
     def secure(self, document: dict[str, Any]) -> None:
         """Say in an OpenAPI document what the guard asks for."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from datetime import datetime
 from pathlib import Path
 
 from modelyard.core.errors import BundleError, ModelyardError, WorkspaceError
@@ -12,7 +13,9 @@ from modelyard.data.compatible import breaking
 from modelyard.registry.release import Release
 from modelyard.registry.store import Registry
 from modelyard.serving.app import App
+from modelyard.serving.asgi import Headers
 from modelyard.serving.copies import NO_COPIES, Copies
+from modelyard.serving.terms import notice
 from modelyard.serving.version import Version
 
 _LOOK = 1.0
@@ -66,7 +69,9 @@ class Follower:
         try:
             if not self._path.is_file():  # SQLite would make an empty one
                 raise WorkspaceError("The registry is gone.", where=str(self._path))
-            release = Registry.at(self._path).current(self._name)
+            registry = Registry.at(self._path)
+            release = registry.current(self._name)
+            self._app.say(_notice(registry.holding(self._name, self._app.bundle.hash)))
         except (ModelyardError, OSError) as error:
             self._say(f"the registry cannot be read: {error}")
             self._app.metrics.flipped("unreachable")
@@ -100,6 +105,7 @@ class Follower:
         self._app.metrics.flipped("done")
         _LOGGER.warning("%s: version %s answers from now on", self._name, version.number)
         self._said = ""
+        self._app.say(_notice(release))
 
     def _ready(self, release: Release) -> Version:
         if self._before is not None and self._before.bundle.hash == release.hash:
@@ -119,9 +125,18 @@ class Follower:
 
     def _rolled_back(self, release: Release) -> bool:
         """Whether the registry went back to a release: that is to be obeyed, though later columns are refused then."""
-        return Registry.at(self._path).history(release.name, release.version)[-1].action == "rollback"
+        moves = [e for e in Registry.at(self._path).history(release.name, release.version) if e.before != e.after]
+        return moves[-1].action == "rollback"
 
     def _say(self, text: str) -> None:
         if text != self._said:  # once, and not every second
             _LOGGER.error("%s: %s", self._name, text)
             self._said = text
+
+
+def _notice(release: Release | None) -> Headers:
+    """Return what answers say of a release's future."""
+    if release is None:
+        return ()
+    dates = (release.deprecated, release.sunset)
+    return notice(*(None if date is None else datetime.fromisoformat(date) for date in dates))
