@@ -49,7 +49,8 @@ def test_a_server_loads_no_package_that_it_was_not_asked_to_use(tmp_path):
     modules = loaded_by(
         "from pathlib import Path\n"
         "from modelyard.flow.loader import loading\n"
-        "from modelyard.serving.serve import App, Live, PredictionLog, Terms, load_bundle\n"
+        "from modelyard.bundle.load import load_bundle\n"
+        "from modelyard.serving.serve import App, Live, PredictionLog, Terms\n"
         f"log = PredictionLog({str(tmp_path / 'log')!r})\n"
         f"app = App(load_bundle({str(packed)!r}), log=log, terms=Terms())\n"
         "app.warm()"

@@ -8,6 +8,7 @@ import json
 import logging
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,8 @@ import pytest
 from fastapi.openapi.models import OpenAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from bundles import ROW, bundle, make
 from issuers import AUDIENCE, issuer
@@ -252,6 +255,50 @@ def test_whoever_has_no_key_meets_nothing_but_health_and_what_describes_the_mode
         problem(server.send(method, path.replace("{version}", "1"), json={}), 401)
 
 
+SPELT = (
+    "{}", "{}/", "{}//", "/{}", "//{}", "/.{}", "/..{}", "/x/..{}", "{}/.", "{}/x/..", "{}\n", "{}\r", "{}\0", "{} ",
+    "{}\n/", "{};x", "{}#", "\\{}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("root", ["", "/model", "/metrics", "/v1"])
+def test_no_spelling_and_no_mount_leads_round_the_guard(server, root):
+    async def answer(scope, receive, admitted):
+        return 200, [], admitted.key.encode()
+
+    server.app.add("/admin/rollout", answer, wanted="admin", methods=("GET", "POST"))
+    outer = Starlette(routes=[Mount(root, server.app)]) if root else server.app
+
+    def asked(method: str, path: str, *secret: str) -> tuple[int, bytes]:
+        sent, headers = [], [(b"content-type", b"application/json"), (b"host", b"model")]
+        headers += [(b"authorization", b"Bearer " + one.encode()) for one in secret]
+        scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "root_path": "",
+                 "query_string": b"", "headers": headers, "http_version": "1.1", "scheme": "http",
+                 "server": ("model", 80)}  # fmt: skip
+
+        async def receive():
+            return {"type": "http.request", "body": json.dumps(ROW).encode()}
+
+        async def send(message):
+            sent.append(message)
+
+        asyncio.run(outer(scope, receive, send))
+        return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
+
+    for route in server.app._permissions:
+        path = root + (f"{route}1/infer" if route.endswith("/") else route)
+        assert {asked(method, path)[0] for method in ("GET", "POST")} <= {401, 405}
+        for spelt in SPELT:
+            for method in ("GET", "POST", "HEAD"):
+                for found in (root + spelt.format(path.removeprefix(root)), spelt.format(path)):
+                    status, body = asked(method, found)
+                    assert status in (307, 401, 404, 405), (method, found, status)
+                    assert b"# TYPE" not in body
+    assert asked("GET", f"{root}/metrics", server.secrets["metrics"])[0] == 200
+    assert asked("POST", f"{root}/v1/predict", server.secrets["predict"])[0] == 200
+    assert asked("GET", f"{root}/health/live")[0] == 200
+
+
 def test_no_secret_is_in_any_log_answer_or_metric(made, tmp_path, running, caplog):
     caplog.set_level(logging.DEBUG)
     server = Server(made, tmp_path, issuer=running.url, audience=AUDIENCE)
@@ -286,6 +333,13 @@ def test_nobody_could_be_let_in():
 
 def modelyard(*words: object) -> list[str]:
     return [sys.executable, "-c", "from modelyard.cli.main import main; main()", *map(str, words)]
+
+
+def status_of(port: int, target: str) -> int:
+    """Send a request line as it stands; return the answer's status."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as line:
+        line.sendall(f"GET {target} HTTP/1.1\r\nHost: model\r\nConnection: close\r\n\r\n".encode())
+        return int(line.makefile("rb").readline().split()[1])
 
 
 def ask(port: int, authorization: str | None = None) -> int:
@@ -380,3 +434,21 @@ def test_options_that_cannot_be(made, tmp_path, words, says, capsys):
         main(["serve", str(made.path), "--port", "0", "--workspace", str(tmp_path), *words])
     assert caught.value.code == 1
     assert says in capsys.readouterr().err
+
+
+def test_a_running_server_shows_its_metrics_under_no_other_spelling(tmp_path):
+    packed, yard = make(tmp_path / "bundle"), tmp_path / "yard"
+    KeyStore(yard / "keys.db").create("first", by="anna")
+    words = ("serve", packed, "--port", 0, "--auth", "keys", "--guard-metrics", "--workspace", yard, "--no-log")
+    process = subprocess.Popen(modelyard(*words), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        port = int(re.search(r":(\d+) ", process.stdout.readline())[1])
+        same = ("/metrics", "/%6detrics", "/metrics?x=1", f"http://127.0.0.1:{port}/metrics", "/metrics#x")
+        assert {target: status_of(port, target) for target in same} == dict.fromkeys(same, 401)
+        other = ("/metrics%0a", "/metrics%0D", "/metrics/", "/metrics%2f", "//metrics", "/%2fmetrics", "/./metrics",
+                 "/x/../metrics", "/x/%2e%2e/metrics", "/metrics%00", "/metrics;x", "/METRICS")  # fmt: skip
+        assert {target: status_of(port, target) for target in other} == dict.fromkeys(other, 404)
+        assert status_of(port, "/health/live") == 200
+    finally:
+        process.kill()
+        process.communicate()

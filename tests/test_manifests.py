@@ -29,7 +29,7 @@ from bundles import ROW, bundle, make
 from modelyard.brief.brief import Brief, Latency
 from modelyard.bundle.load import load_bundle
 from modelyard.cli.export import TARGETS
-from modelyard.cli.main import cli
+from modelyard.cli.main import cli, main
 from modelyard.core.errors import ServingError
 from modelyard.flow.export import export_all
 from modelyard.serving.capacity import capacity
@@ -295,6 +295,70 @@ def test_the_command_writes_the_targets_that_are_named(made, tmp_path):
         ".github",
     }
     assert wrote("--target", "all") == image | folders
+
+
+NAMES = [(53, "UDP"), (53, "TCP")]
+
+
+@pytest.mark.parametrize(
+    ("words", "ports"),
+    [
+        ((), []),
+        (("--store", "store.db"), []),
+        (("--store", "sqlite:///var/lib/store.db", "--redis", "unix:///run/redis.sock"), []),
+        (("--store", "postgresql://%2Fvar%2Frun/models"), []),
+        (("--store", "postgresql:///models?host=/var/run"), []),
+        (("--store", "postgresql://models:secret@db.example.org/models"), [5432]),
+        (("--store", "postgres://models:secret@a:5433,b,[2001:db8::7]:5434/models"), [5433, 5432, 5434]),
+        (("--store", "postgresql:///models?host=a,b&port=6000"), [6000]),
+        (("--redis", "redis://:secret@limits"), [6379]),
+        (("--redis", "rediss://:secret@limits:6380/0"), [6380]),
+        (("--issuer", "https://login.example.org/realms/ward"), [443]),
+        (("--traces", "http://user:secret@collector:4318/v1/traces"), [4318]),
+        (
+            ("--store", "postgresql://db", "--redis", "redis://limits", "--issuer", "https://login",
+             "--traces", "https://collector"),
+            [5432, 6379, 443],
+        ),
+    ],
+)  # fmt: skip
+def test_pods_reach_what_the_server_needs_and_nothing_else(made, tmp_path, words, ports):
+    asked = ("export", str(made.path), "-o", str(tmp_path), "--target", "kubernetes", *words)
+    done = CliRunner().invoke(cli, asked, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    text = (tmp_path / "kubernetes/networkpolicy.yaml").read_text()
+    policy = yaml.safe_load(text)
+    kubernetes_validate.validate(policy, KUBERNETES, strict=True)
+    found = [(one["port"], one["protocol"]) for rule in policy["spec"]["egress"] for one in rule["ports"]]
+    assert found == [*(NAMES if ports else []), *((port, "TCP") for port in ports)]
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert not any("secret" in path.read_text() for path in tmp_path.rglob("*.yaml"))
+
+
+def test_what_is_reached_may_come_from_the_environment_as_it_does_for_the_server(made, tmp_path):
+    asked = ("export", str(made.path), "-o", str(tmp_path), "--target", "kubernetes")
+    given = {"MODELYARD_STORE": "postgresql://db", "MODELYARD_REDIS": "redis://limits:7000"}
+    assert CliRunner(env=given).invoke(cli, asked, catch_exceptions=False).exit_code == 0
+    text = (tmp_path / "kubernetes/networkpolicy.yaml").read_text()
+    assert [rule["ports"][0]["port"] for rule in yaml.safe_load(text)["spec"]["egress"]] == [53, 5432, 7000]
+    assert "store at db:5432, redis at limits:7000" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--store", "mysql://:secret@db"), ("--store", "postgresql:///models"), ("--redis", "limits:6379"),
+        ("--redis", "redis://:secret@limits:port"), ("--issuer", "login.example.org"), ("--traces", "grpc://:secret@c"),
+    ],
+)  # fmt: skip
+def test_what_is_no_address_is_refused_without_being_repeated(made, tmp_path, words, capsys):
+    with pytest.raises(SystemExit) as raised:
+        main(["export", str(made.path), "-o", str(tmp_path), "--target", "kubernetes", *words])
+    assert raised.value.code == 1
+    said = capsys.readouterr().err
+    assert f"{words[0]} names no host" in said
+    assert "secret" not in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_commands_targets_are_those_there_are(made, tmp_path):

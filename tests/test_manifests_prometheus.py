@@ -28,6 +28,7 @@ from modelyard.serving.guard.store import FILE, KeyStore
 from modelyard.serving.manifests.argo import HASH, analyses
 from modelyard.serving.manifests.deployed import Deployed
 from modelyard.serving.manifests.scrape import adapter_rule, scrape_files
+from modelyard.serving.metrics import LOG_LOADED
 from monitored import monitored
 
 BRIEF = Brief(use_case="churn", latency=Latency(95.0, 60.0))
@@ -58,12 +59,12 @@ def address(made, tmp_path_factory):
 
 
 @contextmanager
-def served(made, log: Path, workers: int = 1):
+def served(made, log: Path, workers: int = 1, *more: object):
     """Yield the address of a server that the command line starts."""
     yard = Path(f"{log}-yard")
     _, secret = KeyStore(yard / FILE).create("prober", by="test", rate=100_000)
     command = [Path(sys.executable).with_name("modelyard"), "serve", made.path, "--port", "0", "--log", log]
-    command += ["--workers", workers, "--auth", "keys", "--workspace", yard]
+    command += ["--workers", workers, "--auth", "keys", "--workspace", yard, *more]
     with subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, text=True) as server:
         try:
             address = re.search(r"http://(\S+)", server.stdout.readline())[1]
@@ -119,6 +120,23 @@ def test_several_workers_expose_what_one_does(made, address, tmp_path):
         there = exposed(several)
         named = {name for expression in queries(made) for name in metrics(expression)}
         assert named - FEW <= there
+
+
+def test_every_worker_tells_up_to_when_the_log_is_loaded_and_that_it_is_not(made, tmp_path):
+    def loaded() -> float:
+        (value,) = re.findall(rf'^{LOG_LOADED}{{model="churn"}} (\S+)$', read(several, "/metrics"), re.MULTILINE)
+        return float(value)
+
+    store = tmp_path / "store.db"
+    store.mkdir()  # no store can be here
+    with served(made, tmp_path / "log", 2, "--store", store) as several:
+        asked(several, 20)
+        stuck = time.time()
+        (begun,) = {loaded() for _ in range(10)}
+        assert begun < stuck
+        store.rmdir()
+        while loaded() < stuck:  # by itself, when it is tried again
+            time.sleep(0.1)
 
 
 def test_grafana_s_own_types_hold_all_of_the_dashboard(made):

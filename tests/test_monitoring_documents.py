@@ -106,9 +106,12 @@ def test_promtool_accepts_the_rules_and_they_fire(bundle, tmp_path):
         (f'modelyard_source_failures_total{{{who},source="model"}}', "0+5x60"),
         (f"modelyard_predictions_total{{{who}}}", "0+100x60"),
         ('modelyard_guard_failures_total{model="churn",needed="limits"}', "0+1x60"),
+        # Of two servers one has loaded nothing since the beginning, and the other what it wrote a minute ago.
+        ('modelyard_prediction_log_loaded_timestamp_seconds{model="churn",instance="a"}', "0x60"),
+        ('modelyard_prediction_log_loaded_timestamp_seconds{model="churn",instance="b"}', "-60+60x60"),
     ]
     fires = {"ModelErrors", "ErrorBudgetBurns", "ModelSlow", "LatencyBudgetBurns"}
-    fires |= {"PredictionLogDropped", "ModelDoesNotAnswer", "GuardFails"}
+    fires |= {"PredictionLogDropped", "PredictionLogNotLoaded", "ModelDoesNotAnswer", "GuardFails"}
     expected = []
     for rule in alert_rules(bundle):
         shown = {"severity": rule.severity, "model": "churn"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -15,11 +16,14 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from modelyard.core.errors import WorkspaceError
 from modelyard.serving.log import PredictionLog, read_log
+from modelyard.serving.predictions import predictions
+from modelyard.serving.predictions.known import Known
 from modelyard.serving.predictions.load import DAMAGED, Keep, follow, load, prune
 from modelyard.serving.predictions.predictions import Predictions
 from modelyard.serving.predictions.record import Chosen
@@ -134,6 +138,39 @@ def test_a_loader_that_dies_between_commit_and_removal_loads_nothing_twice(tmp_p
     assert (load(log, store).records, len(list(store.records(ALL))), log.files()) == (0, 5, [])
 
 
+def test_it_is_known_up_to_when_all_is_loaded_though_the_store_is_gone(tmp_path, where, cut):
+    log, writer = log_of(tmp_path / "log", close=False)
+    log = Predictions(log.folder, where)
+    before = time.time()
+    assert before <= log.loaded() <= time.time()  # nothing waits
+    writer.append(record(0))
+    begun = log.loaded()
+    assert begun == int(begun) <= time.time() < begun + 60  # nothing was ever loaded: all waits since the first file
+    store = log.open()
+    start = time.time()
+    load(log, store)
+    assert start <= log.loaded() <= time.time()
+    (path,) = log.files()
+    with path.open("ab") as file:
+        file.write(b"\xf5MYPnothing")
+    writer.append(record(1))
+    loaded = log.loaded()
+    load(log, store)
+    assert log.loaded() == loaded  # a record waits behind the hole until its file is finished
+    writer.close()
+    load(log, store)
+    assert log.loaded() > loaded
+    writer.append(record(2))
+    writer.close()
+    cut(back=False)
+    loaded = log.loaded()
+    with pytest.raises(WorkspaceError):
+        load(log, store)
+    assert log.loaded() == loaded
+    store.close()
+    cut()
+
+
 def test_a_store_that_refuses_keeps_the_files(tmp_path, store):
     log, _ = log_of(tmp_path / "log", *map(record, range(3)))
     store.close()
@@ -185,6 +222,66 @@ def test_reading_sees_store_and_files_as_one(tmp_path):
         assert load(log, store, wait=False).busy  # nothing moves while somebody reads
         reading.close()
         assert load(log, store, wait=False).records == 1
+
+
+@pytest.fixture
+def cut(where, request):
+    """Cut the connections to a store; it is gone while `cut(back=False)`."""
+    if where.startswith("postgres"):
+        psql, name = request.getfixturevalue("postgres").psql, urlsplit(where).path[1:]
+
+        def cut(back=True):
+            psql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {back};")
+            psql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}';")
+
+        return cut
+    path, away = Path(where), Path(f"{where}.away")
+
+    def cut(back=True):
+        if path.is_dir():
+            path.rmdir()
+            away.rename(path)
+            return
+        shutil.copy(path, away)  # the same content: another file all the same
+        path.unlink()
+        away.rename(path) if back else path.mkdir()
+
+    return cut
+
+
+def test_one_connection_says_which_ids_are_known_and_is_made_anew_where_it_fails(tmp_path, where, cut, monkeypatch):
+    log, writer = log_of(tmp_path / "log", *map(record, range(3)), close=False)
+    log = Predictions(log.folder, where)
+    with closing(log.open()) as store:
+        load(log, store)
+    writer.append(record(3))
+    opened = []
+    monkeypatch.setattr(predictions, "open_store", lambda place: opened.append(place) or open_store(place))
+    known = Known(log)
+
+    async def ask(times=1):
+        found = await asyncio.gather(*(known(["r0", "r3", "r9"]) for _ in range(times)))
+        assert found == [{"r0", "r3"}] * times
+
+    asyncio.run(ask(40))
+    asyncio.run(ask())
+    assert len(opened) == 1
+    cut()
+    asyncio.run(ask(40))
+    assert len(opened) == 2
+    cut(back=False)
+    for _ in range(5):
+        with pytest.raises(WorkspaceError, match=r"(can|could )not be used"):
+            asyncio.run(ask())
+    assert len(opened) == 3  # none of the others waits for it in turn
+    cut()
+    while True:
+        try:
+            asyncio.run(ask())
+            break
+        except WorkspaceError:
+            time.sleep(0.05)
+    known.close()
 
 
 def test_a_store_of_a_newer_format_or_none_is_refused(tmp_path):

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from modelyard.cli.main import cli, main
 from modelyard.core.errors import GateFailed, ModelyardError, RegistryError, Undecided, WorkspaceError
+from modelyard.flow.workspace import Workspace
 from modelyard.registry.release import STAGES, Gate
 from modelyard.registry.store import MOVES, Registry
 
@@ -206,6 +212,75 @@ def test_the_file_itself_refuses_to_change_the_past(registry, statement):
             db.execute(statement)
     db.close()
     assert (registry.history("readmission"), registry.releases()) == before
+
+
+def test_a_release_is_deprecated_and_that_is_told_in_the_history(registry):
+    to_production(registry, "a")
+    enter(registry, "b")
+    since = datetime(2027, 1, 1, tzinfo=UTC)
+    said = registry.deprecate("readmission", 1, since=since, by="anna", why="version 2 comes")
+    assert (said.deprecated, said.sunset) == ("2027-01-01T00:00:00Z", "2027-04-01T00:00:00Z")  # 90 days
+    assert said == registry.current("readmission") == registry.holding("readmission", "a")
+    assert registry.release("readmission", 2).deprecated is None
+    event = registry.history("readmission", 1)[-1]
+    assert (event.action, event.by, event.before, event.after) == ("deprecate", "anna", "production", "production")
+    assert event.note == "deprecated from 2027-01-01T00:00:00Z, ends 2027-04-01T00:00:00Z: version 2 comes"
+    later = since.astimezone(timezone(timedelta(hours=2)))
+    assert registry.deprecate("readmission", 1, since=since, sunset=later, by="ben").sunset == said.deprecated
+    before = registry.releases(), registry.history()
+    with pytest.raises(RegistryError, match="Give a later --sunset"):
+        registry.deprecate("readmission", 1, since=since, sunset=since - timedelta(days=1), by="ben")
+    with pytest.raises(RegistryError, match="no version 7"):
+        registry.deprecate("readmission", 7, since=since, by="ben")
+    assert (registry.releases(), registry.history()) == before
+    assert registry.deprecate("readmission", 1, since=None, by="ben").sunset is None
+    assert registry.history("readmission", 1)[-1].note == "no longer deprecated"
+    assert registry.holding("readmission", "c") is None
+
+
+def test_the_command_deprecates_and_takes_it_back(tmp_path):
+    yard = Workspace.open(tmp_path / "yard")
+    registry = Registry(yard.registry)
+    to_production(registry, "a")
+    enter(registry, "b")
+
+    def said(*words: str) -> str:
+        done = CliRunner().invoke(cli, ["deprecate", *words, "--workspace", str(yard.root)], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    dates = ("--since", "2027-01-01", "--sunset", "2027-06-30T12:00:00")
+    told = "is deprecated from 2027-01-01T00:00:00Z and ends 2027-06-30T12:00:00Z"
+    assert said("readmission", *dates) == f"readmission version 1 {told}\n"  # production's
+    event = registry.history("readmission", 1)[-1]
+    assert event.note.startswith("deprecated from 2027")
+    assert event.by
+    plain = json.loads(said("readmission@2", "--by", "ben", "--json"))
+    since, sunset = (datetime.fromisoformat(plain[name]) for name in ("deprecated", "sunset"))
+    assert (sunset - since, plain["version"]) == (timedelta(days=90), 2)
+    assert said("readmission@1", "--undo") == "readmission version 1 is no longer deprecated\n"
+    shown = CliRunner().invoke(cli, ["history", "readmission", "--workspace", str(yard.root)]).output
+    assert shown.count("deprecate ") == 3
+    for words in (("--undo", *dates), ("--since", "2027-01-01", "--sunset", "2026-01-01"), ("--sunset", "soon")):
+        with pytest.raises(SystemExit) as raised:
+            main(["deprecate", "readmission", *words, "--workspace", str(yard.root)])
+        assert raised.value.code == 1
+    assert registry.release("readmission", 1).sunset is None
+
+
+def test_a_registry_of_the_first_format_is_read_and_then_brought_to_this_one(registry):
+    release = to_production(registry, "a")
+    with closing(sqlite3.connect(registry.path)) as db:
+        for column in ("deprecated", "sunset"):
+            db.execute(f"ALTER TABLE releases DROP COLUMN {column}")
+        db.execute("PRAGMA user_version = 1")
+        db.commit()
+    assert Registry.at(registry.path).current("readmission") == release  # as a server does that only looks
+    again = Registry(registry.path)
+    assert again.current("readmission") == release
+    assert len(again.history("readmission")) == 3
+    assert again.deprecate("readmission", since=datetime(2027, 1, 1, tzinfo=UTC), by="anna").sunset
+    assert Registry(registry.path).releases() == again.releases()
 
 
 def test_files_that_are_no_registry(tmp_path):

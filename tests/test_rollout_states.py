@@ -12,6 +12,7 @@ import pytest
 
 from modelyard.core.errors import ServingError, WorkspaceError
 from modelyard.serving.rollout.board import ARM, CANDIDATE, ERRORS, REQUESTS, STABLE, Board
+from modelyard.serving.rollout.control import status
 from modelyard.serving.rollout.decide import MOVES, after, decide, moved
 from modelyard.serving.rollout.looks import Looks
 from modelyard.serving.rollout.rollout import TWO_WEEKS, Arm, Plan, Reading, Rollout, planned
@@ -148,6 +149,29 @@ def test_the_store_keeps_every_look_and_decision_and_one_open_rollout(tmp_path):
     (tmp_path / "spoilt" / FILE).write_bytes(b"no database at all, but long enough to be looked at" * 99)
     with pytest.raises(WorkspaceError, match="cannot be read"):
         Rollouts(tmp_path / "spoilt")
+
+
+def test_where_a_rollout_stands_is_told_without_reading_its_older_looks(tmp_path):
+    store = Rollouts(tmp_path)
+    made = store.start("churn", PLAN, ROLLOUT.stable, ROLLOUT.candidate, at=0.0)
+    with sqlite3.connect(tmp_path / FILE) as db:  # two weeks of looks, which fail whoever reads one of them: no UTF-8
+        db.executemany(
+            "INSERT INTO looks (rollout, at, step, share, readings, decision, why)"
+            " VALUES (?, ?, 0, .05, CAST(x'ff' AS TEXT), 'CONTINUE', '')",
+            [(made.id, 60.0 * minute) for minute in range(20_160)],
+        )
+    db.close()
+    for minute in (20_161.0, 20_162.0):
+        store.look(made, read(), "CONTINUE", "nothing shown", made, b"", 60.0 * minute)
+    with pytest.raises(WorkspaceError, match="UTF-8"):
+        store.looks(made.id)
+    shown = status(store, made)
+    assert (shown["looks"], shown["last"]["at"], shown["last"]["why"]) == (20_162, 60.0 * 20_162, "nothing shown")
+    assert [look["at"] for look in store.looks(made.id, newest=2)] == [60.0 * 20_161, 60.0 * 20_162]
+    with sqlite3.connect(tmp_path / FILE) as db:  # nor are they read to be counted
+        (how,) = db.execute("EXPLAIN QUERY PLAN SELECT count(*) FROM looks WHERE rollout = 1")
+    db.close()
+    assert "COVERING INDEX looks_of" in how[-1]
 
 
 class Traffic:

@@ -14,7 +14,8 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from modelyard.flow.releases import promote_release, roll_back
 from modelyard.flow.workspace import Workspace
 from modelyard.registry.store import Registry
 from modelyard.serving.app import App
+from modelyard.serving.copies import copies_for
 from modelyard.serving.follow import Follower
 from modelyard.serving.listen import listen_unix
 from modelyard.serving.log import read_log
@@ -267,6 +269,79 @@ def test_a_worker_that_starts_later_answers_with_what_is_in_production(tmp_path,
     assert answer["bundle"] == load_bundle(folders[1]).hash[:12]
 
 
+def replace_workers(pid: int) -> None:
+    """Kill a server's two workers, one after the other, each once the last killed one's place is taken."""
+    for victim in workers_of(pid):
+        victim.send_signal(signal.SIGKILL)
+        until(lambda gone=victim.pid: len([p for p in workers_of(pid) if p.pid != gone]) == 2)
+
+
+@pytest.mark.parametrize("followed", [True, False])
+def test_a_worker_is_replaced_though_its_bundle_s_folder_is_gone(tmp_path, registry, monkeypatch, followed):
+    store, folders = registry
+    answering = load_bundle(folders[followed]).hash[:12]
+    terms = {"registry": store.path, "release": "1"} if followed else {}
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    with server(tmp_path, folders[0], workers=2, terms=terms) as (process, port):
+        assert list((tmp_path / "tmp").glob("modelyard-served-*"))
+        if followed:
+            promote(store, 2)
+            until(lambda: b'result="done"} 2.0' in get(port, "/metrics")[2])
+        until(lambda: len(workers_of(process.pid)) == 2)
+        for folder in folders:
+            shutil.rmtree(folder)
+        replace_workers(process.pid)
+        with Load(port) as load:
+            load.reach(200)
+        assert {(a["bundle"], a["served_by"]) for a in load.answers} == {(answering, "model")}
+        assert (load.problems, load.broken) == ([], 0)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    assert not list((tmp_path / "tmp").glob("modelyard-served-*"))
+
+
+def test_copies_are_those_of_what_is_served_and_made_once(tmp_path, registry, caplog):
+    store, folders = registry
+    hashes = [load_bundle(folder).hash for folder in folders]
+    for seed in (5, 6):
+        folders.append(make_plain(tmp_path / f"bundle-{seed}", seed=seed))
+        hashes.append(load_bundle(folders[-1]).hash)
+        store.register("churn", folders[-1], hashes[-1], f"run-{seed}", by="tests")
+    with copies_for(2) as made:
+        copies = replace(made, first=hashes[0])
+        app = App(copies.load(folders[0]))
+        follower = Follower(app, store.path, copies)
+        for version in (2, 3, 4):
+            promote(store, version)
+            follower.look()
+        there = {path.name for path in copies.folder.iterdir() if path.is_dir()}
+        assert there == {hashes[0], *hashes[2:]}  # what workers start with, what is served, and what it may go back to
+        shutil.rmtree(folders[2])
+        inode = (copies.folder / hashes[2]).stat().st_ino
+        assert copies.load(folders[2], hashes[2]).hash == hashes[2]
+        assert copies.place(folders[2], hashes[2]).stat().st_ino == inode
+        shutil.rmtree(copies.folder)  # nothing can be copied there
+        assert copies.load(folders[3]).path == folders[3]
+        assert "without a copy" in caplog.text
+    with copies_for(1) as none:
+        assert none.load(folders[3]).path == folders[3]
+
+
+def test_a_candidate_whose_folder_is_gone_is_loaded_by_a_worker_that_starts_later(tmp_path, registry):
+    _, folders = registry
+    first, second = map(load_bundle, folders)
+    rollouts = tmp_path / FOLDER
+    start(rollouts, Plan(), (str(folders[0]), first), str(folders[1]), "tests")
+    with copies_for(2) as copies:
+        Live(App(first), rollouts, str(folders[0]), copies)
+        shutil.rmtree(folders[1])
+        move(rollouts, "churn", "promote", "tests")
+        late = App(first)
+        Live(late, rollouts, str(folders[0]), copies)
+        assert late.router.choose(b"").bundle.hash == second.hash
+
+
 def test_a_damaged_bundle_and_a_lost_registry_change_nothing(tmp_path, registry):
     store, folders = registry
     graph = folders[1] / "model.onnx"
@@ -289,6 +364,45 @@ def test_a_damaged_bundle_and_a_lost_registry_change_nothing(tmp_path, registry)
     assert "model.onnx" in said
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_callers_are_told_that_a_release_ends_without_a_restart(tmp_path, registry, workers):
+    store, folders = registry
+
+    def told(path: str = "/v1/predict") -> tuple[str | None, str | None]:
+        headers = get(port, path, "POST", json.dumps(PLAIN).encode())[1]
+        return headers.get("deprecation"), headers.get("sunset")
+
+    def every_worker_tells(*said: str | None) -> None:
+        until(lambda: {told() for _ in range(8 * workers)} == {said})
+
+    begins = datetime(2027, 1, 1, tzinfo=UTC)
+    with server(tmp_path, folders[0], workers=workers, terms={"registry": store.path, "release": "1"}) as (_, port):
+        every_worker_tells(None, None)
+        store.deprecate("churn", 1, since=begins, by="tests")
+        every_worker_tells("@1798761600", "Thu, 01 Apr 2027 00:00:00 GMT")
+        assert told("/invocations") == told()
+        promote(store, 2)
+        every_worker_tells(None, None)  # another version answers
+        store.rollback("churn", by="tests")
+        every_worker_tells("@1798761600", "Thu, 01 Apr 2027 00:00:00 GMT")
+        store.deprecate("churn", 1, since=begins, sunset=datetime(2027, 2, 1, tzinfo=UTC), by="tests")
+        every_worker_tells("@1798761600", "Mon, 01 Feb 2027 00:00:00 GMT")
+        store.deprecate("churn", 1, since=None, by="tests")
+        every_worker_tells(None, None)
+
+
+def test_what_the_command_line_says_of_the_end_goes_before_the_registry(registry):
+    store, folders = registry
+    begins = datetime(2027, 1, 1, tzinfo=UTC)
+    store.deprecate("churn", 1, since=begins, by="tests")
+    apps = [App(load_bundle(folders[0]), terms=terms) for terms in (Terms(), Terms(sunset=begins))]
+    for app in apps:
+        Follower(app, store.path).look()
+    said = [dict(app._notice) for app in apps]
+    assert [b"deprecation" in one for one in said] == [True, False]
+    assert said[1][b"sunset"] == b"Fri, 01 Jan 2027 00:00:00 GMT"
+
+
 def test_a_rollback_is_obeyed_though_it_takes_a_column_away(tmp_path):
     store = Registry(tmp_path / "registry.db")
     folders = [make_plain(tmp_path / "without"), make(tmp_path / "with-joined")]
@@ -300,6 +414,8 @@ def test_a_rollback_is_obeyed_though_it_takes_a_column_away(tmp_path):
     Follower(app, store.path).look()
     assert app.bundle.hash == second.hash
     store.rollback("churn", by="tests", why="tests")
+    # What was written down of it since changes nothing about that.
+    store.deprecate("churn", 1, since=datetime(2027, 1, 1, tzinfo=UTC), by="tests")
     Follower(app, store.path).look()
     assert app.bundle.hash == first.hash
 

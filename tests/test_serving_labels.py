@@ -19,10 +19,12 @@ from modelyard.core.errors import RowError, ServingError, WorkspaceError
 from modelyard.flow.loader import parse_keep
 from modelyard.serving.app import App
 from modelyard.serving.log import PredictionLog, read_log
+from modelyard.serving.predictions import predictions
 from modelyard.serving.predictions.label_check import LabelCheck
 from modelyard.serving.predictions.load import Keep, load
 from modelyard.serving.predictions.predictions import Predictions
 from modelyard.serving.predictions.record import Chosen, Entry
+from modelyard.serving.predictions.store import open_store
 from modelyard.serving.predictions.withhold import Withheld, secret
 from modelyard.serving.terms import Terms
 from prediction_logs import label, log_of, record
@@ -103,6 +105,18 @@ def test_labels_of_no_prediction_are_refused_where_that_is_chosen(made, tmp_path
     client.app.close()
     assert len(stored(tmp_path)[1]) == 1  # and it is known once it was loaded
     assert client.send("POST", "/v1/labels", json={"id": name, "label": 0}).status_code == 202
+    client.app.close()
+
+
+def test_the_store_is_opened_once_for_all_requests_with_labels(made, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(predictions, "open_store", lambda place: opened.append(place) or open_store(place))
+    client = Client(App(made["binary"], log=PredictionLog(tmp_path), terms=Terms(refuse_labels=True)))
+    name = client.predict(ROW).json()["id"]
+    for _ in range(5):
+        assert client.send("POST", "/v1/labels", json={"id": name, "label": 1}).status_code == 202
+    assert len(opened) == 1
+    client.app.close()
 
 
 def test_labels_that_cannot_be_written_are_not_acknowledged(client, monkeypatch):

@@ -12,6 +12,9 @@ from modelyard.serving.predictions.sql import SqlStore, unusable
 _LOCK = 0x6D6F64656C796172
 """Of the database, while the tables are made: the first letters of our name."""
 _SECONDS = 10
+"""How long connecting may take, and how long nothing may come back from a server that was sent something."""
+_QUIET_SECONDS = 60
+"""After so long without a word the server is asked whether it is there: what lies between forgets quiet connections."""
 
 
 class PostgresStore(SqlStore):
@@ -38,7 +41,12 @@ class PostgresStore(SqlStore):
         shown = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"  # without the password
         try:
             connection = psycopg.connect(
-                where, autocommit=True, connect_timeout=_SECONDS, options="-c search_path=modelyard"
+                where,
+                autocommit=True,
+                connect_timeout=_SECONDS,
+                tcp_user_timeout=1_000 * _SECONDS,
+                keepalives_idle=_QUIET_SECONDS,
+                options="-c search_path=modelyard",
             )
         except psycopg.Error as error:
             raise unusable(shown, error) from error

@@ -22,22 +22,37 @@ TARGETS = "docker kubernetes kserve argo triton nginx envoy systemd prometheus g
     help="What to write; more than one may be named.  [default: all]",
 )
 @click.option("--image", help="Name of the container image, such as registry.example.org/team/model.")
+@click.option("--store", envvar="MODELYARD_STORE", help="Store of the server's prediction log: its pods may reach it.")
+@click.option("--redis", envvar="MODELYARD_REDIS", help="Redis that counts its limits: its pods may reach it.")
+@click.option("--issuer", metavar="URL", help="Issuer of the tokens it takes: its pods may reach it.")
+@click.option("--traces", metavar="URL", help="Collector of traces (OTLP over HTTP): its pods may reach it.")
 @options.workspace
-def command(bundle: str, out: Path, targets: tuple[str, ...], image: str | None, workspace: Path) -> None:
+def command(
+    bundle: str,
+    out: Path,
+    targets: tuple[str, ...],
+    image: str | None,
+    workspace: Path,
+    **reached: str | None,
+) -> None:
     """Write what deploys and watches a bundle: container, orchestrators, proxies, alerts, dashboard, CI.
 
-    Each file says at its top how it is applied, and which values are to be filled in.
+    Each file says at its top how it is applied, and which values are to be filled in. Pods reach what --store, --redis,
+    --issuer and --traces name, and nothing else.
 
     \b
     Examples:
       modelyard export k7 -o deployment/
       modelyard export k7 -o deployment/ --target docker --target kubernetes
       modelyard export readmission@production -o deployment/ --image registry.example.org/ward/readmission
+      modelyard export k7 -o deployment/ --store postgresql://models@db.example.org/models --redis redis://limits:6379/0
     """
     from modelyard.bundle.load import load_bundle
     from modelyard.flow.export import export_all
     from modelyard.flow.refs import find_bundle
+    from modelyard.serving.manifests.outside import outside
 
-    chosen = () if "all" in targets else targets
-    for path in export_all(load_bundle(find_bundle(bundle, workspace)), out, targets=chosen, image=image):
+    chosen, places = () if "all" in targets else targets, outside(**reached)
+    found = load_bundle(find_bundle(bundle, workspace))
+    for path in export_all(found, out, targets=chosen, image=image, outside=places):
         click.echo(f"Wrote {path}")

@@ -28,6 +28,7 @@ VERBS = {
     "register": "Enter a run's bundle in the registry.",
     "promote": "Move a release to the next stage, through its gates.",
     "rollback": "Put the previous production release back.",
+    "deprecate": "Tell callers that a release ends, and when.",
     "history": "Show everything that happened to a release.",
     "serve": "Serve a bundle over HTTP.",
     "rollout": "Try a candidate beside what serves; promote it or roll it back.",

@@ -10,6 +10,7 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 workspace: Callable[[F], F] = click.option(
     "--workspace",
     type=click.Path(path_type=Path),

@@ -13,7 +13,6 @@ from modelyard.cli import options
 from modelyard.cli.access import access, access_of
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 
 
 @click.command("serve")
@@ -53,8 +52,10 @@ _DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
     "--traces", metavar="URL",
     help="Collector that spans are sent to (OTLP over HTTP); default: OTEL_EXPORTER_OTLP_ENDPOINT, else none are made.",
 )  # fmt: skip
-@click.option("--deprecated", type=_DATE, help="Day (UTC) the interface is deprecated from; answers say so.")
-@click.option("--sunset", type=_DATE, help="Day (UTC) the interface ends; default: 90 days after it is deprecated.")
+@click.option("--deprecated", type=options.DATE, help="Day (UTC) the interface is deprecated from; answers say so.")
+@click.option(
+    "--sunset", type=options.DATE, help="Day (UTC) the interface ends; default: 90 days after it is deprecated."
+)
 @options.workspace
 @access
 def command(

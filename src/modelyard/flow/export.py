@@ -11,6 +11,7 @@ from modelyard.monitoring.rules import rules_text
 from modelyard.registry.workflow import workflow_text
 from modelyard.serving.capacity import Capacity
 from modelyard.serving.manifests.export import export_files
+from modelyard.serving.manifests.outside import Outside
 
 
 def export_all(
@@ -20,8 +21,11 @@ def export_all(
     image: str | None = None,
     needs: Capacity | None = None,
     targets: Sequence[str] = (),
+    outside: Sequence[Outside] = (),
 ) -> list[Path]:
     """Write what deploys a bundle, watches it and makes the next one; `targets` chooses a part.
+
+    Servers may connect to what is `outside`.
 
     Raises
     ------
@@ -35,7 +39,7 @@ def export_all(
         "grafana": {"grafana/dashboard.json": dashboard_text(bundle)},
         "workflow": {f".github/workflows/{bundle.manifest.name}.yml": ci_workflow(bundle, image)},
     }
-    return export_files(bundle, folder, targets=targets, image=image, more=more, needs=needs)
+    return export_files(bundle, folder, targets=targets, image=image, more=more, needs=needs, outside=outside)
 
 
 def ci_workflow(bundle: Bundle, image: str | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from modelyard.bundle.latency import Timing
@@ -112,6 +113,29 @@ def roll_back(yard: Workspace, name: str, *, by: str | None = None, why: str = "
     if present is not None:
         _end_rollout(yard, present, release, by)
     return Moved(release, (), _mirror(yard, release))
+
+
+def deprecate_release(
+    yard: Workspace,
+    release: Release,
+    *,
+    since: datetime | None = None,
+    sunset: datetime | None = None,
+    undo: bool = False,
+    by: str | None = None,
+    why: str = "",
+) -> Release:
+    """Say from when a release is deprecated and when it ends, or take that back.
+
+    Raises
+    ------
+    RegistryError
+        If it would end before it is deprecated.
+    """
+    begins = None if undo else since or datetime.now(UTC)
+    return Registry(yard.registry).deprecate(
+        release.name, release.version, since=begins, sunset=sunset, by=by or whoever(), why=why
+    )
 
 
 def history_lines(events: tuple[Event, ...]) -> list[str]:

@@ -10,10 +10,12 @@ from typing import Any
 from modelyard.bundle.bundle import Bundle
 from modelyard.core.names import slug
 from modelyard.monitoring.budgets import AVAILABILITY, DEFAULT_LIMIT, budgets
+from modelyard.monitoring.rules import WAITING_MINUTES
 from modelyard.serving.metrics import (
     ANSWERS_ROWS,
     IN_FLIGHT,
     LOG_FAILURES,
+    LOG_LOADED,
     LOG_RECORDS,
     PREDICTIONS,
     REQUESTS,
@@ -128,6 +130,13 @@ def panels(bundle: Bundle) -> tuple[Panel, ...]:
                 "written": f"sum(rate({LOG_RECORDS}{{{model}}}[5m]))",
                 "lost": f"sum(rate({LOG_FAILURES}{{{model}}}[5m]))",
             },
+        ),
+        Panel(
+            "Prediction log that waits for its store",
+            "Time since all that was written was loaded, of each server.",
+            "s",
+            {"{{instance}}": f"time() - min by (instance) ({LOG_LOADED}{{{model}}})"},
+            60.0 * WAITING_MINUTES,
         ),
         Panel(
             "CPU",

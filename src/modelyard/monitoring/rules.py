@@ -10,9 +10,19 @@ import yaml
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.monitoring.budgets import AVAILABILITY, DEFAULT_LIMIT, FAST, FEWEST, SLOW, Budget, budgets
-from modelyard.serving.metrics import ANSWERS_ROWS, GUARD_FAILURES, LOG_FAILURES, PREDICTIONS, REQUESTS, SOURCE_FAILURES
+from modelyard.serving.metrics import (
+    ANSWERS_ROWS,
+    GUARD_FAILURES,
+    LOG_FAILURES,
+    LOG_LOADED,
+    PREDICTIONS,
+    REQUESTS,
+    SOURCE_FAILURES,
+)
 
 REFUSED_RATE, FALLBACK_RATE = 0.05, 0.001
+WAITING_MINUTES = 10
+"""How long written predictions may wait for their store: it is loaded every second, and tried again every minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +95,15 @@ def alert_rules(bundle: Bundle) -> tuple[Rule, ...]:
             "ticket",
             f"{name}: predictions are not written down",
             "any record dropped within 10 minutes",
+        ),
+        Rule(
+            "log_not_loaded",
+            "PredictionLogNotLoaded",
+            f"time() - min({LOG_LOADED}{{{model}}}) > {60 * WAITING_MINUTES}",
+            "5m",
+            "ticket",
+            f"{name}: what is written to the prediction log does not reach its store",
+            f"nothing loaded into the store for {WAITING_MINUTES} minutes",
         ),
         Rule(
             "guard",

@@ -9,7 +9,7 @@ from modelyard.core.markup import Code, Document, Facts, Heading, Listing, Note,
 from modelyard.data.drift import ACTION, FALSE_DISCOVERIES, FLOOR, WARNING
 from modelyard.monitoring.budgets import DEFAULT_LIMIT
 from modelyard.serving.manifests.deployed import object_name
-from modelyard.serving.metrics import GUARD_FAILURES, LOG_FAILURES, REQUESTS, SOURCE_FAILURES
+from modelyard.serving.metrics import GUARD_FAILURES, LOG_FAILURES, LOG_LOADED, REQUESTS, SOURCE_FAILURES
 
 NEVER = "Never for this alone."
 
@@ -294,6 +294,27 @@ def _books(bundle: Bundle) -> tuple[Runbook, ...]:
             (
                 "Free space or enlarge the volume: writing resumes by itself.",
                 "The dropped predictions are lost: note the hours.",
+            ),
+            NEVER,
+        ),
+        Runbook(
+            "log_not_loaded",
+            "the prediction log does not reach its store",
+            f"Predictions and labels are written to files that are not moved into the store (`{LOG_LOADED}` stands "
+            "still). Nothing is lost as long as the volume has room; the files grow, and who reads the store misses "
+            "what is new.",
+            (
+                "Why? The server's log says `the prediction log is not loaded`, and the reason.",
+                "Can the server reach the store: address, password, certificate, network policy?",
+                "Is there a loader at all? A server with `--no-load` leaves that to `modelyard log load`.",
+                "How much room is left for the files?",
+            ),
+            (f"{logs} | grep 'not loaded'", f"kubectl exec {target} -- df -h"),
+            (
+                "Bring the store back: it is tried every minute, and what waits is then loaded.",
+                "It stays away: enlarge the volume before it is full, or records are dropped (runbook of "
+                "prediction_log).",
+                "The loader is gone: `modelyard log load` moves what waits.",
             ),
             NEVER,
         ),

@@ -11,14 +11,14 @@ from typing import Any
 from modelyard.core.errors import RegistryError, WorkspaceError
 from modelyard.core.files import guarded
 
-FORMAT = 1
+FORMAT = 2
 """Counts up with every change of the tables; a newer file than the reader's is refused."""
 _SECONDS = 30  # how long a process waits for its turn to write
 
 _TABLES = f"""
 CREATE TABLE releases (
   name TEXT NOT NULL, version INTEGER NOT NULL, stage TEXT NOT NULL, bundle TEXT NOT NULL, hash TEXT NOT NULL,
-  run TEXT NOT NULL, created TEXT NOT NULL, PRIMARY KEY (name, version)
+  run TEXT NOT NULL, created TEXT NOT NULL, deprecated TEXT, sunset TEXT, PRIMARY KEY (name, version)
 ) STRICT;
 CREATE UNIQUE INDEX one_production ON releases (name) WHERE stage = 'production';
 CREATE UNIQUE INDEX one_of_a_hash ON releases (name, hash);
@@ -31,13 +31,21 @@ CREATE TRIGGER history_kept BEFORE DELETE ON history BEGIN SELECT RAISE(ABORT, '
 CREATE TRIGGER history_fixed BEFORE UPDATE ON history BEGIN SELECT RAISE(ABORT, 'history is only added to'); END;
 CREATE TRIGGER releases_kept BEFORE DELETE ON releases BEGIN SELECT RAISE(ABORT, 'releases are never deleted'); END;
 CREATE TRIGGER releases_fixed BEFORE UPDATE OF name, version, bundle, hash, run, created ON releases
-  BEGIN SELECT RAISE(ABORT, 'only the stage of a release changes'); END;
+  BEGIN SELECT RAISE(ABORT, 'only the stage of a release and its deprecation change'); END;
 PRAGMA user_version = {FORMAT};
 """
+_CHANGES = {
+    0: _TABLES,
+    1: "ALTER TABLE releases ADD COLUMN deprecated TEXT; ALTER TABLE releases ADD COLUMN sunset TEXT;"
+    " PRAGMA user_version = 2;",
+}
+"""By the format a file has, what brings it to a later one."""
 
 
 def make(path: Path) -> None:
-    """Make the tables where they are not there yet; several processes may do so at once.
+    """Make the tables where they are not there yet, or bring those of an earlier format to this one.
+
+    Several processes may do so at once.
 
     Raises
     ------
@@ -50,15 +58,15 @@ def make(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     with opened(path) as db:
         found = _format(db)
-        if found == 0:
-            db.execute("PRAGMA journal_mode = WAL")
+        if found < FORMAT:
+            if found == 0:
+                db.execute("PRAGMA journal_mode = WAL")
             db.execute("BEGIN IMMEDIATE")
-            # Another process may have made them while this one waited for its turn.
-            if _format(db) == 0:
-                for statement in _statements(_TABLES):
+            # Another process may have done so while this one waited for its turn.
+            while (found := _format(db)) < FORMAT:
+                for statement in _statements(_CHANGES[found]):
                     db.execute(statement)
             db.execute("COMMIT")
-            found = _format(db)
     if found != FORMAT:
         raise RegistryError(
             f"The registry is of format {found}; this modelyard reads format {FORMAT}.",

@@ -93,6 +93,7 @@ def mlops_document(
                 ["move it on, through its gates", f"`modelyard promote {name}`"],
                 ["decide an inconclusive gate", f'`modelyard promote {name} --approve NAME --why "..."`'],
                 ["bring the previous one back", f'`modelyard rollback {name} --why "..."`'],
+                ["tell callers that it ends", f"`modelyard deprecate {name} --sunset DATE`"],
                 ["see everything that happened", f"`modelyard history {name}`"],
                 ["take it out of use", f"`modelyard promote {name} --to archived`"],
             ],
@@ -154,7 +155,7 @@ def _releases(releases: Sequence[Release], bundle_hash: str, written: str) -> Bl
         [
             [
                 f"**{one.version}** (this run)" if one.hash == bundle_hash else str(one.version),
-                one.stage,
+                one.stage if one.sunset is None else f"{one.stage}, deprecated, ends {one.sunset[:10]}",
                 one.run,
                 f"`{one.hash[:12]}`",
                 one.created,

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 Stage = Literal["development", "staging", "production", "archived"]
+Action = Literal["register", "promote", "rollback", "archive", "refuse", "deprecate"]
+SUNSET_AFTER = timedelta(days=90)
+"""How long after its deprecation an interface ends, where nothing else is said."""
 STAGES: tuple[Stage, ...] = ("development", "staging", "production", "archived")
 
 
@@ -38,6 +42,8 @@ class Release:
         Name of the run it comes from.
     created : str
         UTC, ISO 8601.
+    deprecated, sunset : str or None
+        From when callers are told to leave it, and when it ends (UTC, ISO 8601).
     """
 
     name: str
@@ -47,6 +53,8 @@ class Release:
     hash: str
     run: str
     created: str
+    deprecated: str | None = None
+    sunset: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,7 @@ class Event:
     by: str
     name: str
     version: int
-    action: Literal["register", "promote", "rollback", "archive", "refuse"]
+    action: Action
     before: Stage | None
     after: Stage | None
     note: str

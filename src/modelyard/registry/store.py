@@ -11,15 +11,13 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from modelyard.core.canonical import canonical_json, from_json
 from modelyard.core.errors import GateFailed, RegistryError, Undecided, did_you_mean
 from modelyard.registry.database import make, opened, writing
 from modelyard.registry.gates import merged, verdict
-from modelyard.registry.release import Event, Gate, Release, Stage
+from modelyard.registry.release import SUNSET_AFTER, Action, Event, Gate, Release, Stage
 
-Action = Literal["register", "promote", "rollback", "archive", "refuse"]
 MOVES: dict[Stage, tuple[Stage, ...]] = {
     "development": ("staging", "archived"),
     "staging": ("production", "archived"),
@@ -86,7 +84,7 @@ class Registry:
             last = db.execute("SELECT max(version) AS v FROM releases WHERE name = ?", (name,)).fetchone()["v"]
             release = Release(name, (last or 0) + 1, "development", str(Path(bundle).absolute()), hash, run, _now())
             db.execute(
-                "INSERT INTO releases VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO releases (name, version, stage, bundle, hash, run, created) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (name, release.version, release.stage, release.bundle, hash, run, release.created),
             )
             _tell(db, by, release, "register", None, "development", note, gates)
@@ -190,6 +188,51 @@ class Registry:
             self._move(db, by, previous, "rollback", "production", why, ())
         return self.release(name, previous.version)
 
+    def deprecate(
+        self,
+        name: str,
+        version: int | None = None,
+        *,
+        since: datetime | None,
+        sunset: datetime | None = None,
+        by: str,
+        why: str = "",
+    ) -> Release:
+        """Say from when a release is deprecated and when it ends; servers that follow the registry tell callers.
+
+        Parameters
+        ----------
+        name, version
+            Which release; default: the newest.
+        since : datetime or None
+            With a time zone; None takes it back.
+        sunset : datetime, optional
+            Default: 90 days later.
+        by, why : str
+            Who says so, and the reason.
+
+        Raises
+        ------
+        RegistryError
+            If there is no such release, or it would end before it is deprecated.
+        """
+        dates: tuple[str, str] | tuple[None, None] = (None, None)
+        said = "no longer deprecated"
+        if since is not None:
+            dates = _stamp(since), _stamp(sunset or since + SUNSET_AFTER)
+            said = f"deprecated from {dates[0]}, ends {dates[1]}"
+            if dates[1] < dates[0]:
+                raise RegistryError(f"It cannot be {said}.", do="Give a later --sunset.")
+        with writing(self.path) as db:
+            release = self._find(db, name, version)
+            which = (name, release.version)
+            db.execute(
+                "UPDATE releases SET deprecated = ?, sunset = ? WHERE name = ? AND version = ?", (*dates, *which)
+            )
+            note = f"{said}: {why}" if why else said
+            _tell(db, by, release, "deprecate", release.stage, release.stage, note, ())
+        return self.release(*which)
+
     def release(self, name: str, version: int | None = None) -> Release:
         """Return one release; the newest where no version is named.
 
@@ -213,6 +256,12 @@ class Registry:
         """Return the newest release of a name in a stage, or None."""
         with opened(self.path) as db:
             return self._current(db, name, stage)
+
+    def holding(self, name: str, hash: str) -> Release | None:
+        """Return the release of a name that is this bundle, or None."""
+        with opened(self.path) as db:
+            row = db.execute("SELECT * FROM releases WHERE name = ? AND hash = ?", (name, hash)).fetchone()
+        return None if row is None else Release(**row)
 
     def history(self, name: str | None = None, version: int | None = None) -> tuple[Event, ...]:
         """Return what happened, oldest first: to a release, to a name, or to all.
@@ -354,4 +403,8 @@ def _refusal(release: Release, to: Stage, gates: Sequence[Gate]) -> GateFailed |
 
 
 def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _stamp(datetime.now(UTC))
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

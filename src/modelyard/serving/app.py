@@ -9,7 +9,7 @@ from typing import Any
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.serving.answerer import Answerer
-from modelyard.serving.asgi import Asgi, Message, Receive, Scope, Send, reply
+from modelyard.serving.asgi import Asgi, Headers, Message, Receive, Scope, Send, path_of, reply
 from modelyard.serving.endpoint import Answer, AtOnce, Endpoint, Load, Refusals, Reply
 from modelyard.serving.guard.admitted import Admitted, Guard
 from modelyard.serving.guard.describe import secure
@@ -18,14 +18,17 @@ from modelyard.serving.labels import Labels
 from modelyard.serving.log import PredictionLog
 from modelyard.serving.metrics import CONTENT_TYPE, Metrics
 from modelyard.serving.predict import PATH, Predict
+from modelyard.serving.predictions.known import Known
 from modelyard.serving.predictions.label_check import LabelCheck
 from modelyard.serving.predictions.predictions import Predictions
 from modelyard.serving.protocols.add import add_protocols
-from modelyard.serving.rest import METRICS, ROUTES, rest
+from modelyard.serving.rest import ROUTES, rest
 from modelyard.serving.router import OneVersion, Router
 from modelyard.serving.terms import Terms
 from modelyard.serving.traces import Traced, TracedAnswerer, Traces
 from modelyard.serving.version import Version, version
+
+METRICS = "/metrics"
 
 
 class App:
@@ -75,7 +78,9 @@ class App:
         self.terms = terms or Terms()
         self.metrics = Metrics(bundle.manifest.name, None if limit is None else limit.milliseconds / 1e3)
         self.load = Load(self.terms.in_flight)
+        self._notice = list(self.terms.headers)
         self._log, self._guard, self._traces = log, guard, traces
+        self._known: Known | None = None
         self.takes_labels = log is not None
         answerer = Answerer if traces is None else TracedAnswerer
         self.answerer = answerer(OneVersion(self._version(bundle, self.terms.release)), log, self.terms.answer_seconds)
@@ -90,10 +95,24 @@ class App:
         self.add(PATH, predict, at_once=predict.at_once)
         self._explain = add_protocols(self, predict)
         if log is not None:
-            known = Predictions(log.folder, self.terms.store).known if self.terms.refuse_labels else None
-            self.add(LABELS, Labels(lambda: LabelCheck(self.bundle), log, self.terms, known), wanted="labels")
+            predictions = Predictions(log.folder, self.terms.store)
+            self.metrics.log_loaded(predictions.loaded)
+            if self.terms.refuse_labels:
+                self._known = Known(predictions)
+            self.add(LABELS, Labels(lambda: LabelCheck(self.bundle), log, self.terms, self._known), wanted="labels")
         if guarded_metrics:
-            self.add(METRICS, self._exposed, wanted="metrics", methods=("GET",))
+            self._permissions[METRICS] = "metrics"
+        self._paths[METRICS] = Endpoint(
+            METRICS,
+            self._exposed,
+            None,
+            self.metrics,
+            self._refusals,
+            Load(self.terms.in_flight),  # of its own: a server that has all it can do is to be seen
+            guard=guard if guarded_metrics else None,
+            wanted="metrics",
+            methods=("GET", "HEAD"),
+        )
 
     @property
     def router(self) -> Router:
@@ -170,7 +189,7 @@ class App:
             self.metrics,
             self._refusals,
             self.load,
-            headers=self.terms.headers,
+            headers=self._notice,
             guard=self._guard if wanted else None,
             wanted=wanted,
             methods=methods,
@@ -178,6 +197,11 @@ class App:
         endpoint = paths[route] = plain if self._traces is None else Traced(plain, route, self._traces)
         if at_once is not None:
             self.at_once[route.encode()] = endpoint
+
+    def say(self, notice: Headers) -> None:
+        """Have answers say what the registry says of the interface's future, unless the terms say something already."""
+        if not self.terms.headers:
+            self._notice[:] = notice  # the endpoints' own list
 
     def secure(self, document: dict[str, Any]) -> None:
         """Say in an OpenAPI document what the guard asks for."""
@@ -193,8 +217,10 @@ class App:
         self.ready = False
 
     def close(self) -> None:
-        """Close the prediction log and what the guard holds open, end the processes that explain, and send spans."""
+        """Close the log, its store and what the guard holds open, end the processes that explain, and send spans."""
         self._explain.close()
+        if self._known is not None:
+            self._known.close()
         if self._log is not None:
             self._log.close()
         if self._guard is not None:
@@ -206,11 +232,14 @@ class App:
         """Serve one connection event, as ASGI says."""
         if scope["type"] != "http":
             await self._rest(scope, receive, send)
-        elif (endpoint := self._paths.get(scope["path"])) is not None:
-            await endpoint(scope, receive, send)
-        else:
-            below = (e for route, e in self._below.items() if scope["path"].startswith(route))
-            await next(below, self._other)(scope, receive, send)
+            return
+        # As it is spelled, and no other way: what a guard stands before is reached by this alone.
+        path = path_of(scope)
+        endpoint = self._paths.get(path)
+        if endpoint is None:
+            below = (e for route, e in self._below.items() if path.startswith(route))
+            endpoint = next(below, self._other)
+        await endpoint(scope, receive, send)
 
     async def _exposed(self, scope: Scope, receive: Receive, admitted: Admitted) -> Reply:
         self.metrics.in_flight(self.load.count)
@@ -226,8 +255,8 @@ class App:
                 status = message["status"]
             await send(message)
 
-        method = scope["method"]
-        known = scope["path"] in ROUTES
+        method, path = scope["method"], path_of(scope)
+        known = path in ROUTES
         try:
             if known and method == "OPTIONS":
                 await reply(watched, 204, [(b"allow", b"GET, HEAD, OPTIONS")], b"")
@@ -235,7 +264,7 @@ class App:
                 scope = {**scope, "method": "GET"} if method == "HEAD" else scope
                 await self._rest(scope, receive, watched)
         finally:
-            self.metrics.observe(method, scope["path"] if known else "other", status, time.perf_counter() - began)
+            self.metrics.observe(method, path if known else "other", status, time.perf_counter() - began)
 
     async def _tell(self) -> None:
         """Keep what a scrape of another worker shows of this one up to date."""

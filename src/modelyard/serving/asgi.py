@@ -33,6 +33,15 @@ def head(scope: Scope) -> dict[bytes, bytes]:
     return found
 
 
+def path_of(scope: Scope) -> str:
+    """Return a request's path, below where the application is mounted or a proxy has put it (``root_path``)."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if root and path.startswith(root) and path[len(root) :][:1] in ("", "/"):
+        return path[len(root) :]
+    return path
+
+
 async def read_body(receive: Receive, limit: int, seconds: float = 10.0) -> bytes:
     """Return a request's body.
 

@@ -88,7 +88,7 @@ class Endpoint:
     load : Load
         Where requests under way are counted.
     headers : sequence of (bytes, bytes)
-        What every answer says.
+        What every answer says; may be changed while it answers.
     guard : Guard, optional
         What lets requests in; None lets everybody in.
     wanted : str

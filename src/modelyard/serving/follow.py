@@ -6,14 +6,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
-from modelyard.bundle.load import load_bundle
 from modelyard.core.errors import BundleError, ModelyardError, WorkspaceError
 from modelyard.data.compatible import breaking
 from modelyard.registry.release import Release
 from modelyard.registry.store import Registry
 from modelyard.serving.app import App
+from modelyard.serving.asgi import Headers
+from modelyard.serving.copies import NO_COPIES, Copies
+from modelyard.serving.terms import notice
 from modelyard.serving.version import Version
 
 _LOOK = 1.0
@@ -29,7 +32,7 @@ Told = tuple[Served | None, Served]
 Tell = Callable[[Told], None]
 
 
-def follow(app: App, registry: Path, tell: Tell | None = None) -> None:
+def follow(app: App, registry: Path, tell: Tell | None = None, copies: Copies = NO_COPIES) -> None:
     """Have a server follow the registry: it looks now, and every second once it runs.
 
     A worker that takes a killed one's place starts with what the others told last, which may be out of production.
@@ -42,8 +45,10 @@ def follow(app: App, registry: Path, tell: Tell | None = None) -> None:
         The registry's file.
     tell : callable, optional
         Told of each release that was taken up.
+    copies : Copies
+        Where releases are loaded from.
     """
-    follower = Follower(app, registry, tell)
+    follower = Follower(app, registry, tell, copies)
     follower.look()
     app.background.append(follower.run)
 
@@ -55,8 +60,8 @@ class Follower:
     version it was given. The one before stays loaded, to stand in, and to come back at once when the registry says so.
     """
 
-    def __init__(self, app: App, registry: Path, tell: Tell | None = None) -> None:
-        self._app, self._path, self._tell = app, registry, tell
+    def __init__(self, app: App, registry: Path, tell: Tell | None = None, copies: Copies = NO_COPIES) -> None:
+        self._app, self._path, self._tell, self._copies = app, registry, tell, copies
         self._name = app.bundle.manifest.name
         self._before: Version | None = None
         self._refused: dict[str, float] = {}
@@ -73,7 +78,9 @@ class Follower:
         try:
             if not self._path.is_file():  # SQLite would make an empty one
                 raise WorkspaceError("The registry is gone.", where=str(self._path))
-            release = Registry.at(self._path).current(self._name)
+            registry = Registry.at(self._path)
+            release = registry.current(self._name)
+            self._app.say(_notice(registry.holding(self._name, self._app.bundle.hash)))
         except (ModelyardError, OSError) as error:
             self._say(f"the registry cannot be read: {error}")
             self._app.metrics.flipped("unreachable")
@@ -100,18 +107,22 @@ class Follower:
             self._app.metrics.flipped("refused")
             self._say(f"version {release.version} is refused: {error}")
             return
-        before, back = self._app.router.stable, version is self._before
+        gone, before = self._before, self._app.router.stable
+        back = gone is version
         self._before, self._app.router.stable = before, version
         if self._tell is not None:
             self._tell((None if back else _served(before), _served(version)))
+        if gone is not None and not back:
+            self._copies.drop(gone.bundle.hash)
         self._app.metrics.flipped("done")
         _LOGGER.warning("%s: version %s answers from now on", self._name, version.number)
         self._said = ""
+        self._app.say(_notice(release))
 
     def _ready(self, release: Release) -> Version:
         if self._before is not None and self._before.bundle.hash == release.hash:
             return self._before
-        bundle = load_bundle(release.bundle)
+        bundle = self._copies.load(release.bundle, release.hash)
         if bundle.hash != release.hash:
             raise BundleError(
                 "The folder holds another bundle than was registered.",
@@ -126,7 +137,8 @@ class Follower:
 
     def _rolled_back(self, release: Release) -> bool:
         """Whether the registry went back to a release: that is to be obeyed, though later columns are refused then."""
-        return Registry.at(self._path).history(release.name, release.version)[-1].action == "rollback"
+        moves = [e for e in Registry.at(self._path).history(release.name, release.version) if e.before != e.after]
+        return moves[-1].action == "rollback"
 
     def _say(self, text: str) -> None:
         if text != self._said:  # once, and not every second
@@ -136,3 +148,11 @@ class Follower:
 
 def _served(version: Version) -> Served:
     return str(version.bundle.path), version.number
+
+
+def _notice(release: Release | None) -> Headers:
+    """Return what answers say of a release's future."""
+    if release is None:
+        return ()
+    dates = (release.deprecated, release.sunset)
+    return notice(*(None if date is None else datetime.fromisoformat(date) for date in dates))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from modelyard.serving.problem import MOST_ERRORS, HttpProblem, bad_fields
 from modelyard.serving.terms import Terms
 
 PATH = "/v1/labels"
+Known = Callable[[Sequence[str]], Awaitable[set[str]]]
 _RETRY = [(b"retry-after", b"5")]
 
 _encode = msgspec.json.Encoder().encode
@@ -41,8 +42,8 @@ class Labels:
     terms : Terms
         What a body may be, and how long it may take.
     known : callable, optional
-        Returns those of the ids given that predictions have: labels of others are then refused. None keeps them until
-        their prediction comes.
+        ``await known(ids)`` returns those of the ids that predictions have: labels of others are then refused. None
+        keeps them until their prediction comes.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Labels:
         check: Callable[[], LabelCheck],
         log: PredictionLog,
         terms: Terms,
-        known: Callable[[Sequence[str]], set[str]] | None = None,
+        known: Known | None = None,
     ) -> None:
         self._check, self._log, self._known = check, log, known
         self._limit, self._seconds = terms.body_limit, terms.body_seconds
@@ -89,11 +90,9 @@ class Labels:
             raise bad_fields(problems)
         return labels, many
 
-    async def _refuse_unknown(
-        self, known: Callable[[Sequence[str]], set[str]], labels: Sequence[Label], many: bool
-    ) -> None:
+    async def _refuse_unknown(self, known: Known, labels: Sequence[Label], many: bool) -> None:
         try:
-            found = await asyncio.to_thread(known, [label.id for label in labels])
+            found = await known([label.id for label in labels])
         except ModelyardError:
             raise HttpProblem(503, "The predictions cannot be looked up now; try again.", headers=_RETRY) from None
         strange = [

@@ -17,7 +17,7 @@ from pathlib import Path
 from modelyard.core.errors import ServingError
 from modelyard.core.files import hold
 from modelyard.serving.predictions.frames import SUFFIX, Written, frame, recover
-from modelyard.serving.predictions.predictions import Predictions
+from modelyard.serving.predictions.predictions import STAMP, Predictions
 from modelyard.serving.predictions.record import Entry, Label, Record
 from modelyard.serving.predictions.withhold import Withhold
 
@@ -96,7 +96,7 @@ class PredictionLog:
 
     def _begin(self) -> None:
         self.close()
-        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+        stamp = time.strftime(STAMP, time.gmtime())
         name = f"{stamp}-{time.time_ns() % 10**9:09d}-{os.getpid()}{SUFFIX}"
         hidden = self.folder / f".{name}.begun"
         self._file = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o640)

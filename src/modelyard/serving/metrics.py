@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from modelyard.serving.counts import Cells, Count, Durations
 
@@ -18,6 +20,7 @@ PREDICTIONS = "modelyard_predictions_total"
 SOURCE_FAILURES = "modelyard_source_failures_total"
 LOG_FAILURES = "modelyard_prediction_log_failures_total"
 LOG_RECORDS = "modelyard_prediction_log_records_total"
+LOG_LOADED = "modelyard_prediction_log_loaded_timestamp_seconds"
 GUARD_FAILURES = "modelyard_guard_failures_total"
 FLIPS = "modelyard_release_flips_total"
 IN_FLIGHT = "http_server_active_requests"
@@ -75,6 +78,7 @@ class Metrics:
         self._in_flight = Gauge(
             IN_FLIGHT, "Requests that are under way.", ("model",), registry=self.registry, multiprocess_mode="livesum"
         ).labels(model)
+        self._asked: list[Collector] = []
         self._children: dict[tuple[str, str, int], Durations] = {}
         if MULTIPROCESS not in os.environ:
             ProcessCollector(registry=self.registry)
@@ -109,6 +113,14 @@ class Metrics:
         """Count a look at the registry: "done", "refused" or "unreachable"."""
         self._flips.labels(self._model, result).inc()
 
+    def log_loaded(self, ask: Callable[[], float]) -> None:
+        """Show the moment up to which the prediction log is in its store; it is asked for at each scrape."""
+        collector = _Asked(
+            LOG_LOADED, "Up to when all that the prediction log holds is in its store.", self._model, ask
+        )
+        self.registry.register(collector)
+        self._asked.append(collector)
+
     def in_flight(self, count: int) -> None:
         """Say how many requests are under way in this process."""
         self._in_flight.set(count)
@@ -118,12 +130,26 @@ class Metrics:
         if MULTIPROCESS not in os.environ:
             return generate_latest(self.registry)
         everything = CollectorRegistry()
-        everything.register(self._cells)
+        for collector in (self._cells, *self._asked):
+            everything.register(collector)
         MultiProcessCollector(everything)  # type: ignore[no-untyped-call]
         return generate_latest(everything)
 
     def _counter(self, name: str, text: str, *more: str) -> Counter:
         return Counter(name, text, (*_WHO, *more), registry=self.registry)
+
+
+class _Asked(Collector):
+    """A gauge that any worker can tell of all of them: asked for when it is scraped, and kept nowhere."""
+
+    def __init__(self, name: str, text: str, model: str, ask: Callable[[], float]) -> None:
+        self._name, self._text, self._model, self._ask = name, text, model, ask
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Return its value now."""
+        gauge = GaugeMetricFamily(self._name, self._text, labels=["model"])
+        gauge.add_metric([self._model], self._ask())
+        yield gauge
 
 
 @dataclass(frozen=True, slots=True)

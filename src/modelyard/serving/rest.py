@@ -1,4 +1,4 @@
-"""Everything but predictions: health, metrics, OpenAPI and the page that explains the interface."""
+"""What is open to everybody: health, OpenAPI and the page that explains the interface."""
 
 from __future__ import annotations
 
@@ -14,26 +14,21 @@ from starlette.exceptions import HTTPException
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.serving.answerer import Answerer
-from modelyard.serving.endpoint import Load
-from modelyard.serving.metrics import CONTENT_TYPE, Metrics
 from modelyard.serving.openapi import docs_page, openapi
 from modelyard.serving.problem import MEDIA_TYPE, HttpProblem
 from modelyard.serving.protocols.probes import PROBES, add_probes
 from modelyard.serving.terms import Terms
 
-METRICS = "/metrics"
-ROUTES = frozenset({"/", "/health/live", "/health/ready", METRICS, "/openapi.json", "/docs", *PROBES})
+ROUTES = frozenset({"/", "/health/live", "/health/ready", "/openapi.json", "/docs", *PROBES})
 
 
 class Served(Protocol):
     """What this half needs of the server it belongs to."""
 
     answerer: Answerer
-    metrics: Metrics
     ready: bool
     terms: Terms
     takes_labels: bool
-    load: Load
     background: list[Callable[[], Coroutine[Any, Any, None]]]
 
     @property
@@ -54,7 +49,9 @@ class Served(Protocol):
 
 
 def rest(app: Served) -> FastAPI:
-    """Return the application for every path but the predictions'.
+    """Return the application for what everybody may ask, and for what is not there.
+
+    It matches paths by patterns, which take more spellings than one: what a guard may stand before is not here.
 
     Parameters
     ----------
@@ -101,11 +98,6 @@ def rest(app: Served) -> FastAPI:
         if app.ready:
             return _json({"status": "ready"})
         return _problem(HttpProblem(503, "The server is starting or shutting down."))
-
-    @api.get(METRICS)
-    async def metrics() -> Response:
-        app.metrics.in_flight(app.load.count)
-        return Response(app.metrics.text(), media_type=CONTENT_TYPE)
 
     @api.get("/openapi.json")
     async def described() -> Response:

@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from modelyard.bundle.load import load_bundle
 from modelyard.core.errors import BundleError, ServingError
 from modelyard.serving.app import App
+from modelyard.serving.copies import Copies, copies_for
 from modelyard.serving.follow import Tell, Told, follow
 from modelyard.serving.guard.access import Access
 from modelyard.serving.guard.issuer import LOCAL
@@ -82,26 +82,30 @@ def serve(
         check_certificate(certificate, key)
     elif key is not None:
         raise ServingError("A key needs its certificate.", do="Give --tls-cert too.")
-    way = _Way(str(bundle_path), drain, certificate, key, log, access, workers, terms or Terms(), traces)
-    # With several workers it is loaded here too, so that what is wrong with it is told once.
-    app = way.app()
-    listener = listen(host, port) if uds is None else listen_unix(uds)
-    if access is None and uds is None and host not in LOCAL:
-        _LOGGER.warning("Whoever reaches %s may call this model: there is no guard (--auth keys, --auth oidc).", host)
-    if started is not None:
-        started(address(listener, host, certificate is not None))
-    try:
-        if workers == 1:
-            way.run(app, listener)
-        else:
-            app.close()
-            supervise(workers, _work, (way, listener))
-    except KeyboardInterrupt:
-        return
-    finally:
-        listener.close()
-        if uds is not None:
-            uds.unlink(missing_ok=True)
+    with copies_for(workers) as copies:
+        way = _Way(str(bundle_path), drain, certificate, key, log, access, workers, terms or Terms(), traces, copies)
+        # With several workers it is loaded here too, so that what is wrong with it is told once.
+        app = way.app()
+        listener = listen(host, port) if uds is None else listen_unix(uds)
+        if access is None and uds is None and host not in LOCAL:
+            _LOGGER.warning(
+                "Whoever reaches %s may call this model: there is no guard (--auth keys, --auth oidc).", host
+            )
+        if started is not None:
+            started(address(listener, host, certificate is not None))
+        try:
+            if workers == 1:
+                way.run(app, listener)
+            else:
+                app.close()
+                way = replace(way, copies=replace(copies, first=app.bundle.hash))
+                supervise(workers, _work, (way, listener))
+        except KeyboardInterrupt:
+            return
+        finally:
+            listener.close()
+            if uds is not None:
+                uds.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,7 @@ class _Way:
     workers: int
     terms: Terms
     traces: Callable[[], Traces] | None
+    copies: Copies
 
     def app(self, told: Told | None = None) -> App:
         """Make the server, with what it is to serve at first, or with what its workers told that answers by now."""
@@ -124,7 +129,7 @@ class _Way:
         if before is not None:
             with suppress(BundleError):  # one that is gone by now cannot stand in
                 app = self._app(*before)
-                app.router.stable = app.version(load_bundle(now[0]), now[1])
+                app.router.stable = app.version(self.copies.load(now[0]), now[1])
                 return app
         return self._app(*now)
 
@@ -133,7 +138,7 @@ class _Way:
         log = None if self.log is None else PredictionLog(self.log)
         guard = None if self.access is None else self.access.guard(self.workers)
         app = App(
-            load_bundle(path),
+            self.copies.load(path, self.copies.first if path == self.path else ""),
             log=log,
             guard=guard,
             guarded_metrics=self.access is not None and self.access.metrics,
@@ -146,9 +151,9 @@ class _Way:
 
     def run(self, app: App, listener: socket.socket, tell: Tell | None = None) -> None:
         if self.terms.rollouts is not None:
-            app.background.append(Live(app, self.terms.rollouts, self.path).run)
+            app.background.append(Live(app, self.terms.rollouts, self.path, self.copies).run)
         if self.terms.registry is not None:
-            follow(app, self.terms.registry, tell)
+            follow(app, self.terms.registry, tell, self.copies)
         run(
             app,
             listener,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
 
 from modelyard.core.errors import ServingError
+from modelyard.registry.release import SUNSET_AFTER
+from modelyard.serving.asgi import Headers
 from modelyard.serving.predictions.withhold import NOTHING_MORE, Withheld
 from modelyard.serving.version import Unknown
 
 BODY_LIMIT = 2**20
-SUNSET_AFTER = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Terms:
     model_seconds : float or None
         How long one call of the model may take before what stands in answers; None goes by the brief's limit.
     deprecated, sunset : datetime or None
-        From when the interface is deprecated, and when it ends: answers then say so.
+        From when the interface is deprecated, and when it ends: answers then say so, whatever the registry says.
     registry : Path or None
         The registry whose production release of that name is followed; None serves one bundle for good.
     rollouts : Path or None
@@ -84,16 +85,21 @@ class Terms:
         return self.deprecated + SUNSET_AFTER
 
     @property
-    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """What every answer of the interface says of its future.
+    def headers(self) -> Headers:
+        """What every answer of the interface says of its future."""
+        return notice(self.deprecated, self.ends)
 
-        References
-        ----------
-        RFC 9745, "The Deprecation HTTP Response Header Field"; RFC 8594, "The Sunset HTTP Header Field".
-        """
-        found = []
-        if self.deprecated is not None:
-            found.append((b"deprecation", b"@%d" % self.deprecated.timestamp()))
-        if self.ends is not None:
-            found.append((b"sunset", format_datetime(self.ends.astimezone(UTC), usegmt=True).encode()))
-        return tuple(found)
+
+def notice(deprecated: datetime | None, ends: datetime | None) -> Headers:
+    """Return the headers that say from when an interface is deprecated, and when it ends.
+
+    References
+    ----------
+    RFC 9745, "The Deprecation HTTP Response Header Field"; RFC 8594, "The Sunset HTTP Header Field".
+    """
+    found = []
+    if deprecated is not None:
+        found.append((b"deprecation", b"@%d" % deprecated.timestamp()))
+    if ends is not None:
+        found.append((b"sunset", format_datetime(ends.astimezone(UTC), usegmt=True).encode()))
+    return tuple(found)

@@ -11,6 +11,7 @@ import yaml
 from modelyard.bundle.bundle import Bundle
 from modelyard.core.names import slug
 from modelyard.serving.capacity import Capacity
+from modelyard.serving.manifests.outside import Outside
 
 BUNDLE = "/srv/bundle"
 LOG = "/var/lib/modelyard/predictions"
@@ -30,11 +31,14 @@ class Deployed:
         How many servers of what size.
     image : str
         The container image.
+    outside : tuple of Outside
+        What the server connects to.
     """
 
     bundle: Bundle
     needs: Capacity
     image: str
+    outside: tuple[Outside, ...] = ()
 
     @property
     def name(self) -> str:

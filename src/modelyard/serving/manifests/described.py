@@ -16,7 +16,7 @@ FILES: Mapping[str, tuple[str, str]] = {
     "kubernetes/service.yaml": ("the address within the cluster", _KUBERNETES),
     "kubernetes/hpa.yaml": ("more pods by CPU and by requests under way", _KUBERNETES),
     "kubernetes/pdb.yaml": ("one pod at a time when machines are emptied", _KUBERNETES),
-    "kubernetes/networkpolicy.yaml": ("who may call; no way out", _KUBERNETES),
+    "kubernetes/networkpolicy.yaml": ("who may call, and what is reached", _KUBERNETES),
     "kubernetes/kustomization.yaml": ("names the objects for kubectl apply -k", "kubectl kustomize"),
     "kserve/inferenceservice.yaml": ("the same container under KServe", f"{_SCHEMA} (KServe's own)"),
     "argo/rollout.yaml": ("a canary in steps, each judged", f"{_SCHEMA} (Argo's own)"),

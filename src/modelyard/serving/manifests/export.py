@@ -15,6 +15,7 @@ from modelyard.serving.manifests.deployed import Deployed
 from modelyard.serving.manifests.image import image_files, image_name
 from modelyard.serving.manifests.kserve import kserve_files
 from modelyard.serving.manifests.kubernetes import kubernetes_files
+from modelyard.serving.manifests.outside import Outside
 from modelyard.serving.manifests.proxies import envoy_files, nginx_files
 from modelyard.serving.manifests.scrape import scrape_files
 from modelyard.serving.manifests.systemd import systemd_files
@@ -46,6 +47,7 @@ def export_files(
     image: str | None = None,
     more: Mapping[str, Files] | None = None,
     needs: Capacity | None = None,
+    outside: Sequence[Outside] = (),
 ) -> list[Path]:
     """Write the files a bundle is deployed with.
 
@@ -64,6 +66,8 @@ def export_files(
         Files of other stages, by target.
     needs : Capacity, optional
         What the load needs; default: reckoned from a short measurement here.
+    outside : sequence of Outside
+        What the server connects to: a network policy lets it, and nowhere else.
 
     Returns
     -------
@@ -86,7 +90,7 @@ def export_files(
         raise ServingError(f"No target is called '{unknown[0]}'.", allowed=f"{', '.join(known)}.")
     chosen = targets or [t for t in known if t != "triton" or bundle.manifest.runtime == "onnx"]
     needs = needs or capacity(bundle, request_microseconds(bundle))
-    deployed = Deployed(bundle, needs, image or image_name(bundle))
+    deployed = Deployed(bundle, needs, image or image_name(bundle), tuple(outside))
     files: dict[str, str | bytes] = {}
     for target in chosen:
         files |= {**(TARGETS[target](deployed) if target in TARGETS else {}), **more.get(target, {})}

@@ -44,7 +44,7 @@ def kubernetes_files(deployed: Deployed) -> dict[str, str]:
         "deployment.yaml": (
             "For traces: an image built with EXTRAS=otel, and OTEL_EXPORTER_OTLP_ENDPOINT among the container's env.",
         ),
-        "networkpolicy.yaml": ("Fill in: egress, where pods are to send traces to a collector.",),
+        "networkpolicy.yaml": _ways_out(deployed),
     }
     return {f"kubernetes/{file}": deployed.yaml(it, *more.get(file, ())) for file, it in objects.items()} | {
         "kubernetes/kustomization.yaml": deployed.yaml(kustomization, *how)
@@ -176,7 +176,13 @@ def disruption_budget(deployed: Deployed) -> dict[str, Any]:
 
 
 def network_policy(deployed: Deployed) -> dict[str, Any]:
-    """Return the NetworkPolicy: one port for the namespace and for those labelled as callers, and no way out."""
+    """Return the NetworkPolicy: one port for the namespace and for those labelled as callers, and what is needed out.
+
+    What is outside is let through by port alone, as policies know no names, and so are name servers; where there is
+    nothing outside, nothing is.
+    """
+    ports = dict.fromkeys(place.port for place in deployed.outside)
+    names = [{"ports": [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]}] if ports else []
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -190,9 +196,20 @@ def network_policy(deployed: Deployed) -> dict[str, Any]:
                     "ports": [{"port": "http", "protocol": "TCP"}],
                 }
             ],
-            "egress": [],
+            "egress": [*names, *({"ports": [{"port": port, "protocol": "TCP"}]} for port in ports)],
         },
     }
+
+
+def _ways_out(deployed: Deployed) -> tuple[str, ...]:
+    """Return what the file of the NetworkPolicy says of its egress."""
+    if not deployed.outside:
+        return ("No way out: where a server needs one, export again with --store, --redis, --issuer or --traces.",)
+    named = ", ".join(f"{place.option} at {place.host}:{place.port}" for place in deployed.outside)
+    return (
+        f"Ways out, by port: name servers, {named}.",
+        "Fill in: `to`, where you know their namespaces or addresses; the pods' ports, where a Service has others.",
+    )
 
 
 def repository_of(image: str) -> str:

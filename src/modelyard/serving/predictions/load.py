@@ -69,9 +69,11 @@ def load(log: Predictions, store: Store, *, wait: bool = True) -> Loaded:
         raise no_log(log.folder)
     records = labels = 0
     removed: list[str] = []
+    complete = True
     with guarded(log.folder), log.held(alone=True, wait=wait) as held:
         if not held:
             return Loaded(busy=True)
+        began = time.time()
         for path in log.files():
             file = os.open(path, os.O_RDONLY)
             try:
@@ -79,12 +81,15 @@ def load(log: Predictions, store: Store, *, wait: bool = True) -> Loaded:
                 finished = hold(file, alone=True, wait=False)
                 more, told, whole = _load_file(path, store, finished)
                 records, labels = records + more, labels + told
+                complete = complete and (whole or finished)
                 if finished:
                     path.unlink() if whole else path.rename(path.with_suffix(DAMAGED))
                     removed.append(path.name)
             finally:
                 os.close(file)
         store.forget(removed)
+        if complete:
+            log.say_loaded(began)
     return Loaded(records, labels, len(removed))
 
 
@@ -144,7 +149,7 @@ def follow(log: Predictions, keep: Keep, stop: threading.Event, *, every: float 
 
 
 def _load_file(path: Path, store: Store, finished: bool) -> tuple[int, int, bool]:
-    """Load a file from where loading stands; return how many records and labels, and whether nothing was passed over.
+    """Load a file from where loading stands; return how many records and labels, and whether that is all it holds.
 
     While the file grows, loading stops before a stretch that is no frame, so that the last pass sees it too.
     """
@@ -172,7 +177,7 @@ def _load_file(path: Path, store: Store, finished: bool) -> tuple[int, int, bool
                 place = piece.end
             whole = whole and gap is None
             if len(content) < most or (gap is not None and not finished):
-                return records, labels, whole and place == path.stat().st_size
+                return records, labels, whole and (not finished or place == path.stat().st_size)
             if not some:
                 most *= 2  # one frame is longer than what was read
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import calendar
 import os
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,9 @@ from modelyard.serving.predictions.frames import SUFFIX, frames
 from modelyard.serving.predictions.record import Chosen, Entry, Record
 from modelyard.serving.predictions.store import FILE, Store, open_store
 
-_LOCK = ".lock"
+STAMP = "%Y%m%dT%H%M%S"
+"""How a file's name begins: when it was begun (UTC), and a ``-`` behind it."""
+_LOCK, _LOADED = ".lock", ".loaded"
 _EVERYTHING = Chosen()
 
 
@@ -46,6 +50,28 @@ class Predictions:
     def files(self) -> list[Path]:
         """Return the files that wait to be loaded, in the order they were begun."""
         return sorted(self.folder.glob(f"*{SUFFIX}"))
+
+    def loaded(self) -> float:
+        """Return the moment up to which everything that was written is in the store, seconds since 1970 (UTC).
+
+        The store is not asked, as it may be what is gone. Where nothing was ever loaded, it is when the first file was
+        begun, or now where there is none.
+        """
+        with suppress(OSError):
+            return (self.folder / _LOADED).stat().st_mtime
+        waiting = self.files()
+        if not waiting:
+            return time.time()
+        try:
+            return float(calendar.timegm(time.strptime(waiting[0].name.partition("-")[0], STAMP)))
+        except ValueError:  # somebody else's name
+            return 0.0
+
+    def say_loaded(self, until: float) -> None:
+        """Note that everything that was written before a moment is in the store."""
+        path = self.folder / _LOADED
+        path.touch(0o640)
+        os.utime(path, (until, until))
 
     def records(self, chosen: Chosen = _EVERYTHING) -> Iterator[Record]:
         """Return the records asked for: those of the store in order of their moments, then those of the files.
@@ -87,15 +113,28 @@ class Predictions:
         with closing(self.open()) as store:
             return store.newest(model)
 
-    def known(self, ids: Sequence[str]) -> set[str]:
-        """Return those of the ids that records have, in the store or in files."""
+    def known(self, ids: Sequence[str], store: Store | None = None) -> set[str]:
+        """Return those of the ids that records have, in the store or in files.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            Ids of predictions.
+        store : Store, optional
+            The log's store, where it is open already; default: it is opened for this once.
+
+        Raises
+        ------
+        MissingExtra, WorkspaceError
+            See `open_store`.
+        """
         wanted = set(ids)
-        with self.held(alone=False), closing(self.open()) as store:
-            found = store.known(list(ids))
+        with self.held(alone=False), closing(self.open()) if store is None else nullcontext(store) as opened:
+            found = opened.known(list(ids))
             for path in self.files():
                 if found == wanted:
                     break
-                waiting = frames(path.read_bytes(), store.place(path.name))
+                waiting = frames(path.read_bytes(), opened.place(path.name))
                 found |= {held.id for held, _, _ in waiting if isinstance(held, Entry) and held.id in wanted}
         return found
 

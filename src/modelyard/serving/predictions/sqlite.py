@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -42,6 +44,7 @@ class SqliteStore(SqlStore):
             connection.execute("PRAGMA synchronous = FULL")
         except sqlite3.Error as error:
             raise unusable(str(path), error) from error
+        self._path, self._file = path, _identity(path)
         super().__init__(connection, str(path))
 
     def prune(self, before: float, most: int | None = None) -> int:
@@ -54,3 +57,19 @@ class SqliteStore(SqlStore):
 
     def _has_tables(self) -> bool:
         return bool(self._all("SELECT 1 FROM sqlite_master WHERE name = 'format'"))
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        with super()._using():
+            if _identity(self._path) != self._file:  # the connection holds what nobody else finds any more
+                raise sqlite3.OperationalError("the file was removed or replaced")
+            yield
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another that takes its name, None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from modelyard.serving.answerer import Answered, Answerer
-from modelyard.serving.asgi import JSON, Headers, Receive, Scope, head, read_body
+from modelyard.serving.asgi import JSON, Headers, Receive, Scope, head, path_of, read_body
 from modelyard.serving.asked import asked_of
 from modelyard.serving.endpoint import Reply
 from modelyard.serving.guard.admitted import Admitted
@@ -120,7 +120,7 @@ class InferVersion:
 
     async def __call__(self, scope: Scope, receive: Receive, admitted: Admitted) -> Reply:
         """Answer one request."""
-        number, _, verb = scope["path"].removeprefix(self._route).partition("/")
+        number, _, verb = path_of(scope).removeprefix(self._route).partition("/")
         stable = self._infer.answerer.router.stable
         if number != stable.number or verb not in ("", "ready", "infer"):
             raise InferProblem(HttpProblem(404, f"There is nothing here. Versions: {stable.number}."))

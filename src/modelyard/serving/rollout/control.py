@@ -97,12 +97,11 @@ def newest(store: Rollouts, name: str) -> Rollout:
 
 def status(store: Rollouts, rollout: Rollout) -> dict[str, Any]:
     """Return where a rollout stands, with its last look and every decision, as plain values."""
-    looks = store.looks(rollout.id)
-    last: dict[str, Any] | None = looks[-1] if looks else None
+    last: dict[str, Any] | None = next(iter(store.looks(rollout.id, newest=1)), None)
     return {
         **to_plain(rollout),
         "share": rollout.share,
-        "looks": len(looks),
+        "looks": store.count_looks(rollout.id),
         "last": None if last is None else {**last, "readings": [to_plain(r) for r in last["readings"]]},
         "decisions": store.decisions(rollout.id),
     }

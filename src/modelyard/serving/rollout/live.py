@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from modelyard.bundle.load import load_bundle
 from modelyard.core.errors import ModelyardError, ServingError
 from modelyard.serving.app import App
 from modelyard.serving.asgi import JSON, Receive, Scope, read_body
+from modelyard.serving.copies import NO_COPIES, Copies
 from modelyard.serving.endpoint import Reply
 from modelyard.serving.guard.admitted import ANYBODY, Admitted
 from modelyard.serving.problem import HttpProblem
@@ -58,10 +58,12 @@ class Live:
         Where rollouts lie.
     path : str
         Of the bundle that is served.
+    copies : Copies
+        Where candidates are loaded from.
     """
 
-    def __init__(self, app: App, folder: Path, path: str) -> None:
-        self._app, self._folder, self._path = app, folder, path
+    def __init__(self, app: App, folder: Path, path: str, copies: Copies = NO_COPIES) -> None:
+        self._app, self._folder, self._path, self._copies = app, folder, path, copies
         self._store = Rollouts(folder)
         stable = app.router.stable
         self._name = stable.name
@@ -115,7 +117,8 @@ class Live:
         if self._loaded != rollout.id:
             self._end_shadow()
             if rollout.plan.kind == "shadow":
-                self._shadow = Shadow(rollout, self._folder)
+                where = self._copies.place(rollout.candidate.path, rollout.candidate.hash)
+                self._shadow = Shadow(rollout, self._folder, where)
                 self._app.answerer.copy = self._shadow.copy
             else:
                 self._router.take(self._candidate(rollout), rollout.id)
@@ -131,7 +134,7 @@ class Live:
     def _candidate(self, rollout: Rollout) -> Version:
         """Load and warm a candidate; one that cannot be is rolled back before it meets a request."""
         try:
-            bundle = load_bundle(rollout.candidate.path)
+            bundle = self._copies.load(rollout.candidate.path, rollout.candidate.hash)
             if bundle.hash != rollout.candidate.hash:
                 raise ServingError("The candidate is not the bundle it was.", where=rollout.candidate.path)
             variant = "b" if rollout.plan.kind == "ab" else "canary"

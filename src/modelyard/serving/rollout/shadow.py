@@ -59,10 +59,12 @@ class Shadow:
         Whose candidate is to be scored.
     folder : path
         Where boards lie.
+    bundle : path
+        Where the candidate lies.
     """
 
-    def __init__(self, rollout: Rollout, folder: Path) -> None:
-        self._arguments = (rollout.candidate.path, rollout.name, str(folder))
+    def __init__(self, rollout: Rollout, folder: Path, bundle: Path) -> None:
+        self._arguments = (str(bundle), rollout.name, str(folder))
         self._queue: deque[tuple[Sequence[Any], Sequence[Any]]] = deque()
         self._ends = False
         self._start()

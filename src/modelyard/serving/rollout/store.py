@@ -42,6 +42,8 @@ CREATE TRIGGER IF NOT EXISTS decisions_fixed BEFORE UPDATE ON decisions
   BEGIN SELECT RAISE(ABORT, 'decisions are kept'); END;
 PRAGMA user_version = {_FORMAT};
 """
+_INDEX = "CREATE INDEX IF NOT EXISTS looks_of ON looks (rollout)"
+"""So that looks are counted without being read; older files of this format have none yet."""
 
 
 class Rollouts:
@@ -73,6 +75,7 @@ class Rollouts:
             if found < _FORMAT:
                 db.execute("PRAGMA journal_mode = WAL")
                 db.executescript(_TABLES)
+            db.execute(_INDEX)
 
     def start(
         self, name: str, plan: Plan, stable: Arm, candidate: Arm, by: str = "", at: float | None = None
@@ -161,15 +164,31 @@ class Rollouts:
             row = db.execute("SELECT content FROM memory WHERE name = ?", (name,)).fetchone()
         return b"" if row is None else bytes(row["content"])
 
-    def looks(self, rollout: int) -> list[dict[str, Any]]:
-        """Return every look of a rollout, oldest first."""
+    def looks(self, rollout: int, newest: int | None = None) -> list[dict[str, Any]]:
+        """Return the looks of a rollout, oldest first.
+
+        Parameters
+        ----------
+        rollout : int
+            Its number.
+        newest : int, optional
+            How many of the newest ones; default: all. One a minute for two weeks is 20,000.
+        """
         with self._opened() as db:
-            rows = db.execute("SELECT * FROM looks WHERE rollout = ? ORDER BY id", (rollout,)).fetchall()
+            rows = db.execute(
+                "SELECT * FROM looks WHERE rollout = ? ORDER BY id DESC LIMIT ?",
+                (rollout, -1 if newest is None else newest),
+            ).fetchall()
         return [
             {key: row[key] for key in ("at", "step", "share", "decision", "why")}
             | {"readings": msgspec.json.decode(row["readings"], type=list[Reading])}
-            for row in rows
+            for row in reversed(rows)
         ]
+
+    def count_looks(self, rollout: int) -> int:
+        """Return how many looks a rollout has had."""
+        with self._opened() as db:
+            return int(db.execute("SELECT count(*) FROM looks WHERE rollout = ?", (rollout,)).fetchone()[0])
 
     def decisions(self, rollout: int) -> list[dict[str, Any]]:
         """Return every change of state of a rollout, oldest first."""
