@@ -49,7 +49,7 @@ def fail(app: App, answer) -> None:
             raise answer
         return [np.full((len(inputs["numbers"]), 2), answer, dtype=np.float32)]
 
-    app.bundle.runtime.run = run
+    app.bundle.runtime.run._run = run  # what is timed: the quick way holds the timed one
 
 
 FAULTS = pytest.mark.parametrize("fault", [RuntimeError("the graph broke"), float("nan")], ids=["raises", "nan"])

@@ -164,28 +164,29 @@ def test_a_killed_worker_is_replaced_and_loses_nothing_it_told(tmp_path, packed)
 
 
 def test_a_worker_that_cannot_be_replaced_leaves_the_others_to_answer(tmp_path, packed):
-    folder = tmp_path / "bundle"
-    shutil.copytree(packed, folder)
+    folder = tmp_path / "log"
     well = "from modelyard.serving import workers\nworkers._TOO_SOON = 0.5\n"
-    with server(tmp_path, folder, workers=2, first=well) as (process, port):
+    with server(tmp_path, packed, log=folder, workers=2, first=well) as (process, port):
         assert get(port, "/health/ready")[0] == 200
         until(lambda: len(workers_of(process.pid)) == 2)
         time.sleep(1.0)
-        folder.rename(tmp_path / "away")
         with Load(port, 2) as load:
             load.reach(20)
+            folder.rename(tmp_path / "away")
+            folder.write_text("no folder")  # nobody who starts can write a log
             workers_of(process.pid)[0].kill()
             until(lambda: (tmp_path / "said").read_text().count("ended with code 1;") >= 2)
             load.reach(20)
             for worker in workers_of(process.pid):
                 worker.kill()
             until(lambda: (tmp_path / "said").read_text().count("ended with code 1;") >= 4)
+            folder.unlink()
             (tmp_path / "away").rename(folder)
             until(lambda: len(workers_of(process.pid)) == 2)
             load.reach(20)
         assert (load.problems, process.poll()) == ([], None)
     said = (tmp_path / "said").read_text()
-    assert "There is no bundle" in said
+    assert "The prediction log cannot be written" in said
     assert "Traceback" not in said
 
 
@@ -311,7 +312,7 @@ def test_copies_are_those_of_what_is_served_and_made_once(tmp_path, registry, ca
     with copies_for(2) as made:
         copies = replace(made, first=hashes[0])
         app = App(copies.load(folders[0]))
-        follower = Follower(app, store.path, copies)
+        follower = Follower(app, store.path, copies=copies)
         for version in (2, 3, 4):
             promote(store, version)
             follower.look()

@@ -80,14 +80,14 @@ def post(body=BODY, *more: str, path="/v1/predict", length=True, version="1.1") 
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def answers(port: int, *pieces: bytes, count: int = 1) -> list[tuple[int, dict[str, str], bytes]]:
+def answers(port: int, *pieces: bytes, count: int = 1, pause: float = 0.002) -> list[tuple[int, dict[str, str], bytes]]:
     """Send pieces one after the other; return the answers until there are so many, or the connection ends."""
     found, held = [], b""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for piece in pieces:
             connection.sendall(piece)
-            time.sleep(0.002 if len(pieces) > 1 else 0)
+            time.sleep(pause if len(pieces) > 1 else 0)
         while len(found) < count and (got := connection.recv(65536)):
             held += got
             while (end := held.find(b"\r\n\r\n")) >= 0:
@@ -111,7 +111,7 @@ def said(answer: tuple[int, dict[str, str], bytes]) -> dict:
 def test_a_whole_request_is_answered_at_once_as_one_that_waits(port, waited):
     (quick,) = answers(port, post())
     assert waited == []
-    (slow,) = answers(port, post()[:-5], post()[-5:])
+    (slow,) = answers(port, post()[:-5], post()[-5:], pause=0.5)
     assert waited == ["/v1/predict"]
     assert quick[0] == slow[0] == 200
     assert said(quick) == said(slow)
