@@ -226,6 +226,18 @@ def test_looks_learn_the_baseline_hold_without_data_and_pass_a_step(tmp_path):
     assert after_it[-1]["readings"][0].requests == 60
 
 
+def test_looks_go_on_when_the_clock_is_set_back(tmp_path):
+    traffic = Traffic(tmp_path, PLAN)
+    traffic.minute(0)
+    traffic.start()
+    traffic.minute(0)
+    before = len(traffic.store.looks(1))
+    traffic.now -= 3_600.0
+    for count in (1, 2):
+        traffic.minute(10)
+        assert len(traffic.store.looks(1)) == before + count
+
+
 def test_a_worker_stops_a_failing_candidate_between_looks_and_nobody_undoes_it(tmp_path):
     traffic = Traffic(tmp_path, PLAN)
     traffic.minute(0)

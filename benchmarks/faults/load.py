@@ -24,7 +24,7 @@ AGAIN = (0.02, 0.1, 0.5)
 PATIENCE = 10.0
 """Seconds to wait for an answer."""
 _LIFE, _KEEP = 5.0, 0.05
-_MOST = 256
+_MOST = 500
 _END = b"\r\n\r\n"
 
 
@@ -134,6 +134,9 @@ class Callers:
                     self._read(self._open[file])
 
     def _send(self, call: Call, now: float) -> None:
+        if len(self._open) >= _MOST and not self._free:
+            heapq.heappush(self._waiting, (now + _KEEP, call.number, call))  # the callers' own bound, and no try
+            return
         connection = self._connection(now)
         if connection is None:
             self._again(call, (now, now, "refused", ""))
@@ -153,7 +156,7 @@ class Callers:
             if now - connection.born <= _LIFE:
                 return connection
             self._close(connection)
-        return self._opened(now) if len(self._open) < _MOST else None
+        return self._opened(now)
 
     def _keep(self, now: float) -> None:
         """Open as many connections as are kept."""

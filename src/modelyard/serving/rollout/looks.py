@@ -101,7 +101,7 @@ class Looks:
         """
         memory = self._recalled(now)
         if rollout is None:
-            if now - memory.at >= Plan().look:
+            if _due(memory, Plan(), now):
                 self._look(memory, None, now)
             return None
         if rollout.id != memory.rollout:
@@ -112,7 +112,7 @@ class Looks:
         if self._shown != (rollout.id, rollout.state, rollout.step):
             self._publish(memory, rollout)
         stopped = self._board.tripped and self._board.rollout == rollout.id and rollout.state in ("running", "held")
-        if stopped or now - memory.at >= rollout.plan.look:
+        if stopped or _due(memory, rollout.plan, now):
             return self._look(memory, rollout, now, stopped)
         return rollout
 
@@ -183,6 +183,11 @@ class Looks:
             {m: Kept(e.looks, list(e.weights.shape), e.weights.ravel().tolist()) for m, e in part.items()}
             for part in (gathered.against, gathered.shown)
         )
+
+
+def _due(memory: Memory, plan: Plan, now: float) -> bool:
+    """Say whether the next look is due, or the clock was set back: waiting for it to catch up could take for ever."""
+    return not 0.0 <= now - memory.at < plan.look
 
 
 def _counts(arm: Ints, past: _Past, plan: Plan) -> Counts:
