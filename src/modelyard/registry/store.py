@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from modelyard.core.canonical import canonical_json, from_json
-from modelyard.core.errors import GateFailed, RegistryError, Undecided, did_you_mean
+from modelyard.core.errors import RegistryError, did_you_mean
 from modelyard.registry.database import make, opened, writing
 from modelyard.registry.gates import merged, verdict
+from modelyard.registry.refusal import refusal, refusal_note
 from modelyard.registry.release import SUNSET_AFTER, Action, Event, Gate, Release, Stage
 
 MOVES: dict[Stage, tuple[Stage, ...]] = {
@@ -133,7 +134,7 @@ class Registry:
             target = to or MOVES[release.stage][0]
             if target not in MOVES[release.stage] or (to is None and target == "archived"):
                 raise RegistryError(
-                    f"{_label(release)} is in {release.stage} and cannot be moved to {to or 'a further stage'}.",
+                    f"{release.label} is in {release.stage} and cannot be moved to {to or 'a further stage'}.",
                     allowed=f"From {release.stage}: {', '.join(MOVES[release.stage])}.",
                 )
             present = self._current(db, name, "production")
@@ -143,7 +144,7 @@ class Registry:
                     where=f"now: version {present.version}" if present else "now: none",
                     do="Promote again: the comparison is then made with the present one.",
                 )
-            refusal = None
+            refused = None
             if target != "archived":
                 asked = merged(self._evidence(db, release), gates, release, present)
                 answer = verdict(asked)
@@ -152,13 +153,13 @@ class Registry:
                     note = f"approved by {approved_by}: {why}" if person else (why or "")
                     self._move(db, by, release, "promote", target, note, asked)
                 else:
-                    _tell(db, by, release, "refuse", release.stage, target, _count(asked), asked)
-                    refusal = _refusal(release, target, asked)
+                    _tell(db, by, release, "refuse", release.stage, target, refusal_note(asked), asked)
+                    refused = refusal(release, target, asked)
             else:
                 self._move(db, by, release, "archive", target, why or "", ())
-        if refusal is not None:
+        if refused is not None:
             # Raised after the transaction: the refusal itself belongs to the history.
-            raise refusal
+            raise refused
         return self.release(name, release.version)
 
     def rollback(self, name: str, *, by: str, why: str = "") -> Release:
@@ -177,14 +178,12 @@ class Registry:
             before = self._before(db, present)
             if before is None:
                 raise RegistryError(
-                    f"{_label(present)} is the first release in production: there is none to go back to.",
+                    f"{present.label} is the first release in production: there is none to go back to.",
                     do=f"Promote another version: modelyard history {name}",
                 )
             previous = self._find(db, name, before)
             if not Path(previous.bundle).exists():
-                raise RegistryError(
-                    f"The bundle of {_label(previous)} is gone.", where=previous.bundle, do="Restore it."
-                )
+                raise RegistryError(f"The bundle of {previous.label} is gone.", where=previous.bundle, do="Restore it.")
             self._move(db, by, previous, "rollback", "production", why, ())
         return self.release(name, previous.version)
 
@@ -375,31 +374,6 @@ def _tell(
 def _event(row: dict[str, str]) -> Event:
     kept = {key: value for key, value in row.items() if key not in {"id", "gates"}}
     return Event(**kept, gates=from_json(row["gates"], tuple[Gate, ...]))  # type: ignore[arg-type]
-
-
-def _label(release: Release) -> str:
-    return f"'{release.name}' version {release.version}"
-
-
-def _reasons(gates: Sequence[Gate]) -> str:
-    return "; ".join(f"{gate.name} {gate.answer}: {gate.why}" for gate in gates if gate.answer != "pass")
-
-
-def _count(gates: Sequence[Gate]) -> str:
-    """Return the note of a refusal: the gates themselves stand beside it."""
-    n = sum(gate.answer != "pass" for gate in gates)
-    return f"refused: {n} gate{'' if n == 1 else 's'}"
-
-
-def _refusal(release: Release, to: Stage, gates: Sequence[Gate]) -> GateFailed | Undecided:
-    what = f"{_label(release)} was not moved to {to}."
-    if verdict(gates) == "fail":
-        return GateFailed(what, where=_reasons(gates), do="Better the model, then register it again.")
-    return Undecided(
-        what,
-        where=_reasons(gates),
-        do="Bring what is missing, or let a person decide: --approve NAME --why TEXT",
-    )
 
 
 def _now() -> str:

@@ -1,0 +1,34 @@
+"""refusal: what is said, and kept, when gates do not let a release move."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from modelyard.core.errors import GateFailed, Undecided
+from modelyard.registry.gates import verdict
+from modelyard.registry.release import Gate, Release, Stage
+
+
+def refusal(release: Release, to: Stage, gates: Sequence[Gate]) -> GateFailed | Undecided:
+    """Return the error for a release that was not moved to a stage.
+
+    Parameters
+    ----------
+    release : Release
+        Where it stands still.
+    to : Stage
+        Where it was to go.
+    gates : sequence of Gate
+        What they answered; one at least did not pass.
+    """
+    what = f"{release.label} was not moved to {to}."
+    why = "; ".join(f"{gate.name} {gate.answer}: {gate.why}" for gate in gates if gate.answer != "pass")
+    if verdict(gates) == "fail":
+        return GateFailed(what, where=why, do="Better the model, then register it again.")
+    return Undecided(what, where=why, do="Bring what is missing, or let a person decide: --approve NAME --why TEXT")
+
+
+def refusal_note(gates: Sequence[Gate]) -> str:
+    """Return the note of a refusal in the history: the gates themselves stand beside it."""
+    n = sum(gate.answer != "pass" for gate in gates)
+    return f"refused: {n} gate{'' if n == 1 else 's'}"
