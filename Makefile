@@ -6,7 +6,7 @@ TORCH  ?= torch==2.13.0
 READY  := $(VENV)/.ready
 CODE   := src tests benchmarks examples
 
-.PHONY: demo test test-slow test-nets lint bench-admit bench-startup bench-floors bench-coverage bench-parity bench-estimates bench-batches bench-rollouts bench-nets bench-tabular report-tabular bench-serving report-serving bench-faults clean
+.PHONY: demo test test-slow test-nets lint bench-admit bench-routing bench-startup bench-floors bench-coverage bench-parity bench-estimates bench-batches bench-rollouts bench-nets bench-tabular report-tabular bench-serving report-serving bench-faults clean
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
@@ -28,6 +28,9 @@ lint: $(READY)
 
 bench-admit: $(READY)
 	$(BIN)/python benchmarks/admit.py
+
+bench-routing: $(READY)
+	$(BIN)/python benchmarks/routing.py $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-startup: $(READY)
 	$(BIN)/python benchmarks/startup.py

@@ -1,4 +1,4 @@
-"""refusal: what is said of a release that its gates keep from moving."""
+"""refusal: what is said, and kept, when gates do not let a release move."""
 
 from __future__ import annotations
 
@@ -9,28 +9,26 @@ from modelyard.registry.gates import verdict
 from modelyard.registry.release import Gate, Release, Stage
 
 
-def label(release: Release) -> str:
-    """Return what an error calls a release."""
-    return f"'{release.name}' version {release.version}"
+def refusal(release: Release, to: Stage, gates: Sequence[Gate]) -> GateFailed | Undecided:
+    """Return the error for a release that was not moved to a stage.
+
+    Parameters
+    ----------
+    release : Release
+        Where it stands still.
+    to : Stage
+        Where it was to go.
+    gates : sequence of Gate
+        What they answered; one at least did not pass.
+    """
+    what = f"{release.label} was not moved to {to}."
+    why = "; ".join(f"{gate.name} {gate.answer}: {gate.why}" for gate in gates if gate.answer != "pass")
+    if verdict(gates) == "fail":
+        return GateFailed(what, where=why, do="Better the model, then register it again.")
+    return Undecided(what, where=why, do="Bring what is missing, or let a person decide: --approve NAME --why TEXT")
 
 
-def count(gates: Sequence[Gate]) -> str:
-    """Return the note of a refusal: the gates themselves stand beside it."""
+def refusal_note(gates: Sequence[Gate]) -> str:
+    """Return the note of a refusal in the history: the gates themselves stand beside it."""
     n = sum(gate.answer != "pass" for gate in gates)
     return f"refused: {n} gate{'' if n == 1 else 's'}"
-
-
-def refused(release: Release, to: Stage, gates: Sequence[Gate]) -> GateFailed | Undecided:
-    """Return the error for a move that gates refuse, or leave to a person."""
-    what = f"{label(release)} was not moved to {to}."
-    if verdict(gates) == "fail":
-        return GateFailed(what, where=_reasons(gates), do="Better the model, then register it again.")
-    return Undecided(
-        what,
-        where=_reasons(gates),
-        do="Bring what is missing, or let a person decide: --approve NAME --why TEXT",
-    )
-
-
-def _reasons(gates: Sequence[Gate]) -> str:
-    return "; ".join(f"{gate.name} {gate.answer}: {gate.why}" for gate in gates if gate.answer != "pass")

@@ -56,6 +56,11 @@ class Release:
     deprecated: str | None = None
     sunset: str | None = None
 
+    @property
+    def label(self) -> str:
+        """The name and version, as messages have them."""
+        return f"'{self.name}' version {self.version}"
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

@@ -16,7 +16,7 @@ from modelyard.core.canonical import canonical_json, from_json
 from modelyard.core.errors import RegistryError, did_you_mean
 from modelyard.registry.database import make, opened, writing
 from modelyard.registry.gates import merged, verdict
-from modelyard.registry.refusal import count, label, refused
+from modelyard.registry.refusal import refusal, refusal_note
 from modelyard.registry.release import SUNSET_AFTER, Action, Event, Gate, Release, Stage
 
 MOVES: dict[Stage, tuple[Stage, ...]] = {
@@ -134,7 +134,7 @@ class Registry:
             target = to or MOVES[release.stage][0]
             if target not in MOVES[release.stage] or (to is None and target == "archived"):
                 raise RegistryError(
-                    f"{label(release)} is in {release.stage} and cannot be moved to {to or 'a further stage'}.",
+                    f"{release.label} is in {release.stage} and cannot be moved to {to or 'a further stage'}.",
                     allowed=f"From {release.stage}: {', '.join(MOVES[release.stage])}.",
                 )
             present = self._current(db, name, "production")
@@ -144,7 +144,7 @@ class Registry:
                     where=f"now: version {present.version}" if present else "now: none",
                     do="Promote again: the comparison is then made with the present one.",
                 )
-            refusal = None
+            refused = None
             if target != "archived":
                 asked = merged(self._evidence(db, release), gates, release, present)
                 answer = verdict(asked)
@@ -153,13 +153,13 @@ class Registry:
                     note = f"approved by {approved_by}: {why}" if person else (why or "")
                     self._move(db, by, release, "promote", target, note, asked)
                 else:
-                    _tell(db, by, release, "refuse", release.stage, target, count(asked), asked)
-                    refusal = refused(release, target, asked)
+                    _tell(db, by, release, "refuse", release.stage, target, refusal_note(asked), asked)
+                    refused = refusal(release, target, asked)
             else:
                 self._move(db, by, release, "archive", target, why or "", ())
-        if refusal is not None:
+        if refused is not None:
             # Raised after the transaction: the refusal itself belongs to the history.
-            raise refusal
+            raise refused
         return self.release(name, release.version)
 
     def rollback(self, name: str, *, by: str, why: str = "") -> Release:
@@ -178,14 +178,12 @@ class Registry:
             before = self._before(db, present)
             if before is None:
                 raise RegistryError(
-                    f"{label(present)} is the first release in production: there is none to go back to.",
+                    f"{present.label} is the first release in production: there is none to go back to.",
                     do=f"Promote another version: modelyard history {name}",
                 )
             previous = self._find(db, name, before)
             if not Path(previous.bundle).exists():
-                raise RegistryError(
-                    f"The bundle of {label(previous)} is gone.", where=previous.bundle, do="Restore it."
-                )
+                raise RegistryError(f"The bundle of {previous.label} is gone.", where=previous.bundle, do="Restore it.")
             self._move(db, by, previous, "rollback", "production", why, ())
         return self.release(name, previous.version)
 
