@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
@@ -34,7 +35,18 @@ def ring(store):
 
 
 def ring_of(store, **options) -> KeyRing:
-    return KeyRing(store.path, Limit.a_minute(600), **options)
+    _rings.append(KeyRing(store.path, Limit.a_minute(600), **options))
+    return _rings[-1]
+
+
+_rings: list[KeyRing] = []
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    while _rings:
+        _rings.pop().close()
 
 
 def refused(ring: KeyRing, secret: str) -> str:
@@ -173,7 +185,7 @@ def test_it_notices_a_file_restored_from_a_copy(store, ring, tmp_path):
     assert looks(ring).find(secret.encode())
     other = KeyStore(tmp_path / "other" / "keys.db")
     _, restored = other.create("restored", by="anna")
-    with sqlite3.connect(other.path) as db:
+    with closing(sqlite3.connect(other.path)) as db, db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
     for name in ("keys.db-wal", "keys.db-shm"):
@@ -202,7 +214,7 @@ def test_no_file_and_no_store(tmp_path):
     with pytest.raises(WorkspaceError, match="cannot be used"):
         KeyStore(tmp_path / "keys.db")
     newer = KeyStore(tmp_path / "newer.db")
-    with sqlite3.connect(newer.path) as db:
+    with closing(sqlite3.connect(newer.path)) as db, db:
         db.execute("PRAGMA user_version = 9")
     db.close()
     with pytest.raises(WorkspaceError, match="format 9"):
@@ -246,7 +258,7 @@ def test_the_command_line_makes_nothing_where_it_only_looks(tmp_path):
 def test_the_command_line(tmp_path):
     made = json.loads(run(tmp_path, "create", "ward", "--scope", "predict", "--scope", "labels", "--json"))
     assert made["permissions"] == ["predict", "labels"]
-    ring = KeyRing(tmp_path / "keys.db", Limit.a_minute())
+    ring = ring_of(KeyStore(tmp_path / "keys.db"))
     assert ring.find(made["secret"].encode()).id == made["id"]
 
     shown = run(tmp_path, "create", "lab", "--expires", "90d", "--rate", "60", "--burst", "5")

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -139,6 +140,6 @@ def test_nothing_calls_out(tmp_path, read, monkeypatch):
     tracker.finish("finished")
     assert called == []
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
-    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
         assert database.execute("select length(value) from params where key = 'long'").fetchone()[0] <= 6000
     database.close()

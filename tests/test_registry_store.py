@@ -206,7 +206,7 @@ def test_the_file_itself_refuses_to_change_the_past(registry, statement):
     enter(registry, "a")
     enter(registry, "b")
     before = registry.history("readmission"), registry.releases()
-    with sqlite3.connect(registry.path) as db:
+    with closing(sqlite3.connect(registry.path)) as db, db:
         db.execute("PRAGMA foreign_keys = ON")
         with pytest.raises(sqlite3.IntegrityError):
             db.execute(statement)
@@ -290,7 +290,7 @@ def test_files_that_are_no_registry(tmp_path):
         Registry(other)
     assert other.read_text().startswith("these are my notes")
     newer = Registry(tmp_path / "newer.db")
-    with sqlite3.connect(newer.path) as db:
+    with closing(sqlite3.connect(newer.path)) as db, db:
         db.execute("PRAGMA user_version = 99")
     db.close()
     with pytest.raises(RegistryError, match="format 99"):
@@ -389,7 +389,7 @@ def test_a_killed_process_leaves_stages_and_history_in_agreement(registry, after
         for earlier, later in pairwise(moved):
             assert later.before == earlier.after
     assert len([r for r in again.releases("readmission") if r.stage == "production"]) <= 1
-    with sqlite3.connect(registry.path) as db:
+    with closing(sqlite3.connect(registry.path)) as db, db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     db.close()
     enter(again, "c")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import msgspec
@@ -154,7 +155,8 @@ def test_the_store_keeps_every_look_and_decision_and_one_open_rollout(tmp_path):
 def test_where_a_rollout_stands_is_told_without_reading_its_older_looks(tmp_path):
     store = Rollouts(tmp_path)
     made = store.start("churn", PLAN, ROLLOUT.stable, ROLLOUT.candidate, at=0.0)
-    with sqlite3.connect(tmp_path / FILE) as db:  # two weeks of looks, which fail whoever reads one of them: no UTF-8
+    # Two weeks of looks, which fail whoever reads one of them: no UTF-8.
+    with closing(sqlite3.connect(tmp_path / FILE)) as db, db:
         db.executemany(
             "INSERT INTO looks (rollout, at, step, share, readings, decision, why)"
             " VALUES (?, ?, 0, .05, CAST(x'ff' AS TEXT), 'CONTINUE', '')",
@@ -168,7 +170,7 @@ def test_where_a_rollout_stands_is_told_without_reading_its_older_looks(tmp_path
     shown = status(store, made)
     assert (shown["looks"], shown["last"]["at"], shown["last"]["why"]) == (20_162, 60.0 * 20_162, "nothing shown")
     assert [look["at"] for look in store.looks(made.id, newest=2)] == [60.0 * 20_161, 60.0 * 20_162]
-    with sqlite3.connect(tmp_path / FILE) as db:  # nor are they read to be counted
+    with closing(sqlite3.connect(tmp_path / FILE)) as db, db:  # nor are they read to be counted
         (how,) = db.execute("EXPLAIN QUERY PLAN SELECT count(*) FROM looks WHERE rollout = 1")
     db.close()
     assert "COVERING INDEX looks_of" in how[-1]
@@ -233,9 +235,9 @@ def test_looks_go_on_when_the_clock_is_set_back(tmp_path):
     traffic.minute(0)
     before = len(traffic.store.looks(1))
     traffic.now -= 3_600.0
-    for count in (1, 2):
+    for more in (1, 2):
         traffic.minute(10)
-        assert len(traffic.store.looks(1)) == before + count
+        assert len(traffic.store.looks(1)) == before + more
 
 
 def test_a_worker_stops_a_failing_candidate_between_looks_and_nobody_undoes_it(tmp_path):
