@@ -96,6 +96,11 @@ class Copies:
         if self.folder is not None and hash != self.first:
             shutil.rmtree(self.folder / hash, ignore_errors=True)
 
+    def end(self) -> None:
+        """Remove all of them."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
 
 NO_COPIES = Copies()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -166,4 +167,9 @@ class _Way:
 
 def _work(told: Told | None, tell: Tell, way: _Way, listener: socket.socket) -> None:
     """Be one of several workers, in a process of its own."""
-    way.run(way.app(told), listener, tell)
+    try:
+        way.run(way.app(told), listener, tell)
+    finally:
+        parent = multiprocessing.parent_process()
+        if parent is not None and not parent.is_alive():
+            way.copies.end()  # nobody else will
