@@ -96,6 +96,11 @@ class Copies:
         if self.folder is not None and hash != self.first:
             shutil.rmtree(self.folder / hash, ignore_errors=True)
 
+    def remove(self) -> None:
+        """Remove them all, for a server that can no longer."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
 
 NO_COPIES = Copies()
 

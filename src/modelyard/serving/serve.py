@@ -21,7 +21,7 @@ from modelyard.serving.rollout.live import Live
 from modelyard.serving.server import run
 from modelyard.serving.terms import Terms
 from modelyard.serving.traces import Traces
-from modelyard.serving.workers import supervise
+from modelyard.serving.workers import orphaned, supervise
 
 _LOGGER = logging.getLogger("modelyard.serving")
 
@@ -166,4 +166,8 @@ class _Way:
 
 def _work(told: Told | None, tell: Tell, way: _Way, listener: socket.socket) -> None:
     """Be one of several workers, in a process of its own."""
-    way.run(way.app(told), listener, tell)
+    try:
+        way.run(way.app(told), listener, tell)
+    finally:
+        if orphaned():
+            way.copies.remove()
