@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,23 @@ def test_a_server_loads_no_package_that_it_was_not_asked_to_use(tmp_path):
     )
     assert "modelyard.serving.rollout.live" in modules
     assert offenders(modules, TRAINS + HEAVY + ASKED_FOR) == []
+
+
+def test_a_bundle_is_served_without_a_word_to_anybody(tmp_path):
+    packed = make_plain(tmp_path / "bundle")
+    code = (
+        "from modelyard.bundle.load import load_bundle\n"
+        "from modelyard.serving.app import App\n"
+        f"App(load_bundle({str(packed)!r})).warm()"
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    unset = {"ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME"}
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    environment |= {"HOME": str(home), "TMPDIR": str(home)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    # ONNX Runtime puts down an id of this machine, and what it is going to send, where nobody tells it not to.
+    assert list(home.rglob("*")) == []
 
 
 def test_serving_by_a_run_or_release_name_loads_nothing_that_trains():

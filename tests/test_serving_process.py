@@ -156,22 +156,23 @@ def test_workers_share_the_address_and_the_counters(tmp_path, packed):
 
 
 def test_workers_end_with_a_killed_parent_and_leave_nothing(tmp_path, packed, monkeypatch):
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
     with server(tmp_path, packed, workers=2) as (process, address):
         assert ask(address)[0] == 200
         workers = workers_of(process.pid)
         maps = {Path(held.path).parent for worker in workers for held in worker.memory_maps()}
         (counters,) = [folder for folder in maps if folder.name.startswith("modelyard-metrics-")]
         assert os.access("/dev/shm", os.W_OK) == (counters.parent == Path("/dev/shm"))  # whatever disk is full
-        assert list((tmp_path / "tmp").glob("modelyard-served-*"))
+        assert list(scratch.glob("modelyard-served-*/*"))
         process.send_signal(signal.SIGKILL)
         process.wait()
         _, alive = psutil.wait_procs(workers, timeout=20)
     assert len(workers) == 2
     assert alive == []
     assert not counters.exists()
-    assert not list((tmp_path / "tmp").glob("modelyard-served-*"))
+    assert list(scratch.iterdir()) == []
 
 
 def test_memory_asked_for_holds_a_real_server(tmp_path, packed):

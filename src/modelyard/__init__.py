@@ -3,7 +3,11 @@
 The public names, each loaded when first used, so that ``import modelyard`` stays fast.
 """
 
+import os
 from importlib import import_module
+
+# ONNX Runtime 1.32 gathers for its maker how it is used, and sends it, from the moment it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "read_brief": "modelyard.brief.read",

@@ -96,8 +96,8 @@ class Copies:
         if self.folder is not None and hash != self.first:
             shutil.rmtree(self.folder / hash, ignore_errors=True)
 
-    def end(self) -> None:
-        """Remove all of them."""
+    def remove(self) -> None:
+        """Remove them all, for a server that can no longer."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 

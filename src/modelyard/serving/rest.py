@@ -64,13 +64,14 @@ def rest(app: Served) -> FastAPI:
         """Describe the bundle that answers now: a server that follows the registry changes it."""
         if document.get("info", {}).get("version") != app.bundle.hash[:12]:
             served = app.answerer.router.stable
-            answer, unknown = app.warm(), app.terms.unknown
-            document.update(openapi(served.bundle, answer, unknown, served.number, labels=app.takes_labels))
+            answer = {"id": app.answerer.next_id(), **served.example()}
+            document.update(openapi(served.bundle, answer, app.terms.unknown, served.number, labels=app.takes_labels))
             app.secure(document)
         return document
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        app.warm()
         described_now()
         app.ready = True
         tasks = [asyncio.create_task(work()) for work in app.background]

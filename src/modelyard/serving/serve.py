@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,7 +21,7 @@ from modelyard.serving.rollout.live import Live
 from modelyard.serving.server import run
 from modelyard.serving.terms import Terms
 from modelyard.serving.traces import Traces
-from modelyard.serving.workers import supervise
+from modelyard.serving.workers import orphaned, supervise
 
 _LOGGER = logging.getLogger("modelyard.serving")
 
@@ -170,6 +169,5 @@ def _work(told: Told | None, tell: Tell, way: _Way, listener: socket.socket) -> 
     try:
         way.run(way.app(told), listener, tell)
     finally:
-        parent = multiprocessing.parent_process()
-        if parent is not None and not parent.is_alive():
-            way.copies.end()  # nobody else will
+        if orphaned():
+            way.copies.remove()

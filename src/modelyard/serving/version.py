@@ -19,7 +19,7 @@ from modelyard.serving.rows import example_rows
 from modelyard.serving.timed import Timed
 
 Unknown = Literal["refuse", "ignore"]
-_WARM = 50
+_WARM, _PAUSE = 50, 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,19 @@ class Version:
     unknown: Unknown
     quick: Quick | None
 
-    def warm(self) -> dict[str, Any]:
-        """Answer example rows until the first caller finds everything loaded; return the answer to the first one."""
+    def example(self) -> dict[str, Any]:
+        """Return the answer to the first of the bundle's example rows."""
+        row = self.bundle.schema.check_row(example_rows(self.bundle)[0])
+        return {**self.predictor.predict([row])[0].plain(), **self.about}
+
+    def warm(self, pause: float = 0.0) -> dict[str, Any]:
+        """Answer example rows until the first caller finds everything loaded; return the answer to the first one.
+
+        Parameters
+        ----------
+        pause : float
+            Seconds between two answers, where requests are answered meanwhile and would wait for each other's turn.
+        """
         examples = example_rows(self.bundle)
         rows = [self.bundle.schema.check_row(row) for row in examples]
         bodies = [msgspec.json.encode(row) for row in examples]
@@ -74,10 +85,12 @@ class Version:
             self.predictor.predict([rows[i % len(rows)]])
             if self.quick is not None:
                 self.quick(bodies[i % len(rows)])
+            if pause:
+                time.sleep(pause)
         limit = self.bundle.manifest.brief.latency
         if limit is not None and isinstance(timed := getattr(self.bundle.runtime, "run", None), Timed):
             timed.expect((time.thread_time() - began) / _WARM, limit.model_microseconds / 1e6)
-        return {**self.predictor.predict(rows[:1])[0].plain(), **self.about}
+        return self.example()
 
     def prove(self) -> None:
         """Warm it, and see that its own model answers: what takes another's place must not live by what stands in.
@@ -88,7 +101,7 @@ class Version:
             If the model answers no example row, or hangs on one.
         """
         try:
-            answered = self.warm()["served_by"] == "model"
+            answered = self.warm(_PAUSE)["served_by"] == "model"
         except Unanswered:
             answered = False
         if not answered:

@@ -114,9 +114,14 @@ def _work(target: Callable[..., None], told: Any, tells: Connection, *arguments:
         _LOGGER.error("a worker cannot serve: %s", error)
         sys.exit(1)
     finally:
-        parent = multiprocessing.parent_process()
-        if parent is not None and not parent.is_alive():
+        if orphaned():
             shutil.rmtree(os.environ[MULTIPROCESS], ignore_errors=True)  # nobody else will
+
+
+def orphaned() -> bool:
+    """Say whether this is a worker whose server was killed."""
+    parent = multiprocessing.parent_process()
+    return parent is not None and not parent.is_alive()
 
 
 def _follow() -> None:
