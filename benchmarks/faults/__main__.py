@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from faults.judge import Judged, judge
+from faults.parts import clear
 from faults.report import last_line, report
 from faults.stage import Stage, staged
 from faults.timeline import play
@@ -38,7 +39,7 @@ def main() -> int:
     words.add_argument("--rate", type=float, default=150.0, help="requests a second")
     words.add_argument("--share", type=float, default=1.0, help="of the full length of each fault")
     words.add_argument("--trees", type=int, default=300, help="of the models")
-    words.add_argument("--folder", type=Path, help="where to work, and leave what the server said")
+    words.add_argument("--folder", type=Path, help="where to work, and leave what was said")
     given = words.parse_args()
     # Ended politely, a run takes what it started with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -46,6 +47,10 @@ def main() -> int:
     stage, judged = run(folder, given.share, given.rate, given.trees)
     print(report(stage, judged))
     said, good = last_line(stage, judged)
+    if good and given.folder is None:
+        clear(folder)
+    else:
+        print(f"What callers and server said lies in {folder}")
     print(said)
     return 0 if good else 2
 
