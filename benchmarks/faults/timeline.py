@@ -47,22 +47,20 @@ def loader_killed(stage: Stage) -> None:
 
 def redis_killed(stage: Stage) -> None:
     """Kill the Redis of the limits, and start an empty one."""
-    with stage.window("kill -9 of Redis") as window:
-        before = _guard_failures(stage)
-        stage.redis.kill()
-        stage.wait(4.0)
-        stage.redis.start()
-        stage.wait(3.0, 1.5)
-        window.felt = f"{_guard_failures(stage) - before:.0f} times found gone"
+    _without_redis(stage, "kill -9 of Redis", stage.redis.kill, stage.redis.start)
 
 
 def redis_held(stage: Stage) -> None:
     """Keep that Redis from answering for a while."""
-    with stage.window("Redis that hangs") as window:
+    _without_redis(stage, "Redis that hangs", stage.redis.hold, stage.redis.go_on)
+
+
+def _without_redis(stage: Stage, name: str, take: Callable[[], None], give_back: Callable[[], None]) -> None:
+    with stage.window(name) as window:
         before = _guard_failures(stage)
-        stage.redis.hold()
+        take()
         stage.wait(4.0)
-        stage.redis.go_on()
+        give_back()
         stage.wait(3.0, 1.5)
         window.felt = f"{_guard_failures(stage) - before:.0f} times found gone"
 

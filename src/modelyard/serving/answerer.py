@@ -25,7 +25,7 @@ from modelyard.serving.version import Version
 T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
 _INLINE = 32
-"""Rows up to which a request is answered at once; more go to a thread, so that health checks are not kept waiting."""
+"""Rows up to which a request is answered on the event loop; more go to a thread, and health checks do not wait."""
 _SLICE = 1_000
 """Rows checked and scored at a time: what scoring takes does not grow with the request."""
 

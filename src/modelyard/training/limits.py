@@ -16,7 +16,7 @@ from modelyard.core.machine import usable_cores
 from modelyard.families.fitted import Fitted
 from modelyard.selection.plan import Plan
 
-USUAL_MICROSECONDS, LEAST_MICROSECONDS, OF_A_TEXT = 200.0, 130.0, 8.0
+USUAL_MICROSECONDS, LEAST_MICROSECONDS, OF_A_LOOK_UP = 200.0, 130.0, 8.0
 """What the trees of a blend may take of one answer where the brief names no limit: so much less for each column that is
 no number, which the graph must look up for every model, but never less than the second."""
 
@@ -24,8 +24,8 @@ no number, which the graph must look up for every model, but never less than the
 def room(plan: Plan, shared_bytes: float = 0.0) -> tuple[float, float]:
     """Return the microseconds all members may take together, and the bytes beside those they share."""
     brief = plan.brief
-    texts = sum(column.kind not in ("number", "boolean") for column in plan.schema.features)
-    usual = max(LEAST_MICROSECONDS, USUAL_MICROSECONDS - OF_A_TEXT * texts)
+    looked_up = sum(column.kind not in ("number", "boolean") for column in plan.schema.features)
+    usual = max(LEAST_MICROSECONDS, USUAL_MICROSECONDS - OF_A_LOOK_UP * looked_up)
     quick = usual if brief.latency is None else brief.latency.model_microseconds
     return quick, float("inf") if brief.size is None else max(0.0, brief.size.bytes - shared_bytes)
 
