@@ -17,6 +17,7 @@ and three quarters of them.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import random
 import sys
 import tempfile
@@ -32,6 +33,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 from modelyard.bundle.load import load_bundle
 from modelyard.serving.app import App
+from modelyard.serving.endpoint import Reply
 from modelyard.serving.predict import PATH
 from modelyard.serving.rollout.board import CANDIDATE, ERRORS, REQUESTS
 from modelyard.serving.rollout.control import start
@@ -56,15 +58,11 @@ class Way:
 
     def round(self, bodies: list[bytes], requests: int) -> None:
         """Answer so many requests, wait until the shadow has scored its copies, and keep what it took."""
-        answer = self.app.at_once[PATH.encode()].at_once
         given = [(b"content-type", b"application/json"), (b"content-length", b"683")]
         heads = [[*given, *([(b"x-request-key", b"caller %d" % i)] if self.keyed else [])] for i in range(requests)]
         before, theirs = self._scored(), cpu(self._pids())
         began = time.process_time()
-        for i, headers in enumerate(heads):
-            found = answer({"headers": headers}, bodies[i % len(bodies)])
-            if found is None or found[0] != 200:
-                raise SystemExit(f"routing: a request went another way than the one that is timed: {found}")
+        asyncio.run(self._ask(heads, bodies))
         looked = time.process_time()
         while self._pids() and self._scored() - before < requests:
             began += time.process_time() - looked  # looking is not the server's work
@@ -72,6 +70,15 @@ class Way:
             looked = time.process_time()
         self.own.append((time.process_time() - began) / requests)
         self.shadow.append((cpu(self._pids()) - theirs) / requests)
+
+    async def _ask(self, heads: list[list[tuple[bytes, bytes]]], bodies: list[bytes]) -> None:
+        answer, turn = self.app.at_once[PATH.encode()].at_once, self.app.turn
+        found: list[Reply | None] = []
+        for i, headers in enumerate(heads):
+            answer({"headers": headers}, bodies[i % len(bodies)], found.append)
+            turn.end()  # each row alone, as where versions are compared
+            if (said := found.pop()) is None or said[0] != 200:
+                raise SystemExit(f"routing: a request went another way than the one that is timed: {said}")
 
     def _pids(self) -> list[int]:
         shadow = None if self.live is None else self.live._shadow

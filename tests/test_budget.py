@@ -35,6 +35,12 @@ def test_a_clock_counts_from_its_start_and_keeps_the_last_seconds(moment):
     assert (clock.budget, clock.left) == (45.0, 40.0)
 
 
+def test_a_budget_may_have_begun_before_its_clock(moment):
+    clock = Clock(60.0, moment[0] - 3.0)
+    moment[0] += 1.0
+    assert (clock.spent, clock.left, clock.elapsed) == (4.0, 56.0, 4.0)
+
+
 def test_half_of_the_budget_is_left_whatever_is_kept_or_spent(moment):
     clock = Clock(60.0)
     moment[0] += 20.0

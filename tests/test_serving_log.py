@@ -162,6 +162,26 @@ def test_a_full_disk_drops_the_record_and_keeps_the_file_whole(tmp_path, monkeyp
     assert path.stat().st_size == len(written(tmp_path / "other", [record(0), record(2)]))
 
 
+def test_of_many_records_a_disk_that_fills_up_takes_those_it_has_room_for(tmp_path, monkeypatch):
+    log = PredictionLog(tmp_path)
+    assert log.append(*map(record, range(3))) == 3
+    room = 2 * len(written(tmp_path / "other", [record(0)])) + 5
+    real = os.write
+
+    def little(file, content):
+        nonlocal room
+        count = real(file, content[:room])
+        room -= count if count == len(content) else 0  # the rest is taken back
+        return count
+
+    monkeypatch.setattr(os, "write", little)
+    assert log.append(*map(record, range(3, 7))) == 2
+    monkeypatch.undo()
+    log.close()
+    (path,) = tmp_path.glob(f"*{SUFFIX}")
+    assert [r.id for r in recover(path.read_bytes())] == ["r0", "r1", "r2", "r3", "r4"]
+
+
 def test_a_log_that_cannot_be_written_is_said_at_once(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ServingError, match="cannot be written"):

@@ -18,7 +18,21 @@ from modelyard.families.tabular import forest_graph
 from modelyard.families.tabular.forest import floor_single
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.tabular import Tabular
-from tabular_cases import LIBRARIES, TASKS, blend, candidate, frame, parts, raw, rows_of, run_graph, session, whole
+from modelyard.serving.turn import MOST
+from tabular_cases import (
+    LIBRARIES,
+    TASKS,
+    blend,
+    candidate,
+    frame,
+    inputs_of,
+    parts,
+    raw,
+    rows_of,
+    run_graph,
+    session,
+    whole,
+)
 
 TOLERANCE = 1e-5
 singles = st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnormal=True)
@@ -180,3 +194,20 @@ def _around(threshold: float) -> list[np.float32]:
         return []
     with np.errstate(over="ignore"):
         return [np.nextafter(near, np.float32(-np.inf)), near, np.nextafter(near, np.float32(np.inf))]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_row_among_those_of_a_server_s_turn_is_answered_as_alone_to_the_bit(task):
+    """A server answers rows of several callers by one call: none may see from its answer that others asked."""
+    assert MOST < forest_graph.MANY
+    split = parts(task)
+    data = split.development
+    mixed = blend(task, [Tabular().fit(candidate(name), split.blind(), 0) for name in LIBRARIES])
+    running = session(Tabular().export(mixed, data))
+    inputs = inputs_of(data)
+    alone = [running.run(["answer"], {name: held[i : i + 1] for name, held in inputs.items()})[0] for i in range(120)]
+    for count in range(2, MOST + 1):
+        for first in range(0, 120 - count, count):
+            some = {name: held[first : first + count] for name, held in inputs.items()}
+            together = running.run(["answer"], some)[0]
+            np.testing.assert_array_equal(together, np.concatenate(alone[first : first + count]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,7 @@ def command(
       modelyard develop "Develop XGBoost classifier for readmission achieving AUC > 0.80
           with < 100 ms p99 latency using XGBoost on Kubernetes" --data patients.csv --label readmitted
     """
+    began = time.monotonic()  # loading what follows is part of what the caller waits for
     from modelyard.cli.progress import Drawn
     from modelyard.flow.asked import asked
     from modelyard.flow.develop import develop
@@ -62,7 +64,7 @@ def command(
     recipe = None if replay is None else find_recipe(replay, Workspace.open(workspace))
     typed = " ".join(["modelyard", *(_quoted(word) for word in sys.argv[1:])])
     with Drawn(quiet or as_json) as progress, _stopped(as_json):
-        done = develop(question, workspace=workspace, progress=progress, replay=recipe, commands=(typed,))
+        done = develop(question, workspace=workspace, progress=progress, replay=recipe, commands=(typed,), began=began)
     if as_json:
         options.print_json(done.summary())
     else:

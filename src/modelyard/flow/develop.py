@@ -75,6 +75,7 @@ def develop(
     progress: Progress | None = None,
     replay: Mapping[str, Any] | None = None,
     commands: tuple[str, ...] = (),
+    began: float | None = None,
 ) -> Development:
     """Take a brief to a packed model and six documents.
 
@@ -96,6 +97,8 @@ def develop(
         A recipe (see `modelyard.training.recipe`): fit just its members, as often and as weighted as it says.
     commands : tuple of str
         Commands the documents name as those that made them.
+    began : float, optional
+        ``time.monotonic()`` from which on the budget counts; default: now.
 
     Returns
     -------
@@ -109,7 +112,7 @@ def develop(
     ModelyardError
         For anything else that cannot be done; what was finished is kept.
     """
-    clock = Clock(brief.budget.seconds)
+    clock = Clock(brief.budget.seconds, began)
     watch = progress or Silent()
     yard = Workspace.open(workspace)
     watch.stage("data")

@@ -48,6 +48,32 @@ class Answered(msgspec.Struct, frozen=True):
     version: Version
 
 
+class Served(msgspec.Struct):
+    """An answered request, to be counted and logged.
+
+    Attributes
+    ----------
+    rows : list
+        Anything that JSON writes as objects.
+    answers : list of dict
+        One for each row (see ``Prediction.plain``).
+    began : float
+        ``time.perf_counter()`` when the body was there.
+    scope, admitted : mapping, Admitted
+        The request's, as ASGI gives it, and who sent it.
+    sent, told : bytes or None
+        Rows and answers as JSON lists, where they are there as such.
+    """
+
+    rows: list[Any]
+    answers: list[dict[str, Any]]
+    began: float
+    scope: Scope
+    admitted: Admitted
+    sent: bytes | None = None
+    told: bytes | None = None
+
+
 class Answerer:
     """Checks rows, scores them, counts and logs.
 
@@ -129,7 +155,8 @@ class Answerer:
                 {**answer, **extra} if answer["served_by"] == "model" else answer
                 for answer, extra in zip(answers, more, strict=True)
             ]
-        return Answered(self.keep(by, rows, answers, began, scope, admitted), answers, by)
+        (name,) = self.keep(by, [Served(rows, answers, began, scope, admitted)])
+        return Answered(name, answers, by)
 
     async def scored(
         self,
@@ -191,38 +218,28 @@ class Answerer:
         async with asyncio.timeout(self._seconds):
             return await asyncio.to_thread(_answers, version, rows, at, wanted)
 
-    def keep(
-        self,
-        version: Version,
-        rows: list[Any],
-        answers: list[dict[str, Any]],
-        began: float,
-        scope: Scope,
-        admitted: Admitted,
-        *,
-        sent: bytes | None = None,
-        told: bytes | None = None,
-    ) -> str:
-        """Count and log an answered request before its answer is sent; return the id it has in the log.
+    def keep(self, version: Version, served: Sequence[Served]) -> list[str]:
+        """Count and log requests that a version answered, before their answers are sent.
 
-        Parameters
-        ----------
-        version, rows, answers, began, scope, admitted
-            See `answer`; rows may be anything that JSON writes as objects.
-        sent, told : bytes, optional
-            Rows and answers as JSON lists, where the caller has them as such.
+        Returns
+        -------
+        list of str
+            The id of each in the log.
         """
-        seconds = time.perf_counter() - began
-        version.counts.predictions.inc(len(rows))
-        name = self.next_id()
+        seconds = [time.perf_counter() - one.began for one in served]
+        version.counts.predictions.inc(sum(len(one.rows) for one in served))
+        names = [self.next_id() for _ in served]
         if self._log is not None:
-            sent = _encode(rows) if sent is None else sent
-            told = _encode(answers) if told is None else told
-            self._write(self._log, name, sent, told, len(rows), seconds, version, scope, admitted)
-        self.router.seen(version, by_model(answers), seconds, score_of(answers[0]))
-        if self.copy is not None:
-            self.copy(rows, answers)
-        return name
+            found = zip(names, served, seconds, strict=True)
+            written = self._log.append(*[self._entry(version, *one) for one in found])
+            version.counts.log_records.inc(written)
+            if written < len(served):
+                version.counts.log_failures.inc(len(served) - written)
+        for one, took in zip(served, seconds, strict=True):
+            self.router.seen(version, by_model(one.answers), took, score_of(one.answers[0]))
+            if self.copy is not None:
+                self.copy(one.rows, one.answers)
+        return names
 
     def trace(self, scope: Scope) -> str:
         """Return the trace id of a request's ``traceparent``, empty where it has none.
@@ -234,36 +251,21 @@ class Answerer:
         sent = head(scope).get(b"traceparent")
         return "" if sent is None or len(sent) < 55 else sent[3:35].decode("latin-1")
 
-    def _write(
-        self,
-        log: PredictionLog,
-        name: str,
-        sent: bytes,
-        told: bytes,
-        count: int,
-        seconds: float,
-        version: Version,
-        scope: Scope,
-        admitted: Admitted,
-    ) -> None:
-        entry = Entry(
+    def _entry(self, version: Version, name: str, served: Served, seconds: float) -> Entry:
+        return Entry(
             name,
             time.time(),
             version.name,
             version.bundle.hash,
-            sent,
-            told,
-            count,
+            _encode(served.rows) if served.sent is None else served.sent,
+            _encode(served.answers) if served.told is None else served.told,
+            len(served.rows),
             1e3 * seconds,
             version.number,
             version.variant,
-            admitted.key,
-            self.trace(scope),
+            served.admitted.key,
+            self.trace(served.scope),
         )
-        if log.append(entry):
-            version.counts.log_records.inc()
-        else:
-            version.counts.log_failures.inc()
 
 
 def _answers(version: Version, rows: Sequence[Any], at: str | None, wanted: Asked) -> list[dict[str, Any]]:

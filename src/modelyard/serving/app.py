@@ -57,6 +57,8 @@ class App:
         The way to the model for every protocol: see `add`.
     at_once : dict of bytes to Endpoint or Traced
         By path, those that may answer a whole request without waiting: see `Endpoint.at_once`.
+    turn : Turn
+        Where the rows of such requests wait for the model.
     takes_labels : bool
         Whether there is a log to write them to.
     background : list of callable
@@ -92,6 +94,7 @@ class App:
         self._paths: dict[str, Asgi] = {}
         self._below: dict[str, Asgi] = {}
         predict = Predict(self.answerer, self.terms)
+        self.turn = predict.turn
         self.add(PATH, predict, at_once=predict.at_once)
         self._explain = add_protocols(self, predict)
         if log is not None:

@@ -16,7 +16,9 @@ from modelyard.serving.problem import MEDIA_TYPE, HttpProblem, without_values
 
 Reply = tuple[int, Headers, bytes]
 Answer = Callable[[Scope, Receive, Admitted], Awaitable[Reply]]
-AtOnce = Callable[[Scope, bytes, Admitted], Reply | None]
+Done = Callable[[Reply | Exception | None], None]
+"""Is told an answer, what went wrong, or None where the request needs the long way; asked for it, or soon after."""
+AtOnce = Callable[[Scope, bytes, Admitted, Done], None]
 
 _PROBLEM = (b"content-type", MEDIA_TYPE.encode())
 _REFUSALS_EVERY = 1.0
@@ -79,8 +81,8 @@ class Endpoint:
     answer : callable
         ``await answer(scope, receive, admitted)`` returns status, headers and body, or raises HttpProblem.
     at_once : callable or None
-        ``at_once(scope, body, admitted)`` does the same for a whole request that needs no waiting, and returns None for
-        any other.
+        ``at_once(scope, body, admitted, done)`` does the same for a whole request that waits for nothing but the model,
+        and tells ``done``.
     metrics : Metrics
         Where requests are counted.
     refusals : Refusals
@@ -116,33 +118,46 @@ class Endpoint:
         self._guard, self._wanted, self._methods = guard, wanted, tuple(methods)
         self._observe, self._refusals, self._load, self._headers = metrics.observe, refusals, load, headers
 
-    def at_once(self, scope: Scope, body: bytes) -> Reply | None:
-        """Answer a POST that is there whole, without waiting for anything; None leaves it to `__call__`.
+    def at_once(self, scope: Scope, body: bytes, done: Callable[[Reply | None], None]) -> None:
+        """Answer a POST that is there whole, within this turn of the event loop; None leaves it to `__call__`.
 
         A server that has the whole body asks this first: most requests need no more, and what it takes to wait (a task,
         events, messages in and out) takes as long as the answer.
+
+        Parameters
+        ----------
+        scope : mapping
+            Of which the headers are enough.
+        body : bytes
+            The whole.
+        done : callable
+            Is told the answer, or None.
         """
         if self._at_once is None or self._load.count >= self._load.most:
-            return None
+            done(None)
+            return
         began = time.perf_counter()
-        admitted = ANYBODY
-        try:
-            if self._guard is not None:
-                let_in = self._guard.admit_now(scope, self._wanted)
-                if let_in is None:
-                    return None
-                admitted = let_in
-            found = self._at_once(scope, body, admitted)
+        admitted: Admitted | None = ANYBODY
+
+        def told(found: Reply | Exception | None) -> None:
             if found is None:
                 scope[_ADMITTED] = admitted
-                return None
-            status, headers, body = found
+                done(None)
+            else:
+                answer = self._whole(found, admitted or ANYBODY)
+                self._observe("POST", self.route, answer[0], time.perf_counter() - began)
+                done(answer)
+
+        try:
+            if self._guard is not None:
+                admitted = self._guard.admit_now(scope, self._wanted)
+            if admitted is None:
+                done(None)
+            else:
+                self._at_once(scope, body, admitted, told)
         except Exception as error:
-            status, headers, body = self._refuse(error)
-        if admitted.headers or self._headers:
-            headers = [*headers, *admitted.headers, *self._headers]
-        self._observe("POST", self.route, status, time.perf_counter() - began)
-        return status, headers, body
+            admitted = admitted or ANYBODY
+            told(error)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -150,25 +165,32 @@ class Endpoint:
         load = self._load
         load.count += 1
         admitted = ANYBODY
+        found: Reply | Exception
         try:
             if load.count > load.most:
                 raise HttpProblem(503, "The server has all it can do.", headers=[(b"retry-after", b"1")])
             if scope["method"] not in self._methods:
-                status, headers, body = self._options(scope["method"])
+                found = self._options(scope["method"])
             else:
                 if self._guard is not None:
                     admitted = scope.get(_ADMITTED) or await self._guard.admit(scope, self._wanted)
-                status, headers, body = await self._answer(scope, receive, admitted)
+                found = await self._answer(scope, receive, admitted)
         except ConnectionAbortedError:
             return
         except Exception as error:
-            status, headers, body = self._refuse(error)
+            found = error
         finally:
             load.count -= 1
-        if admitted.headers or self._headers:
-            headers = [*headers, *admitted.headers, *self._headers]
+        status, headers, body = self._whole(found, admitted)
         await reply(send, status, headers, body)
         self._observe(scope["method"], self.route, status, time.perf_counter() - began)
+
+    def _whole(self, found: Reply | Exception, admitted: Admitted) -> Reply:
+        """Return an answer, or what tells of an error, with what every answer says."""
+        status, headers, body = self._refuse(found) if isinstance(found, Exception) else found
+        if admitted.headers or self._headers:
+            headers = [*headers, *admitted.headers, *self._headers]
+        return status, headers, body
 
     def _options(self, method: str) -> Reply:
         allowed = [(b"allow", ", ".join((*self._methods, "OPTIONS")).encode())]

@@ -1,8 +1,8 @@
 """The prediction log: what was asked and what was answered, in files that survive a killed process.
 
-A file is a sequence of frames (see `frames`). One answered request is one frame, and one frame is one ``write``: once
-the caller has its answer, the record is in the operating system's hands, so a killed process loses nothing (a machine
-that loses power may lose its last seconds). A loader moves the files into a store (see `load`).
+A file is a sequence of frames (see `frames`). One answered request is one frame, and it is written before the caller
+has its answer: the record is in the operating system's hands then, so a killed process loses nothing (a machine that
+loses power may lose its last seconds). A loader moves the files into a store (see `load`).
 """
 
 from __future__ import annotations
@@ -68,12 +68,22 @@ class PredictionLog:
                 do="Name another folder with --log.",
             ) from error
 
-    def append(self, written: Written | Record) -> bool:
-        """Write a record, or labels that stand or fall together; False where that failed, as on a full disk."""
-        entry: Written = Entry.of(written) if isinstance(written, Record) else written
+    def append(self, *written: Written | Record) -> int:
+        """Write records, or labels that stand or fall together; return how many are in the log.
+
+        All are one ``write``. Where that fails, as on a full disk, each is tried by itself.
+        """
+        content = [frame(self._withheld(Entry.of(one) if isinstance(one, Record) else one)) for one in written]
+        if self._write(b"".join(content)):
+            return len(content)
+        return sum(map(self._write, content)) if len(content) > 1 else 0
+
+    def _withheld(self, entry: Written) -> Written:
         if self.withholds and isinstance(entry, Entry) and (withhold := self.withholds.get(entry.bundle)) is not None:
-            entry = withhold(entry)
-        content = frame(entry)
+            return withhold(entry)
+        return entry
+
+    def _write(self, content: bytes) -> bool:
         try:
             if self._file < 0 or self._length >= self._most or time.monotonic() - self._begun >= _FILE_SECONDS:
                 self._begin()

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection
+from itertools import groupby
 from typing import Any
 
 import msgspec
 
-from modelyard.serving.answerer import Answerer
+from modelyard.serving.answerer import Answerer, Served
 from modelyard.serving.asgi import JSON, Receive, Scope, head, read_body, too_large
 from modelyard.serving.asked import NOTHING, Asked, asked
-from modelyard.serving.endpoint import Answer, Reply
+from modelyard.serving.endpoint import Answer, Done, Reply
 from modelyard.serving.guard.admitted import Admitted
 from modelyard.serving.horizon import asks_ahead, forecasts, rows_ahead
 from modelyard.serving.problem import HttpProblem
 from modelyard.serving.terms import Terms
+from modelyard.serving.turn import Turn, Waiting
 from modelyard.serving.version import Version
 
 PATH = "/v1/predict"
@@ -41,6 +43,8 @@ class Predict:
 
     Attributes
     ----------
+    turn : Turn
+        Where rows wait for the model that came whole.
     slots : Semaphore
         How many large bodies are answered at a time.
     also : dict of bytes to callable
@@ -49,6 +53,7 @@ class Predict:
 
     def __init__(self, answerer: Answerer, terms: Terms) -> None:
         self._answerer, self._limit, self._seconds = answerer, terms.body_limit, terms.body_seconds
+        self.turn = Turn(self._together)
         self.slots = asyncio.Semaphore(_LARGE_AT_ONCE)
         self.also: dict[bytes, Answer] = {}
 
@@ -63,32 +68,62 @@ class Predict:
         body = await read_body(receive, self._limit, self._seconds)
         began = time.perf_counter()
         if len(body) <= LARGE:
-            if not query and (found := self._quickly(version, body, scope, admitted)) is not None:
-                return found
+            if not query and version.quick is not None and (found := version.quick(body)) is not None:
+                row, sent, answer = found
+                served = _served(row, sent, answer, began, scope, admitted)
+                (name,) = self._answerer.keep(version, [served])
+                return _reply(name, served, version)
             return await self._answer(*read_rows(body, version), wanted, scope, admitted, version, began)
         async with self.slots:
             rows, many, steps = await asyncio.to_thread(read_rows, body, version)
             return await self._answer(rows, many, steps, wanted, scope, admitted, version, began)
 
-    def at_once(self, scope: Scope, body: bytes, admitted: Admitted) -> Reply | None:
-        """Answer a request without a query whose body is one row that plainly fits; None leaves it to `__call__`."""
-        sent = head(scope)
-        if len(body) > min(LARGE, self._limit) or b"content-encoding" in sent:
-            return None
-        if sent.get(b"content-type", b"application/json") != b"application/json":
-            return None
-        return self._quickly(self._answerer.choose(scope), body, scope, admitted)
+    def at_once(self, scope: Scope, body: bytes, admitted: Admitted, done: Done) -> None:
+        """Answer a request without a query whose body is one row that plainly fits; any other needs `__call__`.
 
-    def _quickly(self, version: Version, body: bytes, scope: Scope, admitted: Admitted) -> Reply | None:
+        Rows that are there at the same time are answered by one call of the model. While two versions share the
+        requests each is answered alone: their times are compared.
+        """
         began = time.perf_counter()
-        if version.quick is None or (found := version.quick(body)) is None:
-            return None
-        row, sent, answer = found
-        told = _encode(answer)
-        name = self._answerer.keep(
-            version, [row], [answer], began, scope, admitted, sent=b"[%b]" % sent, told=b"[%b]" % told
+        sent = head(scope)
+        plain = (
+            sent.get(b"content-type", b"application/json") == b"application/json" and b"content-encoding" not in sent
         )
-        return 200, JSON, b'{"id":"%b",%b,%b' % (name.encode(), told[1:-1], version.told[1:])
+        if not plain or len(body) > min(LARGE, self._limit):
+            done(None)
+            return
+        version = self._answerer.choose(scope)
+        quick = version.quick
+        if quick is None or (found := quick.read(body)) is None:
+            done(None)
+            return
+        waiting = Waiting(version, quick, body, *found, began, scope, admitted, done)
+        if self._answerer.router.compares:
+            self._score([waiting])
+        else:
+            self.turn.add(waiting)
+
+    def _together(self, waiting: list[Waiting]) -> None:
+        for _, some in groupby(waiting, lambda one: id(one.version)):
+            self._score(list(some))
+
+    def _score(self, waiting: list[Waiting]) -> None:
+        version, quick = waiting[0].version, waiting[0].quick
+        try:
+            answers = quick.answer([one.inputs for one in waiting])
+            served = []
+            for one, answer in zip(waiting, answers, strict=True):
+                if answer is not None:
+                    quick.keep((one.body, answer))
+                    text = quick.text(one.body, one.row)
+                    served.append(_served(one.row, text, answer, one.began, one.scope, one.admitted))
+            told = zip(self._answerer.keep(version, served), served, strict=True)
+        except Exception as error:
+            for one in waiting:
+                one.done(error)
+            return
+        for one, answer in zip(waiting, answers, strict=True):
+            one.done(None if answer is None else _reply(*next(told), version))
 
     async def _answer(
         self,
@@ -110,6 +145,15 @@ class Predict:
         if many:
             return 200, JSON, _encode({"id": answered.id, "predictions": answered.answers, **about})
         return 200, JSON, _encode({"id": answered.id, **answered.answers[0], **about})
+
+
+def _served(row: Any, sent: bytes, answer: dict[str, Any], began: float, scope: Scope, admitted: Admitted) -> Served:
+    return Served([row], [answer], began, scope, admitted, b"[%b]" % sent, b"[%b]" % _encode(answer))
+
+
+def _reply(name: str, served: Served, version: Version) -> Reply:
+    told = served.told or b"[{}]"
+    return 200, JSON, b'{"id":"%b",%b,%b' % (name.encode(), told[2:-2], version.told[1:])
 
 
 def check_json(scope: Scope, limit: int, also: Collection[bytes] = ()) -> bytes:

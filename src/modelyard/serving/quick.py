@@ -27,13 +27,13 @@ class Quick:
     Parameters
     ----------
     read : Reader
-        Reads the row.
+        Reads a row.
     run : callable
         The session's (see `OnnxRuntime.run`).
     decide : callable
         From the graph's outputs for a row to its answer (see ``Prediction.plain``).
     keep : callable
-        Told the body and the answer.
+        Told a body and its answer.
     """
 
     def __init__(
@@ -43,7 +43,8 @@ class Quick:
         decide: Decide,
         keep: Callable[[tuple[bytes, dict[str, Any]]], None],
     ) -> None:
-        self._read, self._run, self._decide, self._keep = read, run, decide, keep
+        self.read, self.keep = read, keep
+        self._run, self._decide = run, decide
 
     def __call__(self, body: bytes) -> tuple[Any, bytes, dict[str, Any]] | None:
         """Return the row as it was sent, its JSON text, and its answer.
@@ -51,20 +52,36 @@ class Quick:
         None where the row does not plainly fit, or the model fails: the long way says what is wrong, or finds what
         stands in.
         """
-        read = self._read(body)
+        read = self.read(body)
         if read is None:
             return None
         row, inputs = read
+        (answer,) = self.answer([inputs])
+        if answer is None:
+            return None
+        self.keep((body, answer))
+        return row, self.text(body, row), answer
+
+    def answer(self, inputs: Sequence[dict[str, Any]]) -> list[dict[str, Any] | None]:
+        """Return the answer to each of some rows, None where the model does not plainly answer.
+
+        Parameters
+        ----------
+        inputs : sequence of dict of str to array
+            The graph's, of one row each.
+        """
+        alone = len(inputs) == 1
+        together = inputs[0] if alone else {name: np.concatenate([one[name] for one in inputs]) for name in inputs[0]}
         try:
-            outputs = self._run(_ANSWER, inputs, None)[0][0].tolist()
-        except Exception:  # the long way meets it again, and counts it
-            return None
+            outputs = self._run(_ANSWER, together, None)[0].tolist()
+        except Exception:  # the long way meets it again, and counts it; a row does not stand in for its neighbours
+            return [None] if alone else [self.answer([one])[0] for one in inputs]
         # The sum of anything with NaN or infinity is neither finite.
-        if not math.isfinite(sum(outputs)):
-            return None
-        answer = self._decide(outputs)
-        self._keep((body, answer))
-        return row, body if self._read.exact else _encode(row), answer
+        return [self._decide(found) if math.isfinite(sum(found)) else None for found in outputs]
+
+    def text(self, body: bytes, row: Any) -> bytes:
+        """Return the JSON text of a row that was read from a body."""
+        return body if self.read.exact else _encode(row)
 
 
 def quick(bundle: Bundle, read: Reader | None, cached: CachedSource | None = None) -> Quick | None:

@@ -14,9 +14,15 @@ class Router(Protocol):
     ----------
     stable : Version
         The one that health, documents and a request outside any rollout go by.
+    compares : bool
+        Whether two versions share the requests, and the times they take are compared.
     """
 
     stable: Version
+
+    @property
+    def compares(self) -> bool:
+        """Whether the times of two versions are compared."""
 
     def choose(self, key: bytes) -> Version:
         """Return the version that answers; of the same key always the same, at random where the key is empty."""
@@ -45,6 +51,8 @@ class OneVersion:
 
     `stable` may be set to another: requests in flight finish on the one they were given.
     """
+
+    compares = False
 
     def __init__(self, stable: Version) -> None:
         self.stable = stable

@@ -117,4 +117,4 @@ def _headless(connection: Any) -> bool:
     """Return whether a connection has begun, and holds neither a request nor the quiet after one."""
     cycle = connection.cycle
     resting = connection.idle is not None or connection.timeout_keep_alive_task is not None
-    return (cycle is None or cycle.response_complete) and not resting
+    return (cycle is None or cycle.response_complete) and not resting and connection.asked is None

@@ -6,13 +6,12 @@ A server without traces holds none of this: its endpoints and its answerer are t
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
-from modelyard.serving.answerer import Answerer
+from modelyard.serving.answerer import Answerer, Served
 from modelyard.serving.asgi import Message, Receive, Scope, Send
 from modelyard.serving.endpoint import Endpoint, Reply
-from modelyard.serving.guard.admitted import Admitted
 from modelyard.serving.version import Version
 
 _SPAN, _SAMPLED = "modelyard.span", "modelyard.sampled"
@@ -69,10 +68,13 @@ class Traced:
     def __init__(self, endpoint: Endpoint, route: str, traces: Traces) -> None:
         self._endpoint, self._route, self._traces = endpoint, route, traces
 
-    def at_once(self, scope: Scope, body: bytes) -> Reply | None:
+    def at_once(self, scope: Scope, body: bytes, done: Callable[[Reply | None], None]) -> None:
         """Answer a whole request that is not sampled, as `Endpoint.at_once` does."""
         sampled = scope[_SAMPLED] = self._traces.sampled(scope)
-        return None if sampled else self._endpoint.at_once(scope, body)
+        if sampled:
+            done(None)
+        else:
+            self._endpoint.at_once(scope, body, done)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """Answer one request; one that is not sampled goes straight to the endpoint, with no step between."""
@@ -107,34 +109,24 @@ class TracedAnswerer(Answerer):
             span.note(_names(version))
         return version
 
-    def keep(
-        self,
-        version: Version,
-        rows: list[Any],
-        answers: list[dict[str, Any]],
-        began: float,
-        scope: Scope,
-        admitted: Admitted,
-        *,
-        sent: bytes | None = None,
-        told: bytes | None = None,
-    ) -> str:
-        """Count and log an answered request, as `Answerer.keep` says."""
+    def keep(self, version: Version, served: Sequence[Served]) -> list[str]:
+        """Count and log answered requests, as `Answerer.keep` says."""
         ended = time.perf_counter()
-        name = super().keep(version, rows, answers, began, scope, admitted, sent=sent, told=told)
-        span: Span | None = scope.get(_SPAN)
-        if span is not None:
-            served_by = ",".join(dict.fromkeys(answer["served_by"] for answer in answers))
-            span.part("model", began, ended)
-            span.note(
-                {
-                    **_names(version),
-                    "modelyard.id": name,
-                    "modelyard.rows": len(rows),
-                    "modelyard.served_by": served_by,
-                }
-            )
-        return name
+        names = super().keep(version, served)
+        for name, one in zip(names, served, strict=True):
+            span: Span | None = one.scope.get(_SPAN)
+            if span is not None:
+                served_by = ",".join(dict.fromkeys(answer["served_by"] for answer in one.answers))
+                span.part("model", one.began, ended)
+                span.note(
+                    {
+                        **_names(version),
+                        "modelyard.id": name,
+                        "modelyard.rows": len(one.rows),
+                        "modelyard.served_by": served_by,
+                    }
+                )
+        return names
 
     def trace(self, scope: Scope) -> str:
         """Return the trace id of a request's span; where it has none, that of its ``traceparent``."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from modelyard.serving.endpoint import Endpoint
+from modelyard.serving.endpoint import Endpoint, Reply
 from modelyard.serving.traces import Traced
 
 _FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -22,17 +22,23 @@ class Wire(HttpToolsProtocol):  # type: ignore[misc]
     event and a cycle of messages. The request is then started as if its head had just come to its end. Nor does an
     answer given at once start a clock: the server looks at idle connections now and then.
 
+    Such a request waits for the end of this turn of the event loop (see `Turn`), and whatever else happens to the
+    connection meanwhile ends the turn first, so that everything keeps its order.
+
     Attributes
     ----------
     idle : float or None
         Since when it has waited for the next request, in the loop's time; None while there is one, or where uvicorn
         itself ends its wait.
+    asked : tuple or None
+        Scope and body of the request that waits for the end of the turn.
     """
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._endpoints: dict[bytes, Endpoint | Traced] = getattr(self.app, "at_once", {})
         self._body: bytes | None = None
+        self.asked: tuple[dict[str, Any], bytes] | None = None
         self.idle: float | None = None
 
     def data_received(self, data: bytes) -> None:
@@ -42,8 +48,24 @@ class Wire(HttpToolsProtocol):  # type: ignore[misc]
         if self._body is not None:
             self._start(self._body)
 
+    def eof_received(self) -> None:
+        """Answer first: the connection is closed on both sides then."""
+        self._end_turn()
+        super().eof_received()
+
+    def shutdown(self) -> None:
+        """Close the connection once it owes no answer."""
+        self._end_turn()
+        super().shutdown()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request, after the answers before it."""
+        self._end_turn()
+        super().send_400_response(msg)
+
     def on_message_begin(self) -> None:
         """Begin a request, whose scope is made once it is started."""
+        self._end_turn()
         self.url, self.expect_100_continue = b"", False
         self.headers: list[tuple[bytes, bytes]] = []
 
@@ -62,20 +84,33 @@ class Wire(HttpToolsProtocol):  # type: ignore[misc]
             self._body += body
 
     def on_message_complete(self) -> None:
-        """Answer a request that is there whole, or start it."""
-        if self._body is not None:
-            scope = {"headers": self.headers}
-            found = self._endpoints[self.url].at_once(scope, self._body)
-            if found is not None:
-                status, fields, answer = found
-                self._body = None
-                head = _head(status, [*self.server_state.default_headers, *fields])
-                self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(answer), answer))
-                self.server_state.total_requests += 1
-                self.idle = self.loop.time()
-                return
-            self._start(self._body, scope)
-        super().on_message_complete()
+        """Ask for the answer to a request that is there whole, or start it."""
+        if self._body is None:
+            super().on_message_complete()
+            return
+        self.asked = scope, body = {"headers": self.headers}, self._body
+        self._body = None
+        self._endpoints[self.url].at_once(scope, body, self._answered)
+
+    def _answered(self, found: Reply | None) -> None:
+        """Send the answer to the request that was asked for, or start it where there is none."""
+        if self.asked is None:
+            return
+        (scope, body), self.asked = self.asked, None
+        if self.transport.is_closing():  # the caller has gone
+            return
+        if found is None:
+            self._start_late(body, scope)
+            return
+        status, fields, answer = found
+        head = _head(status, [*self.server_state.default_headers, *fields])
+        self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(answer), answer))
+        self.server_state.total_requests += 1
+        self.idle = self.loop.time()
+
+    def _end_turn(self) -> None:
+        if self.asked is not None:
+            self.app.turn.end()
 
     def _may_be_answered_at_once(self) -> bool:
         parser = self.parser
@@ -102,6 +137,35 @@ class Wire(HttpToolsProtocol):  # type: ignore[misc]
             self.cycle.__class__ = _Cycle
         if body:
             super().on_body(body)
+
+    def _start_late(self, body: bytes, known: Mapping[str, Any]) -> None:
+        """Start a whole request; the parser may be at the next one already."""
+        parser: Any = self.parser
+        self.parser: Any = _PLAIN
+        try:
+            self._start(body, known)
+            super().on_message_complete()
+        finally:
+            self.parser = parser
+
+
+class _Plain:
+    """What the parser said of a request that might have been answered at once."""
+
+    def get_http_version(self) -> str:
+        return "1.1"
+
+    def get_method(self) -> bytes:
+        return b"POST"
+
+    def should_keep_alive(self) -> bool:
+        return True
+
+    def should_upgrade(self) -> bool:
+        return False
+
+
+_PLAIN = _Plain()
 
 
 class _Cycle(RequestResponseCycle):  # type: ignore[misc]

@@ -17,12 +17,15 @@ class Clock:
     Parameters
     ----------
     budget : float
-        Seconds that may be spent, from now on.
+        Seconds that may be spent.
+    began : float, optional
+        ``time.monotonic()`` from which on they count; default: now.
     """
 
-    def __init__(self, budget: float) -> None:
+    def __init__(self, budget: float, began: float | None = None) -> None:
         self.budget = self._given = budget
-        self._began, self._worked = time.monotonic(), time.process_time()
+        self._made, self._worked = time.monotonic(), time.process_time()
+        self._began = self._made if began is None else began
         self._before = 0.0
 
     def keep(self, seconds: float) -> None:
@@ -35,7 +38,7 @@ class Clock:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since it was started."""
+        """Seconds since the budget began."""
         return time.monotonic() - self._began
 
     def slowness(self, reckoned: float) -> float:
@@ -50,7 +53,8 @@ class Clock:
             Seconds that what was done so far was reckoned to take.
         """
         worked = max(time.process_time() - self._worked, 1e-9)
-        return min(_SLOWEST, max(1.0, self.elapsed / worked, worked / (_CORES * max(reckoned, 1e-9))))
+        passed = time.monotonic() - self._made
+        return min(_SLOWEST, max(1.0, passed / worked, worked / (_CORES * max(reckoned, 1e-9))))
 
     @property
     def spent(self) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from modelyard.data.frame_check import check_frame
-from modelyard.serving.answerer import Answerer
+from modelyard.serving.answerer import Answerer, Served
 from modelyard.serving.asgi import JSON, Receive, Scope, head, read_body
 from modelyard.serving.asked import Asked, asked
 from modelyard.serving.endpoint import Reply
@@ -73,7 +73,7 @@ class Columns:
                 return await asyncio.to_thread(_scored, body, media_type, wanted, by)
 
         by, (rows, batch) = await self._answerer.scored(version, score, lambda found: found[1].plain, began)
-        name = self._answerer.keep(by, rows, batch.plain, began, scope, admitted)
+        (name,) = self._answerer.keep(by, [Served(rows, batch.plain, began, scope, admitted)])
         about = {"id": name, **by.about}
         accepted = head(scope).get(b"accept", b"").decode("latin-1")
         form = next((one for one in (ARROW, PARQUET) if one in accepted), None)

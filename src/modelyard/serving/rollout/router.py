@@ -67,6 +67,11 @@ class RolloutRouter:
     def stable(self, version: Version) -> None:
         self.baseline = version
 
+    @property
+    def compares(self) -> bool:
+        """Whether there is a candidate, whose times are compared with those of the baseline."""
+        return self.candidate is not None
+
     def take(self, candidate: Version | None, rollout: int = 0) -> None:
         """Begin to send the board's share of requests to a candidate, or end it."""
         self._salt = b"%d" % rollout
