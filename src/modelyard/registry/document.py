@@ -120,8 +120,8 @@ def mlops_document(
         ),
         Heading("Retraining"),
         Text(
-            "Alarms retrain nothing: they propose the next brief, and a person approves it. The workflow retrains on its "
-            "schedule and when the brief changes; what it makes goes to production when its reviewers approve."
+            "Alarms retrain nothing: they propose the next brief, and a person approves it. The workflow retrains on "
+            "its schedule and when the brief changes; what it makes goes to production when its reviewers approve."
         ),
     ]
     if triggers:
