@@ -346,3 +346,12 @@ def test_a_run_that_is_stopped_goes_on_from_its_last_finished_step(desk, how):
     assert done.returncode in (0, 2, 3), done.stderr
     assert len(list(steps.glob("*/run.json"))) == 1
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
+
+
+@pytest.mark.parametrize(("words", "named"), [([], "develop"), (["help"], "exit-codes"), (["keys"], "rotate")])
+def test_no_words_at_all_ask_for_help_and_are_no_error(words, named, capsys):
+    assert _run(words) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert said.out.startswith("Usage: ")
+    assert named in said.out

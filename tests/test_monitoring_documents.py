@@ -174,6 +174,7 @@ def test_the_monitoring_document_is_about_this_model(bundle):
     assert "7,000,000" in text or "1,000,000" in text  # the brief's week, as far as it is simulated
     for kind in runbooks(bundle):
         assert kind in text
+    assert "modelyard labels" in text.split("## What is not here yet")[1]  # labels are taken; only an alarm is missing
     assert re.search(r"\| joined +\| date .*\| 20\d\d-\d\d-\d\d +\| 20\d\d-\d\d-\d\d to 20\d\d-\d\d-\d\d +\|", text)
     assert "false, true" in text or "true, false" in text
     assert len(page.html()) < 500_000

@@ -1,6 +1,6 @@
 """CPU and latency of a request beside a bare endpoint, FastAPI and other servers of the same ONNX model.
 
-``make bench-serving [SERVERS="modelyard bare"] [RATES="100 1000"] [ROUNDS=6] [LOAD_SECONDS=3]`` starts every server,
+``make bench-serving [SERVERS="modelyard bare"] [RATES="100 1000"] [ROUNDS=10] [LOAD_SECONDS=3]`` starts every server,
 holds all still but the one that is measured, and measures each in every round. Run it on a machine that does nothing
 else. ``make report-serving`` writes the last run on record into the documentation and runs nothing.
 """

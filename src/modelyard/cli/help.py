@@ -8,18 +8,24 @@ from modelyard.cli import options
 
 
 @click.command("help")
-@click.argument("topic")
+@click.argument("topic", required=False)
 @click.pass_context
-def command(context: click.Context, topic: str) -> None:
+def command(context: click.Context, topic: str | None) -> None:
     """Explain a topic: the metrics a brief may name, the exit codes, the keys of a brief, or a verb.
+
+    Without a topic it lists the verbs.
 
     \b
     Examples:
+      modelyard help
       modelyard help metrics
       modelyard help brief
       modelyard help predict
     """
     topics = {"metrics": _metrics, "exit-codes": _exit_codes, "brief": _brief}
+    if topic is None:
+        click.echo(f"{context.find_root().get_help()}\n\nTopics of `modelyard help`: {', '.join(topics)}, or any verb.")
+        return
     if topic in topics:
         topics[topic]()
         return
@@ -52,8 +58,8 @@ def _exit_codes() -> None:
         [
             ["0", "done; for develop: the target is met"],
             ["1", "error: bad input, a missing file, a full disk, interrupted"],
-            ["2", "a gate failed: a leak was found, the target is missed, a promotion was refused"],
-            ["3", "inconclusive: the interval reaches over the target on both sides, or a gate cannot be answered"],
+            ["2", "no: target missed, leak found, gate failed, alarm that calls for action, rollout rolled back"],
+            ["3", "not decided: the target lies inside the interval, a gate is inconclusive, a rollout waits"],
         ],
     )
 

@@ -98,6 +98,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     except ModelyardError as error:
         _say(error.render())
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:  # no words at all ask for help, and are no error
+        click.echo(error.format_message())
+        return 0
     except click.UsageError as error:
         hint = f"  See: {error.ctx.command_path} --help" if error.ctx else ""
         _say("\n".join(part for part in (error.format_message(), hint) if part))

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from modelyard.cli import options
 from modelyard.cli.access import access, access_of
+from modelyard.core.errors import WorkspaceError
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -111,11 +113,10 @@ def command(
     from modelyard.adapters.otel_traces import traces_of
     from modelyard.flow.loader import loading, parse_keep
     from modelyard.serving.predictions.withhold import Withheld
-    from modelyard.serving.rollout.control import FOLDER
     from modelyard.serving.serve import serve
     from modelyard.serving.terms import Terms
 
-    place, keep = options.predictions(log, store, workspace), parse_keep(log_keep)
+    place, keep, rollouts = options.predictions(log, store, workspace), parse_keep(log_keep), _rollouts(workspace)
     with nullcontext() if no_log or no_load else loading(place, keep):
         serve(
             path,
@@ -134,7 +135,7 @@ def command(
                 deprecated=None if deprecated is None else deprecated.replace(tzinfo=UTC),
                 sunset=None if sunset is None else sunset.replace(tzinfo=UTC),
                 registry=registry,
-                rollouts=workspace / FOLDER,
+                rollouts=rollouts,
                 release=release,
                 withheld=Withheld(log_hash or None, log_drop or None, log_key or workspace / "log.key"),
                 store=store,
@@ -143,3 +144,17 @@ def command(
             traces=traces_of(traces),
             started=lambda address: click.echo(f"Serving {path} on {address} (Ctrl-C or SIGTERM ends it)"),
         )
+
+
+def _rollouts(workspace: Path) -> Path | None:
+    """Return where rollouts lie; None where nobody names a workspace and none can be made, as in a sealed container."""
+    from modelyard.serving.rollout.control import FOLDER
+    from modelyard.serving.rollout.store import Rollouts
+
+    try:
+        return Rollouts(workspace / FOLDER).folder
+    except WorkspaceError as error:
+        if click.get_current_context().get_parameter_source("workspace") is not ParameterSource.DEFAULT:
+            raise
+        click.echo(f"No rollouts here, as no workspace can be made: {error.what} ({error.where})", err=True)
+        return None

@@ -20,6 +20,9 @@ _EXTRAS = {
     "catboost": ("catboost",),
     "forecast": ("statsforecast",),
     "nets": ("torch",),
+    "auth": ("PyJWT", "cryptography"),
+    "otel": ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
+    "postgres": ("psycopg",),
 }
 
 

@@ -244,7 +244,8 @@ def _not_yet() -> list[Block]:
         Heading("What is not here yet"),
         Listing(
             (
-                "Performance on true labels that come later; the log keeps the id under which they will be matched.",
+                "An alarm on true labels that come later: `modelyard labels` brings them in, and `modelyard log export "
+                "--labelled` with `modelyard evaluate` says what the model is worth on them.",
                 "A floor measured on the reference's own weeks: what is watched starts at the same PSI* for every "
                 "model.",
                 "Drift as a metric: it is judged by `modelyard watch`, on a schedule, not by the server.",

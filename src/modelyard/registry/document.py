@@ -119,7 +119,10 @@ def mlops_document(
             ]
         ),
         Heading("Retraining"),
-        Text("Nothing retrains on its own authority: a trigger proposes the next brief, and a person approves it."),
+        Text(
+            "Alarms retrain nothing: they propose the next brief, and a person approves it. The workflow retrains on "
+            "its schedule and when the brief changes; what it makes goes to production when its reviewers approve."
+        ),
     ]
     if triggers:
         blocks.append(Table(["Trigger", "Threshold", "What follows"], [list(row) for row in triggers]))

@@ -24,7 +24,7 @@ def refusal(release: Release, to: Stage, gates: Sequence[Gate]) -> GateFailed | 
     what = f"{release.label} was not moved to {to}."
     why = "; ".join(f"{gate.name} {gate.answer}: {gate.why}" for gate in gates if gate.answer != "pass")
     if verdict(gates) == "fail":
-        return GateFailed(what, where=why, do="Better the model, then register it again.")
+        return GateFailed(what, where=why, do="Improve the model, then register it again.")
     return Undecided(what, where=why, do="Bring what is missing, or let a person decide: --approve NAME --why TEXT")
 
 

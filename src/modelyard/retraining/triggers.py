@@ -34,7 +34,8 @@ class Trigger:
 TRIGGERS = (
     Trigger(
         "performance",
-        "severity action: the metric on delayed labels has fallen below the target",
+        "severity action: the metric on delayed labels has fallen below the target (no alarm of ours says so yet: "
+        "`modelyard evaluate` on labelled rows does)",
         "retrain",
         "The next brief is proposed.",
     ),
