@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from modelyard.brief.brief import Brief, Budget, DataBrief, Latency, Target, Validation
 from modelyard.core.errors import BriefError, WorkspaceError
 from modelyard.core.machine import usable_cores
+from modelyard.data.column import Column
 from modelyard.families.fitted import Cost
 from modelyard.selection.cost import run_cost
 from modelyard.selection.document import _counts, architecture_document
@@ -59,6 +60,22 @@ def test_a_named_model_is_the_only_one_tried():
         assert [c.name for c in plan.candidates] == ["squares"]
         assert plan.candidates[0].reason.startswith("the brief asks for it")
         assert [one.title for one in plan.left_out] == ["every other kind"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "seen"), [("mape", 0.0, "1 label of 0"), ("rmsle", -2.0, "1 label below 0, such as -2")]
+)
+def test_a_metric_that_a_label_leaves_without_a_value_is_refused(metric, value, seen):
+    data = dataset("regression")
+    first = pl.int_range(pl.len()) == 0
+    frame = data.frame.with_columns(y=pl.when(first).then(value).otherwise(1 + pl.col("y").abs()), w=(~first) * 1.0)
+    odd = replace(data, frame=frame)
+    for asked in ({"metric": metric}, {"target": (Target(metric, "<=", 0.1),)}):
+        with pytest.raises(BriefError, match=f"has no meaning for {seen}"):
+            select(brief(**asked), odd, family=Toy())
+    columns = (*data.schema.columns, Column("w", "number", "weight", "float"))
+    weighted = replace(odd, schema=replace(data.schema, columns=columns))  # the row does not count
+    assert select(brief(metric=metric), weighted, family=Toy()).metric == metric
 
 
 def test_a_model_nobody_brings_gets_a_suggestion():

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 import string
 import time
+from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 
 from modelyard.core.errors import TrainingError, WorkspaceError
 from modelyard.core.progress import Silent
 from modelyard.metrics.find import metric as find_metric
 from modelyard.metrics.reading import reading
+from modelyard.selection.document import architecture_document
 from modelyard.training.environment import environment, lock
 from modelyard.training.recipe import read_recipe, write_recipe
 from modelyard.training.store import load_leaderboard, load_run, save_run
@@ -152,6 +155,17 @@ def test_all_failing_is_told_with_each_reason():
     plan = plan_of(data, (candidate("one", fails=True), candidate("two", fails=True)))
     with pytest.raises(TrainingError, match="one: failed: RuntimeError: the toy broke\n  two: failed"):
         train(plan, parts_of(data), family=Toy())
+
+
+def test_members_keep_their_shares_where_the_metric_has_no_value():
+    data = dataset("regression")
+    data = replace(data, frame=data.frame.with_columns(y=pl.when(pl.int_range(pl.len()) > 0).then("y").otherwise(0.0)))
+    plan = plan_of(data, metric="mape")
+    run = train(plan, parts_of(data), family=Toy())
+    assert np.isnan([run.score, *(e.score for e in run.leaderboard)]).all()
+    shares = {fitted.candidate.name: weight for fitted, weight in run.blend.members}
+    assert {e.name: e.weight for e in run.leaderboard if not e.why} == shares
+    assert run.plan.brief.use_case in architecture_document(plan, run).markdown()
 
 
 def test_scores_of_another_shape_are_a_failure():

@@ -36,7 +36,7 @@ def finish(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:
         left = [one for one in left if one.candidate.name not in broken]
     raise TrainingError(
         "No candidate could be fitted on every row.",
-        where="\n  ".join(f"{entry.name}: {entry.note}" for entry in attempts.entries if np.isnan(entry.score)),
+        where="\n  ".join(f"{entry.name}: {entry.note}" for entry in attempts.entries if np.isnan(entry.microseconds)),
         do="Correct what the first one says, or name another model in the brief.",
     )
 

@@ -39,10 +39,11 @@ def leaderboard(
     """
     shares = {fitted.candidate.name: weight for fitted, weight in members}
     kept = {fitted.candidate.name: fitted for fitted in attempts.fitted}
-    broken = {e.name: e.note for e in attempts.entries if e.name in kept and not math.isfinite(e.score)}
+    fits = [math.isfinite(e.microseconds) for e in attempts.entries]  # a fit may have no score: MAPE of a label with 0
+    broken = {e.name: e.note for e, fit in zip(attempts.entries, fits, strict=True) if e.name in kept and not fit}
     entries, logs = [], attempts.link == "log"
-    for entry in attempts.entries:
-        if not math.isfinite(entry.score):
+    for entry, fit in zip(attempts.entries, fits, strict=True):
+        if not fit:
             why = entry.note
         elif entry.name in shares:
             why = ""
