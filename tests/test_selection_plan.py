@@ -215,6 +215,10 @@ def test_the_document_of_a_plan_and_of_its_run(tmp_path):
     for fitted, _ in run.blend.members:
         assert f"**Why {fitted.candidate.title}:** A toy. In the model: " in made
         assert f"`{fitted.candidate.name}` of {_counts(fitted.rounds)} rounds" in made
+    assert "The search then made 3 trials" in made
+    twin = replace(run.leaderboard[0], name="plain-log", weight=0.0)  # a candidate in another way is none
+    told = architecture_document(plan, replace(run, leaderboard=(*run.leaderboard, twin))).markdown()
+    assert "The search then made 3 trials" in told
     unused = {"Plain", "Squares"} - {fitted.candidate.title for fitted, _ in run.blend.members}
     assert not any(f"Why {title}" in made for title in unused)
     markdown, page = architecture_document(plan, run).write(tmp_path, "1-architecture")

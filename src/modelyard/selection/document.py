@@ -215,7 +215,7 @@ def _candidates(plan: Plan, run: Run | None) -> list[Block]:
         elif run is not None:
             row += ["–", "–", "–"]
         rows.append(row)
-    trials = 0 if run is None else len([e for e in run.leaderboard if e.name not in {c.name for c in plan.candidates}])
+    trials = 0 if run is None else sum(bool(e.base) for e in run.leaderboard)
     searched = f" The search then made {trials} trials around the best; they are in the training document."
     return [
         Heading("Candidates"),

@@ -26,7 +26,6 @@ from modelyard.selection.show import duration, sentence
 from modelyard.training.loss import Loss
 from modelyard.training.pictures import course_blocks, curve_blocks, data_size_blocks, importance_blocks
 from modelyard.training.run import Entry, Run
-from modelyard.training.search import TRIAL
 
 _SHOWN = 12
 
@@ -148,7 +147,7 @@ def _validation(run: Run, parts: Parts, refits: bool) -> list[Block]:
 
 
 def _search(run: Run, metric: Metric) -> list[Block]:
-    trials = [e for e in run.leaderboard if _is_trial(e)]
+    trials = [e for e in run.leaderboard if e.base]
     if not trials:
         asked = run.plan.brief.budget.trials
         why = "the brief asks for none" if asked == 0 else "no time was left for it, or nothing to change"
@@ -163,10 +162,6 @@ def _search(run: Run, metric: Metric) -> list[Block]:
         ),
         *importance_blocks(run, metric),
     ]
-
-
-def _is_trial(entry: Entry) -> bool:
-    return TRIAL in entry.name and entry.name.rsplit(TRIAL, 1)[1].isdigit()
 
 
 def _blend(run: Run, metric: Metric, loss: Loss) -> list[Block]:

@@ -15,17 +15,16 @@ from modelyard.families.fitted import Candidate, Cost, Fitted, Range
 from modelyard.selection.cost import MOST_TRIALS
 from modelyard.training.attempts import Attempts
 from modelyard.training.course import follow
+from modelyard.training.run import TRIAL
 from modelyard.training.steps import Step
 
 _BASES = 2
 _STARTUP = 6
 _WARMUP_FOLDS = 1
-TRIAL = "-t"
-"""Between a candidate's name and the number of the trial that changed it."""
 
 
-def search(attempts: Attempts) -> int:
-    """Try changes of the best candidates until most of the budget is used; return how many trials were made.
+def search(attempts: Attempts) -> None:
+    """Try changes of the best candidates until most of the budget is used.
 
     Each trial's sampler is seeded by the brief's seed and the trial's number, and sees the trials before it: a run that
     is taken up again asks the same questions and finds its stored answers.
@@ -36,19 +35,17 @@ def search(attempts: Attempts) -> int:
     """
     budget = attempts.plan.brief.budget
     limit = MOST_TRIALS if budget.trials is None else min(budget.trials, MOST_TRIALS)
-    bases = _bases(attempts)
-    if not bases or limit == 0 or attempts.left == 0:
-        return 0
-    studies = [_Study(base, attempts) for base in bases]
+    if limit == 0 or attempts.left == 0:
+        return
+    studies = [_Study(base, attempts) for base in _bases(attempts)]
     for number in range(limit):
+        if not studies:
+            return
         each = max(float(np.mean([study.seconds for study in studies])), 1e-3)
         attempts.planned = len(attempts.entries) + max(1, min(limit - number, int(attempts.left / each)))
         study = studies[number % len(studies)]
         if not study.trial(attempts, number + 1):
             studies.remove(study)  # there may still be time for the quicker one
-        if not studies:
-            return number
-    return limit
 
 
 def _bases(attempts: Attempts) -> list[Fitted]:
