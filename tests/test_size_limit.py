@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -90,6 +91,25 @@ def test_a_size_keeps_the_blend_small(own, shared, members):
     plan = plan_of(data, BOTH, size=Size(1.0))
     assert len(train(plan, parts_of(data), family=Large(own, shared)).blend.members) == members
     assert len(train(plan_of(data, BOTH), parts_of(data), family=Large(own, shared)).blend.members) == 2
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ((6e5, 6.5e5), r"0\.6\d? MB beside the members' 0\.6\d? MB, and there is room for 1 MB; it would take "),
+        ((3e5, 1.2e6), r"1\.2 MB, and the file has room for 1 MB$"),
+    ],
+)
+def test_a_fit_that_the_size_has_no_room_for_says_so(own, said):
+    class Uneven(Large):
+        def fit(self, candidate, parts, seed, watch=None, rounds=None):
+            self.own = own[candidate.name == "two"]
+            return super().fit(candidate, parts, seed, watch, rounds)
+
+    data = dataset()
+    run = train(plan_of(data, BOTH, size=Size(1.0)), parts_of(data), family=Uneven(0.0))
+    (why,) = (entry.why for entry in run.leaderboard if not entry.weight)
+    assert re.match(f"too large: {said}", why)
 
 
 class Grown(Whole):
