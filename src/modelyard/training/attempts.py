@@ -160,8 +160,11 @@ class Attempts:
         self._record(step)
         return step
 
-    def whole(self, fitted: Fitted) -> Fitted | None:
+    def whole(self, fitted: Fitted, *, replayed: bool = False) -> Fitted | None:
         """Fit a candidate on every row, as often as it says, or take that up from disk; None when it failed.
+
+        Models that turn out larger than the brief's size allows are fitted again, fewer of them; those of a recipe,
+        which are `replayed`, have been.
 
         Raises
         ------
@@ -179,7 +182,7 @@ class Attempts:
         self.tell(f"{candidate.name} on every row")
         try:
             made = fit_whole(self.family, fitted, self.parts, self._seed(candidate))
-            fewer = of_models(fitted, len(held_to(self.plan, made).whole))
+            fewer = fitted if replayed else of_models(fitted, len(held_to(self.plan, made).whole))
             if fewer is not fitted:  # larger than was reckoned
                 made = fit_whole(self.family, fewer, self.parts, self._seed(candidate))
         except Exception as error:
