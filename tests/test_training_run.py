@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import string
 import time
@@ -267,12 +268,19 @@ def test_a_recipe_of_another_table_or_question_is_refused(tmp_path):
     other = dataset(seed=5)
     with pytest.raises(TrainingError, match="another table"):
         train(plan_of(other), parts_of(other), family=Toy(), replay=recipe)
-    with pytest.raises(TrainingError, match="another brief: seed differ"):
-        train(plan_of(data, seed=3), parts_of(data), family=Toy(), replay=recipe)
+    for asked, told in (({"seed": 3}, "seed"), ({"presets": "best"}, "presets")):  # whose folds are others
+        with pytest.raises(TrainingError, match=f"another brief: {told} differ"):
+            train(plan_of(data, **asked), parts_of(data), family=Toy(), replay=recipe)
 
 
 def test_a_damaged_recipe_is_refused(tmp_path):
-    for text in ("{", "{}", '{"format": 1, "brief": {"data": {"path": null}}, "members": [{}]}', '{"format": 99}'):
+    data = dataset()
+    written = write_recipe(train(plan_of(data), parts_of(data), family=Toy()), tmp_path).read_text()
+    whole = json.loads(written)
+    wrong = [json.dumps({k: v for k, v in whole.items() if k != key}) for key in ("fingerprint", "link", "scale")]
+    wrong += [json.dumps({**whole, "members": []}), written.replace('"auto"', '"no split of ours"')]
+    wrong += ["{", "{}", "[]", '{"format": 1, "brief": {"data": {"path": null}}, "members": [{}]}', '{"format": 99}']
+    for text in wrong:
         (tmp_path / "recipe.json").write_text(text)
         with pytest.raises(TrainingError, match="recipe"):
             read_recipe(tmp_path / "recipe.json")
