@@ -127,14 +127,16 @@ def choose(question: Question) -> Derived:
     if q.learn.x.shape[1] < 2 or not len(q.stop.y) or len(q.learn.y) < FEWEST:
         return Derived.none()
     key = hashlib.sha256(f"{q.loss} {q.at} {q.signs}".encode())
-    for part in (q.learn.x, q.learn.y, q.learn.weight, q.stop.x, q.stop.y):
+    for part in (q.learn.x, q.learn.y, q.learn.weight, q.stop.x, q.stop.y, q.stop.weight):
         key.update(np.ascontiguousarray(part).data)
     digest = key.hexdigest()
-    if digest not in _KNOWN:
+    found = _KNOWN.get(digest)  # folds ask side by side: what stands there now may be gone at the next look
+    if found is None:
+        found = _choose(q)
         if len(_KNOWN) >= _MOST_KNOWN:
             _KNOWN.clear()
-        _KNOWN[digest] = _choose(q)
-    return _KNOWN[digest]
+        _KNOWN[digest] = found
+    return found
 
 
 def _choose(q: Question) -> Derived:
