@@ -157,6 +157,9 @@ class Attempts:
             if step is None:
                 return None
             self.steps.keep(step, rounds)
+        if step.fitted is not None:
+            self._expected += candidate.cost.seconds
+            self._taken += step.seconds
         self._record(step)
         return step
 
@@ -242,9 +245,6 @@ class Attempts:
         if fault:
             self._note(candidate, seconds, fault)
             return None
-        if rounds is None:
-            self._expected += candidate.cost.seconds
-            self._taken += seconds
         return Step(candidate, replace(fitted, seconds=seconds), tuple(watched), seconds)
 
     def _seed(self, candidate: Candidate) -> int:
