@@ -286,7 +286,7 @@ class Attempts:
         self.entries.append(Entry(*named, score, 0.0, step.seconds, candidate.reason, reckoned))
         self._losses[candidate.name] = loss
         self.fitted.append(step.fitted)
-        self.fitted.sort(key=self.rank)
+        self.fitted.sort(key=self.out_of_fold_loss)
         kinds = {one.candidate.title: one for one in reversed(self.fitted)}.values()
         self.fitted = [one for i, one in enumerate(self.fitted) if i < KEPT or one in kinds]
         measured = {
@@ -305,8 +305,8 @@ class Attempts:
             self.tell()
             self.tracker.trial(candidate.name, candidate.parameters, {"seconds": seconds}, {})
 
-    def rank(self, fitted: Fitted) -> float:
-        """Return the out-of-fold loss of a fitted candidate, less is better."""
+    def out_of_fold_loss(self, fitted: Fitted) -> float:
+        """Return the out-of-fold loss of a fitted candidate."""
         return self._losses[fitted.candidate.name]
 
     def _loss_of(self, candidate: Candidate) -> Loss:

@@ -70,8 +70,8 @@ class _Study:
         self._study = self._optuna.create_study(direction="minimize", pruner=pruner)
         start = within(self._base.space, self._base.parameters)
         if start is not None:
-            trial = self._optuna.create_trial(params=start, distributions=self._ranges, value=attempts.rank(base))
-            self._study.add_trial(trial)
+            loss = attempts.out_of_fold_loss(base)
+            self._study.add_trial(self._optuna.create_trial(params=start, distributions=self._ranges, value=loss))
 
     @property
     def seconds(self) -> float:
@@ -106,7 +106,7 @@ class _Study:
             self._study.tell(asked, state=states.PRUNED)
         else:
             self._seconds.append(step.seconds)
-            self._study.tell(asked, attempts.rank(step.fitted))
+            self._study.tell(asked, attempts.out_of_fold_loss(step.fitted))
 
     def _candidate(self, chosen: Mapping[str, Any], number: int) -> Candidate:
         return replace(
