@@ -15,6 +15,7 @@ from modelyard.bundle.contributions import contributions
 from modelyard.families.tabular import folds, learning
 from modelyard.families.tabular.booster import Sample
 from modelyard.families.tabular.derived import DIFFERENCE, PRODUCT, RATIO, Derived, Question, choose
+from modelyard.families.tabular.memory import Memory
 from modelyard.families.tabular.tabular import Tabular
 from tabular_cases import TASKS, blend, candidate, inputs_of, parts, raw, run_graph, session, whole, write
 
@@ -85,6 +86,20 @@ def test_an_answer_holds_for_the_weights_it_was_given_for():
 
     assert kept(np.where(turned, 1e-6, 1.0))
     assert not kept(np.where(turned, 1.0, 1e-6))
+
+
+def test_an_answer_that_another_fit_has_pushed_out_meanwhile_is_no_fault():
+    class Pushed(dict):
+        """Held answers of which one is gone after the first look at it."""
+
+        def __contains__(self, key):
+            return self.pop(key, None) is not None
+
+    memory = Memory(2, Pushed(one=1))
+    assert memory.ask("one", lambda: 2) == 1
+    for key in ("two", "three", "four"):
+        assert memory.ask(key, lambda key=key: key) == key
+    assert list(memory.held) == ["three", "four"]
 
 
 @pytest.mark.parametrize("task", TASKS)
