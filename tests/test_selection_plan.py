@@ -116,7 +116,11 @@ def test_the_table_of_prices_can_be_the_users_own(tmp_path, monkeypatch):
     plan = select(brief(), dataset(), family=Toy())
     assert [(p.machine, p.dated) for p in plan.prices] == [("the cupboard", "2026-02")]
     whole = own.read_text()
-    for wrong in ('[[machine]]\nname = "the cupboard"\n', whole.replace("= 4", "= 0"), whole.replace("= 0.1", "= -1.0")):
+    for wrong in (
+        '[[machine]]\nname = "the cupboard"\n',
+        whole.replace("= 4", "= 0"),
+        whole.replace("= 0.1", "= -1.0"),
+    ):
         own.write_text(wrong)
         with pytest.raises(WorkspaceError, match=r"prices cannot be read[\s\S]*mine.toml"):
             select(brief(), dataset(), family=Toy())

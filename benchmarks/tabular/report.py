@@ -121,8 +121,9 @@ def _latency(found: Mapping[Key, Record], asked: Asked, budget: int) -> str:
         ours = latency(found, asked, budget, OURS, name, "dict_ms_p50")
         bare = latency(found, asked, budget, OURS, name, "bare_ms_p50")
         ratios = [latency(found, asked, budget, f, name, "row_ms_p50") / ours for f in peers]
-        columns = [latency(found, asked, budget, f, name, "columns") for f in asked.frameworks]
-        cells = [_number(max((c for c in columns if c > 0), default=math.nan), ".0f"), _number(ours, ".3f"), _number(ours / bare, ".1f")]
+        told = [latency(found, asked, budget, f, name, "columns") for f in asked.frameworks]
+        columns = max((c for c in told if not math.isnan(c)), default=math.nan)
+        cells = [_number(columns, ".0f"), _number(ours, ".3f"), _number(ours / bare, ".1f")]
         cells += [_number(r, ".0f", "x") for r in ratios]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -11,7 +11,6 @@ from modelyard.data.dataset import Dataset, Floats
 from modelyard.families.fitted import Blend
 from modelyard.selection.plan import Plan
 
-
 TRIAL = "-t"
 """Between a candidate's name and the number of the trial that changed it."""
 
