@@ -110,6 +110,9 @@ def test_quality_is_the_textbook_s():
     assert unseen["log_loss"] == pytest.approx(-np.log([0.8, 1e-7]).mean())
     numbers = runner.quality([1.0, 2.0], None, pd.Series([1.0, 4.0]), pd.Series([0.0]))
     assert numbers == {"rmse": pytest.approx(math.sqrt(2))}
+    for answers, classes in (([1.0, math.nan], None), ([[0.5, 0.5], [math.nan, 1.0]], ["a", "b"])):
+        with pytest.raises(ValueError, match="not every answer is a finite number"):
+            runner.quality(answers, classes, pd.Series([1.0, 4.0] if classes is None else ["a", "b"]), known)
 
 
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
@@ -245,6 +248,12 @@ def test_the_report_shows_means_intervals_failures_and_goes_between_its_marks(tm
     page.write_text("no marks")
     with pytest.raises(ValueError, match="has not both marks"):
         put(text, page)
+
+
+def test_the_report_takes_the_columns_of_a_set_from_whoever_knows_them():
+    change = {("modelyard", "two", seed, 240): {"error": "exit code 1: no"} for seed in (0, 1)}
+    text = markdown(found_with({**change, ("flaml", "two", 0, 240): record(0.6, columns=12)}), ASKED)
+    assert "| two | 12 |" in text
 
 
 def test_a_killed_benchmark_goes_on_where_it_was(tmp_path):

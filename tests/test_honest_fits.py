@@ -108,7 +108,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, place: int, level: int) -> Iterator
         patch.setattr(folds, "library", Watching)
         patch.setattr(folds.linear, "fit_path", of_linear("penalty", linear.fit_path))
         patch.setattr(folds.linear, "fit_linear", of_linear("line", linear.fit_linear))
-        derived._KNOWN.clear()
+        derived._MEMORY.held.clear()
         yield taught
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from modelyard.brief.brief import Brief, Budget, DataBrief, Latency, Target, Validation
 from modelyard.core.errors import BriefError, WorkspaceError
 from modelyard.core.machine import usable_cores
+from modelyard.data.column import Column
 from modelyard.families.fitted import Cost
 from modelyard.selection.cost import run_cost
 from modelyard.selection.document import _counts, architecture_document
@@ -61,6 +62,22 @@ def test_a_named_model_is_the_only_one_tried():
         assert [one.title for one in plan.left_out] == ["every other kind"]
 
 
+@pytest.mark.parametrize(
+    ("metric", "value", "seen"), [("mape", 0.0, "1 label of 0"), ("rmsle", -2.0, "1 label below 0, such as -2")]
+)
+def test_a_metric_that_a_label_leaves_without_a_value_is_refused(metric, value, seen):
+    data = dataset("regression")
+    first = pl.int_range(pl.len()) == 0
+    frame = data.frame.with_columns(y=pl.when(first).then(value).otherwise(1 + pl.col("y").abs()), w=(~first) * 1.0)
+    odd = replace(data, frame=frame)
+    for asked in ({"metric": metric}, {"target": (Target(metric, "<=", 0.1),)}):
+        with pytest.raises(BriefError, match=f"has no meaning for {seen}"):
+            select(brief(**asked), odd, family=Toy())
+    columns = (*data.schema.columns, Column("w", "number", "weight", "float"))
+    weighted = replace(odd, schema=replace(data.schema, columns=columns))  # the row does not count
+    assert select(brief(metric=metric), weighted, family=Toy()).metric == metric
+
+
 def test_a_model_nobody_brings_gets_a_suggestion():
     with pytest.raises(BriefError, match=r"No model is called 'squars'[\s\S]*Did you mean 'squares'"):
         select(brief(model="squars"), dataset(), family=Toy())
@@ -98,9 +115,15 @@ def test_the_table_of_prices_can_be_the_users_own(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, str(own))
     plan = select(brief(), dataset(), family=Toy())
     assert [(p.machine, p.dated) for p in plan.prices] == [("the cupboard", "2026-02")]
-    own.write_text('[[machine]]\nname = "the cupboard"\n')
-    with pytest.raises(WorkspaceError, match=r"prices cannot be read[\s\S]*mine.toml"):
-        select(brief(), dataset(), family=Toy())
+    whole = own.read_text()
+    for wrong in (
+        '[[machine]]\nname = "the cupboard"\n',
+        whole.replace("= 4", "= 0"),
+        whole.replace("= 0.1", "= -1.0"),
+    ):
+        own.write_text(wrong)
+        with pytest.raises(WorkspaceError, match=r"prices cannot be read[\s\S]*mine.toml"):
+            select(brief(), dataset(), family=Toy())
 
 
 def test_left_out_says_why():
@@ -198,6 +221,10 @@ def test_the_document_of_a_plan_and_of_its_run(tmp_path):
     for fitted, _ in run.blend.members:
         assert f"**Why {fitted.candidate.title}:** A toy. In the model: " in made
         assert f"`{fitted.candidate.name}` of {_counts(fitted.rounds)} rounds" in made
+    assert "The search then made 3 trials" in made
+    twin = replace(run.leaderboard[0], name="plain-log", weight=0.0)  # a candidate in another way is none
+    told = architecture_document(plan, replace(run, leaderboard=(*run.leaderboard, twin))).markdown()
+    assert "The search then made 3 trials" in told
     unused = {"Plain", "Squares"} - {fitted.candidate.title for fitted, _ in run.blend.members}
     assert not any(f"Why {title}" in made for title in unused)
     markdown, page = architecture_document(plan, run).write(tmp_path, "1-architecture")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from modelyard.families.tabular.tabular import Tabular
 from modelyard.registry import gates
 from modelyard.selection.select import select
 from modelyard.training.limits import of_models, room, spread
+from modelyard.training.recipe import read_recipe, write_recipe
 from modelyard.training.train import train
 from test_training_finish import BOTH, Whole
 from test_training_tabular import table
@@ -92,6 +94,25 @@ def test_a_size_keeps_the_blend_small(own, shared, members):
     assert len(train(plan_of(data, BOTH), parts_of(data), family=Large(own, shared)).blend.members) == 2
 
 
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ((6e5, 6.5e5), r"0\.6\d? MB beside the members' 0\.6\d? MB, and there is room for 1 MB; it would take "),
+        ((3e5, 1.2e6), r"1\.2 MB, and the file has room for 1 MB$"),
+    ],
+)
+def test_a_fit_that_the_size_has_no_room_for_says_so(own, said):
+    class Uneven(Large):
+        def fit(self, candidate, parts, seed, watch=None, rounds=None):
+            self.own = own[candidate.name == "two"]
+            return super().fit(candidate, parts, seed, watch, rounds)
+
+    data = dataset()
+    run = train(plan_of(data, BOTH, size=Size(1.0)), parts_of(data), family=Uneven(0.0))
+    (why,) = (entry.why for entry in run.leaderboard if not entry.weight)
+    assert re.match(f"too large: {said}", why)
+
+
 class Grown(Whole):
     """A toy of three models on every row, each larger than its folds let reckon."""
 
@@ -107,6 +128,22 @@ def test_what_turns_out_larger_than_reckoned_is_fitted_fewer_times_and_weighed_a
     run = train(plan_of(data, BOTH, size=Size(1.0)), parts_of(data), family=family)
     assert [len(rounds) for _, rounds in family.asked] == [3, 2, 3, 2]
     assert [(len(one.whole), one.own_bytes) for one, _ in run.blend.members] == [(2, 8e5)]  # two would be too large
+
+
+class Shared(Grown):
+    """A toy of three models on every row that take much of the file together, and so more than their part alone."""
+
+    def fit(self, candidate, parts, seed, watch=None, rounds=None):
+        fitted = super().fit(candidate, parts, seed, watch, rounds)
+        return fitted if parts.split.folds else replace(fitted, own_bytes=7e5 + 2e5 * len(rounds))
+
+
+def test_a_replay_fits_as_many_models_on_every_row_as_the_run_ended_with(tmp_path):
+    data = dataset()
+    plan = plan_of(data, BOTH[:1], size=Size(1.0))
+    run = train(plan, parts_of(data), family=Shared())
+    again = train(plan, parts_of(data), family=Shared(), replay=read_recipe(write_recipe(run, tmp_path)))
+    assert [len(one.whole) for blend in (run.blend, again.blend) for one, _ in blend.members] == [2, 2]
 
 
 def asks(plan, **asked):

@@ -13,7 +13,9 @@ from hypothesis.extra.numpy import arrays
 
 from modelyard.bundle.contributions import contributions
 from modelyard.families.tabular import folds, learning
-from modelyard.families.tabular.derived import DIFFERENCE, PRODUCT, RATIO, Derived
+from modelyard.families.tabular.booster import Sample
+from modelyard.families.tabular.derived import DIFFERENCE, PRODUCT, RATIO, Derived, Question, choose
+from modelyard.families.tabular.memory import Memory
 from modelyard.families.tabular.tabular import Tabular
 from tabular_cases import TASKS, blend, candidate, inputs_of, parts, raw, run_graph, session, whole, write
 
@@ -69,6 +71,35 @@ def test_every_candidate_and_its_last_fit_read_the_same_derived_numbers():
         first, *others = [fitted.arrays[f"fold{fold}.derived"] for fitted in fits]
         assert len(first)
         assert all(np.array_equal(first, other) for other in others)
+
+
+def test_an_answer_holds_for_the_weights_it_was_given_for():
+    x = np.random.default_rng(7).uniform(1, 9, size=(1_500, 2)).astype(np.float32)
+    y = np.log(x[:, 0].astype(np.float64) / x[:, 1])
+    turned = np.arange(1_500) % 2 == 0  # of the rows to stop by, half follow the ratio and half its opposite
+    y[1_000:][turned[1_000:]] *= -1
+    learn = Sample(x[:1_000], y[:1_000], np.ones(1_000), np.zeros((1_000, 1)))
+
+    def kept(weight):
+        stop = Sample(x[1_000:], y[1_000:], weight[1_000:], np.zeros((500, 1)))
+        return len(choose(Question("squared", float("nan"), 1, learn, stop)).pairs)
+
+    assert kept(np.where(turned, 1e-6, 1.0))
+    assert not kept(np.where(turned, 1.0, 1e-6))
+
+
+def test_an_answer_that_another_fit_has_pushed_out_meanwhile_is_no_fault():
+    class Pushed(dict):
+        """Held answers of which one is gone after the first look at it."""
+
+        def __contains__(self, key):
+            return self.pop(key, None) is not None
+
+    memory = Memory(2, Pushed(one=1))
+    assert memory.ask("one", lambda: 2) == 1
+    for key in ("two", "three", "four"):
+        assert memory.ask(key, lambda key=key: key) == key
+    assert list(memory.held) == ["three", "four"]
 
 
 @pytest.mark.parametrize("task", TASKS)

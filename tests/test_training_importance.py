@@ -55,6 +55,16 @@ def test_the_document_draws_it(searched):
     assert "of the variance of out-of-fold ROC AUC" in document.html()
 
 
+def test_trials_around_a_candidate_that_was_fitted_in_another_way_count(searched):
+    run, parts = searched
+    named = tuple(replace(e, name=e.name.replace("squares", "squares-log")) for e in run.leaderboard)
+    other = replace(run, leaderboard=named)
+    (found,) = importance(other)
+    assert (found.candidate, found.trials) == ("squares-log", importance(run)[0].trials)
+    assert next(iter(found.shares)) == "squares"
+    assert "scored trials around squares-log hung on most" in training_document(other, parts, family=Toy()).markdown()
+
+
 def test_few_trials_say_nothing(searched):
     run, parts = searched
     few = replace(run, leaderboard=run.leaderboard[: LEAST_TRIALS - 1])

@@ -13,6 +13,7 @@ from modelyard.data.read import read_data
 from modelyard.data.splitting import split
 from modelyard.families.tabular.portfolio import logarithm
 from modelyard.families.tabular.tabular import Tabular
+from modelyard.selection.document import architecture_document
 from modelyard.selection.select import select
 from modelyard.training.calibration import fit_calibration
 from modelyard.training.document import training_document
@@ -73,7 +74,14 @@ def test_effects_that_multiply_are_learnt_as_logarithms_by_every_member(multipli
     error = np.sqrt(np.mean(np.square(run.answers - parts.development.truth())))
     assert run.score == pytest.approx(error)
     assert run.score <= min(entry.score for entry in scored.values()) * 1.01
-    assert "Members learn the logarithm of the mean" in training_document(run, parts).markdown()
+    text = training_document(run, parts).markdown()
+    assert "Members learn the logarithm of the mean" in text
+    assert "deviance" not in text.split("## Blend and calibration")[1].split("\n## ")[0]
+    factored = replace(run, blend=replace(run.blend, offset=(0.5,)))
+    assert "times 1.649: the factor of least squared error" in training_document(factored, parts).markdown()
+    drawn = architecture_document(factored.plan, factored).markdown().split("## Candidates")[0]
+    assert "shift 0.5" in drawn
+    assert "exponential" in drawn
 
 
 def test_the_graph_answers_as_the_members_do(multiplied):

@@ -73,7 +73,10 @@ def test_a_killed_run_is_taken_up_without_fitting_again_what_was_finished(tmp_pa
 def test_a_finished_run_started_again_fits_nothing(tmp_path):
     one = started(tmp_path / "r")
     before = len(fits(tmp_path / "r"))
+    (tmp_path / "r" / ".plain-12ab.99.part").mkdir()
+    (tmp_path / "r" / ".training.json.99.part").write_text("torn")
     two = started(tmp_path / "r")
+    assert not list((tmp_path / "r").glob(".*.part"))
     assert len(fits(tmp_path / "r")) == before
     assert two.answers.tobytes() == one.answers.tobytes()
 
@@ -87,6 +90,17 @@ def test_time_spent_before_the_kill_counts(tmp_path):
     run = train(plan, parts_of(data), folder=tmp_path / "r", family=Toy(0.1, log))
     assert len(log.read_text().splitlines()) - before <= 3  # one more trial at most, where the first run's end was near
     assert run.seconds > 1.0
+
+
+def test_how_right_the_probe_was_is_known_after_the_kill(tmp_path):
+    # The first takes far longer than was reckoned: four times what is reckoned of the second does not fit.
+    data = dataset()
+    plan = plan_of(data, (candidate("plain", seconds=0.001), candidate("squares", seconds=20.0)))
+    notes = []
+    for pause in (0.1, 0.0):
+        run = train(plan, parts_of(data), folder=tmp_path / "r", family=Toy(pause))
+        notes.append(next(entry.note for entry in run.leaderboard if entry.name == "squares"))
+    assert [note.startswith("not tried, no time left: it takes about 80 s") for note in notes] == [True, True]
 
 
 @pytest.mark.parametrize("change", ["seed", "rows", "folds", "parameters"])

@@ -121,7 +121,8 @@ def _latency(found: Mapping[Key, Record], asked: Asked, budget: int) -> str:
         ours = latency(found, asked, budget, OURS, name, "dict_ms_p50")
         bare = latency(found, asked, budget, OURS, name, "bare_ms_p50")
         ratios = [latency(found, asked, budget, f, name, "row_ms_p50") / ours for f in peers]
-        columns = max((latency(found, asked, budget, f, name, "columns") for f in asked.frameworks), default=math.nan)
+        told = [latency(found, asked, budget, f, name, "columns") for f in asked.frameworks]
+        columns = max((c for c in told if not math.isnan(c)), default=math.nan)
         cells = [_number(columns, ".0f"), _number(ours, ".3f"), _number(ours / bare, ".1f")]
         cells += [_number(r, ".0f", "x") for r in ratios]
         lines.append(f"| {name} | {' | '.join(cells)} |")
@@ -152,7 +153,7 @@ def _versions(found: Mapping[Key, Record], asked: Asked) -> str:
         f: sorted({str(r["version"]) for key, r in known.items() if key.framework == f and "version" in r})
         for f in asked.frameworks
     }
-    named = [f"{f} {', '.join(found) or '?'}" for f, found in versions.items()]
+    named = [f"{f} {', '.join(seen) or '?'}" for f, seen in versions.items()]
     cores = ", ".join(str(c) for c in sorted({r["cores"] for r in known.values() if "cores" in r}))
     code = ", ".join(sorted({r["code"] for r in known.values() if "code" in r}))
     return (

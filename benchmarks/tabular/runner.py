@@ -206,8 +206,16 @@ def _categories(x: pd.DataFrame) -> Callable[[pd.DataFrame], pd.DataFrame]:
 
 
 def quality(answers: Any, classes: Any, label: pd.Series, known: pd.Series) -> dict[str, float]:
-    """Score a test part: RMSE of numbers; log loss and more of classes, a class never seen counting as 1e-7."""
+    """Score a test part: RMSE of numbers; log loss and more of classes, a class never seen counting as 1e-7.
+
+    Raises
+    ------
+    ValueError
+        If an answer is no finite number: the framework has failed, and a loss of NaN would read as a run not made.
+    """
     answers = np.asarray(answers, dtype=float)
+    if not np.isfinite(answers).all():
+        raise ValueError("not every answer is a finite number")
     if classes is None:
         return {"rmse": float(np.sqrt(np.mean((answers.ravel() - label.to_numpy()) ** 2)))}
     from sklearn.metrics import average_precision_score, f1_score, roc_auc_score

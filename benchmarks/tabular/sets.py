@@ -1,6 +1,6 @@
 """Twenty real tables, read from the files of packages: none of them is copied into this repository.
 
-Eleven are briefed as in the other benchmarks and tests (``tests/data_sets.py``); the rest are for this comparison.
+Seven are read as in the other benchmarks and tests (``tests/data_sets.py``); the rest are for this comparison.
 Columns that are ids, sampling weights, or known only after the label are dropped; the comment beside a set says why
 where the name does not.
 """

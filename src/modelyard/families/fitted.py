@@ -40,7 +40,7 @@ class Candidate:
     Attributes
     ----------
     name : str
-        Unique in a plan, such as ``"lightgbm"`` or ``"lightgbm-7"`` for the search's seventh.
+        Unique in a run, such as ``"lightgbm"``, or ``"lightgbm-t7"`` for the search's seventh trial.
     family, title : str
         The family's name; the algorithm as people write it ("LightGBM").
     parameters : mapping

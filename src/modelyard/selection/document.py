@@ -186,7 +186,8 @@ def _diagram(plan: Plan, run: Run | None) -> Diagram:
     last = "blend"
     calibrated = run is None or run.blend.scale != 1.0 or any(run.blend.offset)
     aim = objective(find_metric(plan.metric)) if plan.schema.task == "regression" else None
-    shifted = aim is not None and (aim.positive or aim.name == "pinball")
+    exponential = (aim is not None and aim.positive) if run is None else run.blend.link == "log"
+    shifted = exponential or (aim is not None and aim.name == "pinball")
     if calibrated and (shifted or plan.schema.classes):
         slope, shift = (
             ("", "") if run is None else (f"\nslope {run.blend.scale:.3g}", f"\nshift {run.blend.offset[0]:.3g}")
@@ -194,7 +195,6 @@ def _diagram(plan: Plan, run: Run | None) -> Diagram:
         nodes.append(("calibration", f"Calibration{shift if shifted else slope}"))
         edges.append((last, "calibration", ""))
         last = "calibration"
-    exponential = aim is not None and aim.positive
     nodes.append(("answer", "exponential\nvalue" if exponential else _LINKS[plan.schema.task].replace(": ", "\n")))
     edges.append((last, "answer", ""))
     what = "Shares are the members' weights." if run is not None else "Weights are found by training."
@@ -215,7 +215,7 @@ def _candidates(plan: Plan, run: Run | None) -> list[Block]:
         elif run is not None:
             row += ["–", "–", "–"]
         rows.append(row)
-    trials = 0 if run is None else len([e for e in run.leaderboard if e.name not in {c.name for c in plan.candidates}])
+    trials = 0 if run is None else sum(bool(e.base) for e in run.leaderboard)
     searched = f" The search then made {trials} trials around the best; they are in the training document."
     return [
         Heading("Candidates"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -17,8 +18,8 @@ VARIABLE = "MODELYARD_PRICES"
 
 class _Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
-    cores: int
-    dollars_per_hour: float
+    cores: Annotated[int, msgspec.Meta(ge=1)]
+    dollars_per_hour: Annotated[float, msgspec.Meta(ge=0)]
     dated: str
 
 

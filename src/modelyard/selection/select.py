@@ -21,6 +21,7 @@ from modelyard.families.family import Family
 from modelyard.families.find import family_for
 from modelyard.families.fitted import Candidate
 from modelyard.metrics.find import metric as find_metric
+from modelyard.metrics.metric import Metric
 from modelyard.metrics.objective import objective
 from modelyard.selection.cost import run_cost
 from modelyard.selection.left_out import left_out
@@ -109,21 +110,35 @@ def select(brief: Brief, data: Dataset, *, parts: Parts | None = None, family: F
 
 
 def _check_label(brief: Brief, data: Dataset) -> None:
-    """Refuse labels that have no deviance: it is of a mean above zero."""
-    asked = [name for name in (brief.metric, *(t.metric for t in brief.target)) if name is not None]
-    name = next((name for name in asked if objective(find_metric(name)).positive), None)
-    if name is None:
-        return
-    truth = data.truth()
-    below = np.flatnonzero(truth < 0)
-    if len(below) or not (truth > 0).any():
-        seen = f"{len(below):,} labels below 0, such as {truth[below[0]]:g}" if len(below) else "labels that are all 0"
-        raise BriefError(
-            f"{find_metric(name).title} has no meaning for {seen}.",
-            where=f"{brief.source}: {'metric' if name == brief.metric else 'target'}, label {brief.data.label}",
-            allowed="Labels of 0 or more, some of them above 0.",
-            do="Correct the labels, or name another metric: rmse, mae.",
-        )
+    """Refuse labels of which a metric that is asked for has no value, whatever is answered."""
+    for name in (brief.metric, *(t.metric for t in brief.target)):
+        undefined = None if name is None else _undefined(find_metric(name), data)
+        if name is not None and undefined is not None:
+            seen, allowed, others = undefined
+            raise BriefError(
+                f"{find_metric(name).title} has no meaning for {seen}.",
+                where=f"{brief.source}: {'metric' if name == brief.metric else 'target'}, label {brief.data.label}",
+                allowed=allowed,
+                do=f"Correct the labels, or name another metric: {others}.",
+            )
+
+
+def _undefined(metric: Metric, data: Dataset) -> tuple[str, str, str] | None:
+    """Return which labels a metric has no value for, which it takes, and other metrics; None where it has one."""
+    deviance = objective(metric).positive
+    if not deviance and metric.name not in ("mape", "rmsle"):
+        return None
+    truth, weights = data.truth(), data.weights()
+    if weights is not None and not deviance:
+        truth = truth[weights > 0]  # the others do not count
+    zeros, below = int((truth == 0).sum()), truth[truth < 0]
+    if metric.name == "mape":
+        return (f"{zeros:,} label{'s'[: zeros > 1]} of 0", "Labels other than 0.", "smape, mae") if zeros else None
+    allowed = "Labels of 0 or more, some of them above 0." if deviance else "Labels of 0 or more."
+    if len(below):
+        seen = f"{len(below):,} label{'s'[: len(below) > 1]} below 0, such as {below[0]:g}"
+        return seen, allowed, "rmse, mae"
+    return ("labels that are all 0", allowed, "rmse, mae") if deviance and zeros == len(truth) else None
 
 
 def _named(brief: Brief, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:

@@ -157,11 +157,17 @@ class Attempts:
             if step is None:
                 return None
             self.steps.keep(step, rounds)
+        if step.fitted is not None:
+            self._expected += candidate.cost.seconds
+            self._taken += step.seconds
         self._record(step)
         return step
 
-    def whole(self, fitted: Fitted) -> Fitted | None:
+    def whole(self, fitted: Fitted, *, replayed: bool = False) -> Fitted | None:
         """Fit a candidate on every row, as often as it says, or take that up from disk; None when it failed.
+
+        Models that turn out larger than the brief's size allows are fitted again, fewer of them; those of a recipe,
+        which are `replayed`, have been.
 
         Raises
         ------
@@ -179,7 +185,7 @@ class Attempts:
         self.tell(f"{candidate.name} on every row")
         try:
             made = fit_whole(self.family, fitted, self.parts, self._seed(candidate))
-            fewer = of_models(fitted, len(held_to(self.plan, made).whole))
+            fewer = fitted if replayed else of_models(fitted, len(held_to(self.plan, made).whole))
             if fewer is not fitted:  # larger than was reckoned
                 made = fit_whole(self.family, fewer, self.parts, self._seed(candidate))
         except Exception as error:
@@ -239,9 +245,6 @@ class Attempts:
         if fault:
             self._note(candidate, seconds, fault)
             return None
-        if rounds is None:
-            self._expected += candidate.cost.seconds
-            self._taken += seconds
         return Step(candidate, replace(fitted, seconds=seconds), tuple(watched), seconds)
 
     def _seed(self, candidate: Candidate) -> int:
@@ -283,7 +286,7 @@ class Attempts:
         self.entries.append(Entry(*named, score, 0.0, step.seconds, candidate.reason, reckoned))
         self._losses[candidate.name] = loss
         self.fitted.append(step.fitted)
-        self.fitted.sort(key=self.rank)
+        self.fitted.sort(key=self.out_of_fold_loss)
         kinds = {one.candidate.title: one for one in reversed(self.fitted)}.values()
         self.fitted = [one for i, one in enumerate(self.fitted) if i < KEPT or one in kinds]
         measured = {
@@ -302,8 +305,8 @@ class Attempts:
             self.tell()
             self.tracker.trial(candidate.name, candidate.parameters, {"seconds": seconds}, {})
 
-    def rank(self, fitted: Fitted) -> float:
-        """Return the out-of-fold loss of a fitted candidate, less is better."""
+    def out_of_fold_loss(self, fitted: Fitted) -> float:
+        """Return the out-of-fold loss of a fitted candidate."""
         return self._losses[fitted.candidate.name]
 
     def _loss_of(self, candidate: Candidate) -> Loss:

@@ -60,8 +60,8 @@ def data_size(attempts: Attempts) -> DataSize:
     clock = attempts.clock
     room = min(max(SHARE * clock.budget, OF_SPENT * clock.spent), clock.left - _ENDS * clock.budget)
     room -= _judging(attempts) if room > 0 else 0.0
-    best = attempts.rank(attempts.fitted[0])
-    near = [one for one in attempts.fitted if attempts.rank(one) <= best + _NEAR * abs(best)]
+    best = attempts.out_of_fold_loss(attempts.fitted[0])
+    near = [one for one in attempts.fitted if attempts.out_of_fold_loss(one) <= best + _NEAR * abs(best)]
     counts = sorted({len(split.folds), min(usable_cores(), len(split.folds)), 1}, reverse=True)
     # The whole curve where there is time; else its first half, which is what the answer needs.
     for fitted, halvings, count in itertools.product(near, (_HALVINGS, 1), counts):

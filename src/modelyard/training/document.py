@@ -26,7 +26,6 @@ from modelyard.selection.show import duration, sentence
 from modelyard.training.loss import Loss
 from modelyard.training.pictures import course_blocks, curve_blocks, data_size_blocks, importance_blocks
 from modelyard.training.run import Entry, Run
-from modelyard.training.search import TRIAL
 
 _SHOWN = 12
 
@@ -148,7 +147,7 @@ def _validation(run: Run, parts: Parts, refits: bool) -> list[Block]:
 
 
 def _search(run: Run, metric: Metric) -> list[Block]:
-    trials = [e for e in run.leaderboard if _is_trial(e)]
+    trials = [e for e in run.leaderboard if e.base]
     if not trials:
         asked = run.plan.brief.budget.trials
         why = "the brief asks for none" if asked == 0 else "no time was left for it, or nothing to change"
@@ -163,10 +162,6 @@ def _search(run: Run, metric: Metric) -> list[Block]:
         ),
         *importance_blocks(run, metric),
     ]
-
-
-def _is_trial(entry: Entry) -> bool:
-    return TRIAL in entry.name and entry.name.rsplit(TRIAL, 1)[1].isdigit()
 
 
 def _blend(run: Run, metric: Metric, loss: Loss) -> list[Block]:
@@ -189,20 +184,21 @@ def _blend(run: Run, metric: Metric, loss: Loss) -> list[Block]:
         Heading("Blend and calibration"),
         Text(text),
         Table(["Member", "Share"], members, "lr"),
-        Text(_calibration(run)),
+        Text(_calibration(run, loss)),
     ]
 
 
-def _calibration(run: Run) -> str:
+def _calibration(run: Run, loss: Loss) -> str:
     if run.blend.link == "identity":
         return _shifted(run) if _calibrated(run) else "Values are answered as they are summed; nothing is calibrated."
     if run.blend.link == "log":
-        factor = f"{math.exp(run.blend.offset[0]):.4g}"
-        return "Raw scores are logarithms of the mean, and the exponential of their sum is answered" + (
-            f", times {factor}: the factor of least deviance on out-of-fold scores; the published out-of-fold answers "
-            "of a fold are multiplied by the factor of the other folds."
-            if _calibrated(run)
-            else ". A factor fitted on out-of-fold scores did not lower the deviance across folds and was left out."
+        said = "Raw scores are logarithms of the mean, and the exponential of their sum is answered"
+        if not _calibrated(run):
+            lowered = f"did not lower the {loss.title} across folds and was left out"
+            return f"{said}. A factor fitted on out-of-fold scores {lowered}."
+        return (
+            f"{said}, times {math.exp(run.blend.offset[0]):.4g}: the factor of least {loss.title} on out-of-fold "
+            "scores; the published out-of-fold answers of a fold are multiplied by the factor of the other folds."
         )
     if not _calibrated(run):
         return (

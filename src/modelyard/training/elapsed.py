@@ -10,7 +10,7 @@ MARK = "-elapsed"
 """After the name of a candidate whose features hold the moment itself."""
 WORTH = 0.02
 """Part of the loss it must take off."""
-_KINDS = 2
+_BEST = 2
 
 
 def try_elapsed(attempts: Attempts) -> None:
@@ -23,7 +23,7 @@ def try_elapsed(attempts: Attempts) -> None:
     if attempts.parts.split.strategy not in ("time", "group_time"):
         return
     plain, told = 0.0, 0.0
-    for fitted in [one for one in attempts.fitted if one.candidate.parameters.get("elapsed") is False][:_KINDS]:
+    for fitted in [one for one in attempts.fitted if one.candidate.parameters.get("elapsed") is False][:_BEST]:
         own = fitted.candidate
         candidate = replace(
             own,
@@ -36,6 +36,6 @@ def try_elapsed(attempts: Attempts) -> None:
             break
         step = attempts.fit(candidate)
         if step is not None and step.fitted is not None:
-            plain, told = plain + attempts.rank(fitted), told + attempts.rank(step.fitted)
+            plain, told = plain + attempts.out_of_fold_loss(fitted), told + attempts.out_of_fold_loss(step.fitted)
     if told >= (1 - WORTH) * plain:
         attempts.fitted[:] = [one for one in attempts.fitted if not one.candidate.parameters.get("elapsed")]

@@ -36,7 +36,7 @@ def finish(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:
         left = [one for one in left if one.candidate.name not in broken]
     raise TrainingError(
         "No candidate could be fitted on every row.",
-        where="\n  ".join(f"{entry.name}: {entry.note}" for entry in attempts.entries if np.isnan(entry.score)),
+        where="\n  ".join(f"{entry.name}: {entry.note}" for entry in attempts.entries if np.isnan(entry.microseconds)),
         do="Correct what the first one says, or name another model in the brief.",
     )
 
@@ -67,11 +67,6 @@ def _fit_members(tried: Sequence[Fitted], attempts: Attempts) -> tuple[list[Fitt
     return members, broken
 
 
-def quick_enough(attempts: Attempts) -> float:
-    """Return the microseconds a blend's answer may take."""
-    return room(attempts.plan)[0]
-
-
 def weigh(
     fitted: Sequence[Fitted],
     attempts: Attempts,
@@ -82,7 +77,7 @@ def weigh(
 ) -> Floats:
     """Return the weights of the best blend that is quick and small enough and that is fitted on every row in time.
 
-    `quick` microseconds, by default those of `quick_enough`; `left` seconds, by default any number.
+    `quick` microseconds, by default those the plan leaves (see `room`); `left` seconds, by default any number.
     """
     rows = scored_rows(fitted)
     if not len(rows):  # candidates that score different rows cannot be weighed against each other

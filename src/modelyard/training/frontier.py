@@ -11,8 +11,8 @@ import numpy as np
 from modelyard.families.fitted import Fitted
 from modelyard.training.attempts import Attempts, scored_rows
 from modelyard.training.ensemble import GLANCE
-from modelyard.training.finish import quick_enough, weigh
-from modelyard.training.limits import of_one, spread
+from modelyard.training.finish import weigh
+from modelyard.training.limits import of_one, room, spread
 from modelyard.training.run import Frontier, Point
 
 STEPS = 6
@@ -50,7 +50,7 @@ def frontier(attempts: Attempts, members: Sequence[tuple[Fitted, float]], *, lef
         names = tuple(one.candidate.name for one, _ in blended)
         return Point(sum(one.microseconds for one, _ in blended), attempts.score(raw, rows), names)
 
-    limit, chosen = quick_enough(attempts), point(members)
+    limit, chosen = room(attempts.plan)[0], point(members)
     tried: dict[tuple[float, ...], Point] = {}
     until = attempts.clock.spent + SHARE * attempts.clock.budget
     for quick in _ladder(limit, chosen.microseconds, sum(one.microseconds for one in fitted)):

@@ -15,8 +15,7 @@ from modelyard.training import elapsed, link
 from modelyard.training.attempts import KEPT, Attempts, learns_log, scored_rows
 from modelyard.training.elapsed import MARK
 from modelyard.training.ensemble import CELLS, STEPS, WORTH
-from modelyard.training.finish import quick_enough
-from modelyard.training.limits import of_models, of_one
+from modelyard.training.limits import of_models, of_one, room
 from modelyard.training.run import Entry
 
 _TRIED = (1 / STEPS, 0.1, 0.2, 0.35, 0.5)
@@ -39,10 +38,11 @@ def leaderboard(
     """
     shares = {fitted.candidate.name: weight for fitted, weight in members}
     kept = {fitted.candidate.name: fitted for fitted in attempts.fitted}
-    broken = {e.name: e.note for e in attempts.entries if e.name in kept and not math.isfinite(e.score)}
+    fits = [math.isfinite(e.microseconds) for e in attempts.entries]  # a fit may have no score: MAPE of a label with 0
+    broken = {e.name: e.note for e, fit in zip(attempts.entries, fits, strict=True) if e.name in kept and not fit}
     entries, logs = [], attempts.link == "log"
-    for entry in attempts.entries:
-        if not math.isfinite(entry.score):
+    for entry, fit in zip(attempts.entries, fits, strict=True):
+        if not fit:
             why = entry.note
         elif entry.name in shares:
             why = ""
@@ -64,9 +64,11 @@ def _why(fitted: Fitted, members: Sequence[tuple[Fitted, float]], attempts: Atte
     """Say why a fit that could have been blended was not: candidates are chosen with one model each."""
     if fitted.candidate.name in attempts.late:
         return f"no time left to fit it on every row: about {fitted.whole_seconds:.0f} s"
-    quick = quick_enough(attempts)
+    quick, small = room(attempts.plan, max(one.shared_bytes for one in attempts.fitted))
     if fitted.microseconds > quick:
         return f"too slow: {fitted.microseconds:.0f} µs a row, and the limit is {quick:.0f}"
+    if fitted.own_bytes > small:
+        return f"too large: {_megabytes(fitted.own_bytes)}, and the file has room for {_megabytes(small)}"
     gain = _gain(fitted, members, attempts)
     if gain is None:
         return "it scores other rows than the best fit, so the two cannot be weighed"
@@ -74,13 +76,20 @@ def _why(fitted: Fitted, members: Sequence[tuple[Fitted, float]], attempts: Atte
         return f"adds too little: {gain:.3%} off the blend's loss, under {WORTH:.2%}" if gain > 0 else "adds nothing"
     names = {one.candidate.name for one, _ in members}  # as fitted over the folds: only these say what a refit takes
     beside = [one for one in of_one(attempts.fitted) if one.candidate.name in names]
-    taken = sum(one.microseconds for one in beside)
+    taken, held = sum(one.microseconds for one in beside), sum(one.own_bytes for one in beside)
     if fitted.microseconds + taken > quick:
         much = f"{fitted.microseconds:.0f} µs a row beside the members' {taken:.0f}, and the limit is {quick:.0f}"
         return f"too slow: {much}; it would take {gain:.2%} off the loss"
+    if fitted.own_bytes + held > small:
+        much = f"{_megabytes(fitted.own_bytes)} beside the members' {_megabytes(held)}, and there is room for"
+        return f"too large: {much} {_megabytes(small)}; it would take {gain:.2%} off the loss"
     if fitted.whole_seconds + sum(one.whole_seconds for one in beside) > left:
         return f"no time left to fit it on every row: about {fitted.whole_seconds:.0f} s beside the members'"
     return f"others were chosen first, each time taking off more; now it would take {gain:.2%} off the loss"
+
+
+def _megabytes(count: float) -> str:
+    return f"{count / 1e6:.2g} MB"
 
 
 def _gain(fitted: Fitted, members: Sequence[tuple[Fitted, float]], attempts: Attempts) -> float | None:

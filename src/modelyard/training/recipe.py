@@ -6,16 +6,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from modelyard.brief.brief import Brief
+from modelyard.brief.presets import fold_count
 from modelyard.brief.write import brief_text
 from modelyard.core.canonical import canonical_json, pretty_json
 from modelyard.core.errors import TrainingError
 from modelyard.core.files import write_atomic
-from modelyard.families.fitted import Candidate
+from modelyard.families.fitted import Candidate, Link
 from modelyard.selection.plan import Plan
 from modelyard.training.environment import lock
 from modelyard.training.run import Run
@@ -81,6 +82,19 @@ class Member:
     whole: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """What reading checks of a recipe; it is handed on as it was written."""
+
+    brief: Brief
+    fingerprint: str
+    candidates: tuple[Candidate, ...]
+    members: Annotated[tuple[Member, ...], msgspec.Meta(min_length=1)]
+    link: Link
+    scale: float
+    offset: tuple[float, ...]
+
+
 def write_recipe(run: Run, folder: Path) -> Path:
     """Write ``recipe.json``, ``recipe.py``, ``brief.yaml`` and ``requirements.lock``; return the first.
 
@@ -134,8 +148,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
         data = recipe["brief"]["data"]
         if data["path"] is not None:
             data["path"] = str((path.absolute().parent / data["path"]).resolve())
-        recipe_members(recipe)
-        msgspec.convert(recipe["candidates"], tuple[Candidate, ...])
+        msgspec.convert(recipe, _Recipe)
     except (OSError, KeyError, TypeError, msgspec.MsgspecError) as error:
         raise TrainingError(
             "The recipe cannot be read.",
@@ -146,13 +159,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
 
 def recipe_members(recipe: Mapping[str, Any]) -> tuple[Member, ...]:
-    """Return the members of a recipe, typed.
-
-    Raises
-    ------
-    msgspec.ValidationError
-        If one lacks a field.
-    """
+    """Return the members of a recipe, typed."""
     return msgspec.convert(recipe["members"], tuple[Member, ...])
 
 
@@ -175,10 +182,12 @@ def check_recipe(recipe: Mapping[str, Any], plan: Plan) -> None:
             where=f"fingerprint {recipe['fingerprint'][:12]}, and the table's is {plan.fingerprint[:12]}",
             do="Name the table it was made from, or leave --replay out to train anew.",
         )
-    theirs, ours = recipe["brief"], msgspec.json.decode(canonical_json(plan.brief))
-    known = msgspec.json.decode(canonical_json(msgspec.convert(theirs, Brief)))  # with keys that came later
+    brief = msgspec.convert(recipe["brief"], Brief)  # with keys that came later
+    known, ours = (msgspec.json.decode(canonical_json(one)) for one in (brief, plan.brief))
     differ = [key for key in _ASKED if known[key] != ours[key]]
     differ += [f"data.{key}" for key in ours["data"] if key != "path" and known["data"][key] != ours["data"][key]]
+    if not differ and fold_count(brief) != fold_count(plan.brief):
+        differ = ["presets"]
     if differ:
         raise TrainingError(
             f"The recipe was made with another brief: {', '.join(differ)} differ.",

@@ -11,6 +11,9 @@ from modelyard.data.dataset import Dataset, Floats
 from modelyard.families.fitted import Blend
 from modelyard.selection.plan import Plan
 
+TRIAL = "-t"
+"""Between a candidate's name and the number of the trial that changed it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -45,6 +48,12 @@ class Entry:
     note: str = ""
     microseconds: float = math.nan
     why: str = ""
+
+    @property
+    def base(self) -> str:
+        """Name of the candidate that this trial of the search changed; empty where it is no trial."""
+        name, _, number = self.name.rpartition(TRIAL)
+        return name if number.isdigit() else ""
 
 
 @dataclass(frozen=True, slots=True)

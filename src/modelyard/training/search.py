@@ -15,17 +15,16 @@ from modelyard.families.fitted import Candidate, Cost, Fitted, Range
 from modelyard.selection.cost import MOST_TRIALS
 from modelyard.training.attempts import Attempts
 from modelyard.training.course import follow
+from modelyard.training.run import TRIAL
 from modelyard.training.steps import Step
 
 _BASES = 2
 _STARTUP = 6
 _WARMUP_FOLDS = 1
-TRIAL = "-t"
-"""Between a candidate's name and the number of the trial that changed it."""
 
 
-def search(attempts: Attempts) -> int:
-    """Try changes of the best candidates until most of the budget is used; return how many trials were made.
+def search(attempts: Attempts) -> None:
+    """Try changes of the best candidates until most of the budget is used.
 
     Each trial's sampler is seeded by the brief's seed and the trial's number, and sees the trials before it: a run that
     is taken up again asks the same questions and finds its stored answers.
@@ -36,19 +35,17 @@ def search(attempts: Attempts) -> int:
     """
     budget = attempts.plan.brief.budget
     limit = MOST_TRIALS if budget.trials is None else min(budget.trials, MOST_TRIALS)
-    bases = _bases(attempts)
-    if not bases or limit == 0 or attempts.left == 0:
-        return 0
-    studies = [_Study(base, attempts) for base in bases]
+    if limit == 0 or attempts.left == 0:
+        return
+    studies = [_Study(base, attempts) for base in _bases(attempts)]
     for number in range(limit):
+        if not studies:
+            return
         each = max(float(np.mean([study.seconds for study in studies])), 1e-3)
         attempts.planned = len(attempts.entries) + max(1, min(limit - number, int(attempts.left / each)))
         study = studies[number % len(studies)]
         if not study.trial(attempts, number + 1):
             studies.remove(study)  # there may still be time for the quicker one
-        if not studies:
-            return number
-    return limit
 
 
 def _bases(attempts: Attempts) -> list[Fitted]:
@@ -73,8 +70,8 @@ class _Study:
         self._study = self._optuna.create_study(direction="minimize", pruner=pruner)
         start = within(self._base.space, self._base.parameters)
         if start is not None:
-            trial = self._optuna.create_trial(params=start, distributions=self._ranges, value=attempts.rank(base))
-            self._study.add_trial(trial)
+            loss = attempts.out_of_fold_loss(base)
+            self._study.add_trial(self._optuna.create_trial(params=start, distributions=self._ranges, value=loss))
 
     @property
     def seconds(self) -> float:
@@ -109,7 +106,7 @@ class _Study:
             self._study.tell(asked, state=states.PRUNED)
         else:
             self._seconds.append(step.seconds)
-            self._study.tell(asked, attempts.rank(step.fitted))
+            self._study.tell(asked, attempts.out_of_fold_loss(step.fitted))
 
     def _candidate(self, chosen: Mapping[str, Any], number: int) -> Candidate:
         return replace(

@@ -87,7 +87,10 @@ class Steps:
         )
         if folder is not None:
             for torn in folder.glob(".*.part"):
-                shutil.rmtree(torn, ignore_errors=True)
+                if torn.is_dir():
+                    shutil.rmtree(torn, ignore_errors=True)
+                else:
+                    torn.unlink(missing_ok=True)
 
     def over(self, parts: Parts) -> Steps:
         """Return the steps of the same run over other folds."""

@@ -205,7 +205,7 @@ def _replay(attempts: Attempts, recipe: Mapping[str, Any]) -> _Made:
                 where=attempts.entries[-1].note,
                 do="Install the package versions of its requirements.lock.",
             )
-        whole = attempts.whole(replace(step.fitted, whole=member.whole))
+        whole = attempts.whole(replace(step.fitted, whole=member.whole), replayed=True)
         if whole is None:
             raise TrainingError(
                 f"The recipe's member '{member.candidate.name}' could not be fitted on every row.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +22,7 @@ from modelyard.families.tabular.portfolio import (
     BOOSTED,
     Kind,
     Table,
+    guard_seconds,
     leaves,
     linear_reason,
     read_table,
@@ -46,9 +46,6 @@ BUDGET_SHARE = 0.42
 """Share of the seconds for fits the portfolio may take; the search and the fits on every row have the other part."""
 ALONE_SHARE = 0.5
 """The same where one kind of trees is all that can be paid: no search follows, only its fit on every row."""
-SLACK, LEAST_GUARD = 6.0, 10
-"""The clock ends a fit only beyond this many times its reckoned seconds, half the budget, and this many seconds: models
-that the clock cut short are worth little."""
 FEWEST_ROUNDS = 30
 """Fewer rounds learn too little to be worth a candidate."""
 LINEAR = "linear"
@@ -210,10 +207,9 @@ def _offer(
     cap = min(caps, key=lambda name: caps[name])
     rounds = max(FEWEST_ROUNDS, caps[cap])
     once = pace.seconds(table.learnt, LIKELY * rounds)
-    guard = math.ceil(max(SLACK * once, brief.budget.seconds / 2, LEAST_GUARD))
     parameters |= {"learning_rate": rate, "rounds": rounds}
     held = cap if caps[cap] >= FEWEST_ROUNDS else f"the fewest tried; {caps[cap]:,} by the rule: {cap}"
-    return Offer(kind, parameters, once * table.waves, held, guard)
+    return Offer(kind, parameters, once * table.waves, held, guard_seconds(once, brief.budget.seconds))
 
 
 def _linear(table: Table, data: Dataset, seconds: float, columns: int) -> Candidate:

@@ -20,6 +20,7 @@ from modelyard.families.tabular.booster import Boosted, Loss, Request, Sample
 from modelyard.families.tabular.inputs import Inputs, Singles
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.lightgbm_trees import gains
+from modelyard.families.tabular.memory import Memory
 
 DIFFERENCE, PRODUCT, RATIO = 0, 1, 2
 TOP = 8
@@ -116,9 +117,7 @@ class Question:
     signs: tuple[int, ...] = ()
 
 
-_KNOWN: dict[str, Derived] = {}
-"""Answers given before: every candidate asks the same of the same fold."""
-_MOST_KNOWN = 500
+_MEMORY = Memory(500)
 
 
 def choose(question: Question) -> Derived:
@@ -127,14 +126,9 @@ def choose(question: Question) -> Derived:
     if q.learn.x.shape[1] < 2 or not len(q.stop.y) or len(q.learn.y) < FEWEST:
         return Derived.none()
     key = hashlib.sha256(f"{q.loss} {q.at} {q.signs}".encode())
-    for part in (q.learn.x, q.learn.y, q.learn.weight, q.stop.x, q.stop.y):
+    for part in (q.learn.x, q.learn.y, q.learn.weight, q.stop.x, q.stop.y, q.stop.weight):
         key.update(np.ascontiguousarray(part).data)
-    digest = key.hexdigest()
-    if digest not in _KNOWN:
-        if len(_KNOWN) >= _MOST_KNOWN:
-            _KNOWN.clear()
-        _KNOWN[digest] = _choose(q)
-    return _KNOWN[digest]
+    return _MEMORY.ask(key.hexdigest(), lambda: _choose(q))
 
 
 def _choose(q: Question) -> Derived:

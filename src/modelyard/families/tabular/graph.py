@@ -1,9 +1,9 @@
 """Graph: a whole blend as one ONNX graph of a dozen nodes.
 
-Strings become codes in one look-up, codes become rows of one table that holds every fold's figures side by side; one
-tree ensemble holds the trees of all boosters of all folds, with weight, fold mean and calibration in its leaf values,
+Strings become codes in one look-up, codes become rows of one table that holds every model's figures side by side; one
+tree ensemble holds the trees of all boosters, with weight, mean over models and calibration in its leaf values,
 symmetric ones apart (see `symmetric`); linear members share one matrix product, and networks of one shape each of
-theirs. The node count does not grow with columns, folds or members.
+theirs. The node count does not grow with columns, models or members.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Model: what one fold learnt, as data, and the raw scores it gives."""
+"""Model: what one fit learnt, as data, and the raw scores it gives."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from modelyard.families.tabular.text_tables import TextTable, with_figures
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """What one fold learnt; with no booster, linear model or network it answers its base for every row.
+    """What one fit learnt, of a fold or of all rows; with no booster, linear model or network it answers its base.
 
     Attributes
     ----------

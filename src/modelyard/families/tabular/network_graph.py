@@ -1,4 +1,4 @@
-"""Networks in the graph: those of one shape, from all folds and members, side by side in every matrix product."""
+"""Networks in the graph: those of one shape, from all models and members, side by side in every matrix product."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from modelyard.brief.brief import Brief
@@ -12,7 +11,7 @@ from modelyard.families.deep import NETWORK, names_network, wants_network
 from modelyard.families.fitted import Candidate, Cost, Range
 from modelyard.families.tabular.network import OF_A_CATEGORY, OF_A_NUMBER, answer_microseconds
 from modelyard.families.tabular.network_training import EPOCH_ROWS
-from modelyard.families.tabular.portfolio import Table, weighing
+from modelyard.families.tabular.portfolio import Table, guard_seconds, weighing
 from modelyard.families.tabular.probe import Probe
 
 TITLE = "Neural network"
@@ -22,8 +21,6 @@ FEWEST_EPOCHS, MOST_EPOCHS = 8, 64
 """Fewer learn too little to be worth a candidate; more rarely find anything."""
 LEAST_BATCH, BATCH, STEPS = 32, 256, 40
 """Rows of a step: fewer where rows are few, so that an epoch has about that many steps."""
-SLACK, LEAST_GUARD = 6.0, 10
-"""As for boosted trees: the clock ends a fit only far beyond what was reckoned."""
 TORCH = 250.0
 """Megabytes that torch itself takes."""
 
@@ -76,7 +73,7 @@ def propose_network(brief: Brief, table: Table, probe: Probe) -> tuple[Candidate
             Cost(round(once * table.waves, 3), round(TORCH + _megabytes(table), 1)),
             f"at most {epochs} epochs{cap}, {given['depth']} layers of {given['width']} "
             f"units, {microseconds(table, given):,.0f} us of one answer",
-            math.ceil(max(SLACK * once, brief.budget.seconds / 2, LEAST_GUARD)),
+            guard_seconds(once, brief.budget.seconds),
         ),
     )
 

@@ -37,6 +37,9 @@ POWER = 1.1
 near to that of counts (1), so that large values, which squared error weighs most, weigh much."""
 VARIES = 0.2
 """Deviation of a label over its mean from which its logarithm is worth a try."""
+SLACK, LEAST_GUARD = 6.0, 10
+"""The clock ends a fit only beyond this many times its reckoned seconds, half the budget, and this many seconds: models
+that the clock cut short are worth little."""
 RARE = 0.4
 """A class below this part of an even share makes the search try class weights."""
 
@@ -177,6 +180,11 @@ def tree_microseconds(leaves: float) -> float:
     Measured with ONNX Runtime on forests of 500 to 3,000 trees of 8 to 96 leaves, and rounded up.
     """
     return 0.05 + 0.0012 * leaves
+
+
+def guard_seconds(once: float, budget: float) -> int:
+    """Return the seconds after which the clock ends a fit of one fold that is reckoned to take `once`."""
+    return math.ceil(max(SLACK * once, budget / 2, LEAST_GUARD))
 
 
 def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:

@@ -30,8 +30,9 @@ from modelyard.core.optional import need
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Floats, Ints
 from modelyard.families.tabular.inputs import Inputs, Singles
+from modelyard.families.tabular.memory import Memory
 from modelyard.families.tabular.tables import BLOCKS, targets
-from modelyard.families.tabular.texts import Memory, TextRows
+from modelyard.families.tabular.texts import TextRows
 
 MOST_CLASSES = 30
 """Classes each of which gets a regression; with more, boosters see the directions alone, linear models every word."""

@@ -10,10 +10,9 @@ rare for the vocabulary are not shared out among buckets: they count as words, a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from threading import Lock
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from modelyard.core.optional import need
 from modelyard.data.dataset import Ints
 from modelyard.encoding.encoding import MISSING
+from modelyard.families.tabular.memory import Memory
 
 MOST_WORDS, MOST_PAIRS = 10_000, 20_000
 """Words and pairs kept of one column, those in most rows first."""
@@ -34,30 +34,6 @@ _LETTERS = (
     "A000-D7FF", "FB00-FDFF", "FE70-FEFC", "FF10-FF19", "FF21-FF3A", "FF41-FF5A", "10000-16FFF", "1E000-1EFFF",
 )  # fmt: skip
 _SINGLE = ("2600-27BF", "3041-30FF", "31F0-31FF", "3400-9FFF", "F900-FAFF", "1F300-1FAFF", "20000-3FFFF")
-T = TypeVar("T")
-_TURN = Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Answers given before, at most `most` of them: every candidate asks the same of the same rows."""
-
-    most: int
-    held: dict[str, Any] = field(default_factory=dict)
-
-    def ask(self, key: str, work: Callable[[], T]) -> T:
-        """Return the answer held under a key, worked out where there is none."""
-        if key not in self.held:
-            found = work()
-            with _TURN:
-                while len(self.held) >= self.most:
-                    self.held.pop(next(iter(self.held)))
-                self.held[key] = found
-            return found
-        known: T = self.held[key]
-        return known
-
-
 _MEMORY = Memory(8)
 
 
