@@ -22,6 +22,7 @@ from modelyard.serving.endpoint import Endpoint
 from modelyard.serving.guard.access import Access
 from modelyard.serving.guard.store import KeyStore
 from modelyard.serving.log import PredictionLog, read_log
+from modelyard.serving.router import OneVersion
 from modelyard.serving.server import _Server
 from modelyard.serving.terms import Terms
 from modelyard.serving.wire import Wire
@@ -184,6 +185,25 @@ def test_key_limit_and_log_are_the_same_at_once(made, tmp_path, waited):
     text = app.metrics.text().decode()
     assert 'http_response_status_code="401"' in text
     app.close()
+
+
+def test_a_version_is_chosen_once_for_a_request_whichever_way_it_is_answered(made, waited):
+    class Counting(OneVersion):
+        chosen = 0
+
+        def choose(self, key):
+            self.chosen += 1
+            return super().choose(key)
+
+    app = App(made)
+    app.warm()
+    app.router = Counting(app.router.stable)
+    bodies = [BODY, b"{}", json.dumps({"instances": [PLAIN]}).encode(), b"nothing"]
+    with listening(app) as port:
+        found = [answers(port, post(body))[0][0] for body in bodies]
+    assert found == [200, 422, 200, 400]
+    assert waited == 3 * ["/v1/predict"]
+    assert app.router.chosen == len(bodies)
 
 
 def test_a_server_that_has_all_it_can_do_says_so_at_once_too(made):

@@ -24,6 +24,9 @@ LARGE = 2**16
 _LARGE_AT_ONCE = 2
 """A body over `LARGE` bytes takes many times its length once parsed, so that only so many are answered at a time; the
 others wait as the bytes they came in."""
+_CHOSEN = "modelyard.version"
+"""Where a request's scope says which version could not answer it at once. Chance chooses once: a second choice would
+give nearly every failure of a candidate with a small share to the other version, and it would be counted nowhere."""
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -57,13 +60,14 @@ class Predict:
         if (other := self.also.get(head(scope).get(b"content-type", b""))) is not None:
             return await other(scope, receive, admitted)
         check_json(scope, self._limit)
-        version = self._answerer.choose(scope)
+        met: Version | None = scope.get(_CHOSEN)
+        version = self._answerer.choose(scope) if met is None else met
         query = scope.get("query_string")
         wanted = asked(query, version.bundle) if query else NOTHING
         body = await read_body(receive, self._limit, self._seconds)
         began = time.perf_counter()
         if len(body) <= LARGE:
-            if not query and (found := self._quickly(version, body, scope, admitted)) is not None:
+            if met is None and not query and (found := self._quickly(version, body, scope, admitted)) is not None:
                 return found
             return await self._answer(*read_rows(body, version), wanted, scope, admitted, version, began)
         async with self.slots:
@@ -77,7 +81,11 @@ class Predict:
             return None
         if sent.get(b"content-type", b"application/json") != b"application/json":
             return None
-        return self._quickly(self._answerer.choose(scope), body, scope, admitted)
+        version = self._answerer.choose(scope)
+        found = self._quickly(version, body, scope, admitted)
+        if found is None:
+            scope[_CHOSEN] = version
+        return found
 
     def _quickly(self, version: Version, body: bytes, scope: Scope, admitted: Admitted) -> Reply | None:
         began = time.perf_counter()
