@@ -30,6 +30,7 @@ from modelyard.serving.rollout.control import move, start, status, status_lines
 from modelyard.serving.rollout.live import Live
 from modelyard.serving.rollout.rollout import Plan
 from modelyard.serving.rollout.store import Rollouts
+from modelyard.serving.version import Version
 from processes import workers_of
 
 FAILS_OVER = 60
@@ -227,6 +228,51 @@ def test_a_promoted_candidate_is_counted_as_the_stable_one_it_is(tmp_path, bundl
     move(tmp_path / "rollouts", "churn", "rollback", "anna")
     live.tick()
     assert app.router.choose(b"").bundle.hash == load_bundle(bundles["stable"]).hash
+    app.close()
+
+
+def test_while_a_candidate_is_loaded_the_one_before_it_answers_nothing(tmp_path, bundles, monkeypatch):
+    stable, other = load_bundle(bundles["stable"]), packed(tmp_path / "other", 6)
+    app = App(stable)
+    live = Live(app, tmp_path / "rollouts", str(bundles["stable"]))
+    begin(tmp_path, bundles, "good", Plan(steps=(1.0,), **QUICK))
+    move(tmp_path / "rollouts", "churn", "promote", "anna")
+    live.tick()
+    assert app.router.choose(b"").bundle.hash == load_bundle(bundles["good"]).hash
+    meanwhile, load = [], Live._candidate
+
+    def candidate(self, rollout):
+        meanwhile.append(app.router.choose(b"").bundle.hash)
+        return load(self, rollout)
+
+    monkeypatch.setattr(Live, "_candidate", candidate)
+    begin(tmp_path, {**bundles, "other": other}, "other", Plan(steps=(1.0,), **QUICK))
+    live.tick()
+    assert meanwhile == [stable.hash]
+    assert app.router.choose(b"").bundle.hash == load_bundle(other).hash
+    app.close()
+
+
+def test_whatever_a_candidate_does_when_it_is_loaded_it_is_rolled_back_and_told_once(
+    tmp_path, bundles, monkeypatch, caplog
+):
+    app = App(load_bundle(bundles["stable"]))
+    live = Live(app, tmp_path / "rollouts", str(bundles["stable"]))
+
+    def breaks(*_):
+        raise KeyError("odd")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Version, "prove", breaks)
+        begin(tmp_path, bundles, "good", Plan(steps=(1.0,), **QUICK))
+        live._safe_tick()
+    assert newest(tmp_path).state == "rolled_back"
+    assert "odd" in newest(tmp_path).why
+    live._safe_tick()
+    monkeypatch.setattr(live, "tick", breaks)
+    for _ in range(3):
+        live._safe_tick()
+    assert caplog.text.count("the rollout cannot go on") == 2
     app.close()
 
 
