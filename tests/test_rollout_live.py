@@ -29,6 +29,7 @@ from modelyard.serving.rollout.board import CANDIDATE, ERRORS, REQUESTS, Board
 from modelyard.serving.rollout.control import move, start, status, status_lines
 from modelyard.serving.rollout.live import Live
 from modelyard.serving.rollout.rollout import Plan
+from modelyard.serving.rollout.shadow import Shadow
 from modelyard.serving.rollout.store import Rollouts
 from modelyard.serving.version import Version
 from processes import workers_of
@@ -341,3 +342,44 @@ def test_a_shadow_is_compared_and_answers_nobody(tmp_path, bundles):
     assert all(0 < one < 1 for one in apart)
     assert any("apart in the mean" in line for line in status_lines(shown))
     assert 0 < pairs <= sent
+
+
+def test_a_number_of_any_size_does_not_end_the_copies(tmp_path, bundles):
+    with server(tmp_path, bundles["stable"], workers=1) as (_, address):
+        begin(tmp_path, bundles, "good", Plan(kind="shadow", steps=(0.0,), look=300.0, bake=0.0))
+        board = on_board(tmp_path)
+        until(lambda: board.rollout == 1)
+        time.sleep(0.5)
+        assert ask(address, {**ROW, "age": 10**30})[0] == 200
+
+        def copied() -> bool:
+            assert ask(address, ROW)[0] == 200
+            return board.sums()[CANDIDATE, REQUESTS] > 10
+
+        until(copied, 30.0)
+        board.close()
+
+
+def test_of_a_large_request_the_queue_of_a_shadow_holds_few_rows(tmp_path, bundles):
+    begin(tmp_path, bundles, "good", Plan(kind="shadow", steps=(0.0,)))
+    shadow = Shadow(newest(tmp_path), tmp_path / "rollouts", bundles["good"])
+    shadow.close()  # nobody takes anything out
+    shadow.copy([ROW] * 1_000, [{"prediction": 1}] * 1_000)
+    ((rows, answers),) = shadow._queue
+    assert len(rows) == len(answers) == 32
+
+
+def test_a_shadow_that_cannot_score_says_why_and_is_not_started_over_and_over(tmp_path, bundles, monkeypatch, capfd):
+    begin(tmp_path, bundles, "good", Plan(kind="shadow", steps=(0.0,)))
+    shadow = Shadow(newest(tmp_path), tmp_path / "rollouts", tmp_path / "gone")
+    first = shadow._process
+    first.join(60)
+    shadow.keep_alive()
+    assert shadow._process is first
+    monkeypatch.setattr(shadow, "_again", 0.0)
+    shadow.keep_alive()
+    assert shadow._process is not first
+    shadow.close()
+    said = capfd.readouterr().err
+    assert "the shadow cannot score: There is no bundle" in said
+    assert "Traceback" not in said
