@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -188,6 +189,40 @@ def test_a_worker_that_cannot_be_replaced_leaves_the_others_to_answer(tmp_path, 
     said = (tmp_path / "said").read_text()
     assert "The prediction log cannot be written" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="another process is limited by prlimit")
+def test_a_worker_the_system_has_no_room_for_leaves_the_others_to_answer(tmp_path, packed):
+    well = "from modelyard.serving import workers\nworkers._TOO_SOON = 0.5\n"
+    with server(tmp_path, packed, workers=2, first=well) as (process, port):
+        assert get(port, "/health/ready")[0] == 200
+        until(lambda: len(workers_of(process.pid)) == 2)
+        time.sleep(1.0)
+        files, most = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (4, most))
+        with Load(port, 1) as load:
+            workers_of(process.pid)[0].kill()
+            until(lambda: "a worker cannot be started" in (tmp_path / "said").read_text())
+            load.reach(20)
+            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (files, most))
+            until(lambda: len(workers_of(process.pid)) == 2)
+            load.reach(20)
+        assert (load.problems, process.poll()) == ([], None)
+
+
+def test_ctrl_c_ends_every_process_without_a_trace(tmp_path, packed):
+    met = set()
+
+    def both_answered() -> bool:
+        met.add(json.loads(get(port, "/v1/predict", "POST", json.dumps(PLAIN).encode())[2])["id"].partition("-")[0])
+        return len(met) == 2
+
+    with server(tmp_path, packed, workers=2) as (process, port):
+        until(both_answered)
+        for one in [*workers_of(process.pid), process]:  # as a terminal does
+            one.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+    assert (tmp_path / "said").read_text() == ""
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def supervise(workers: int, target: Callable[..., None], arguments: tuple[Any, .
     Raises
     ------
     ServingError
-        If a worker ends with an error right after its start, and none has lived for longer yet.
+        If a worker cannot be started, or ends with an error right after its start, and none has lived for longer yet.
     """
     stopping: list[int] = []
     before = {s: signal.signal(s, lambda number, _: stopping.append(number)) for s in (signal.SIGTERM, signal.SIGINT)}
@@ -64,10 +64,18 @@ def supervise(workers: int, target: Callable[..., None], arguments: tuple[Any, .
     try:
         while not stopping:
             while due and due[0] <= time.monotonic():
-                del due[0]
                 process = context.Process(target=_work, args=(target, told, tells, *arguments))
-                process.start()
-                running[process] = time.monotonic()
+                try:
+                    process.start()
+                except OSError as error:  # the system has no process, or no file, for it just now
+                    if not settled:
+                        raise ServingError("A worker cannot be started.", where=str(error)) from error
+                    _LOGGER.error("a worker cannot be started: %s", error)
+                    pause = min(2 * pause, _LONGEST_PAUSE)
+                    due = sorted([*due[1:], time.monotonic() + pause])
+                else:
+                    del due[0]
+                    running[process] = time.monotonic()
             wait([hears, *(p.sentinel for p in running)], timeout=_LOOK)
             while hears.poll():
                 told = hears.recv()
@@ -107,6 +115,7 @@ def _counters() -> str:
 
 
 def _work(target: Callable[..., None], told: Any, tells: Connection, *arguments: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the first process too, which stops the others
     threading.Thread(target=_follow, daemon=True).start()
     try:
         target(told, tells.send, *arguments)
