@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -344,15 +344,14 @@ def test_copies_are_those_of_what_is_served_and_made_once(tmp_path, registry, ca
         folders.append(make_plain(tmp_path / f"bundle-{seed}", seed=seed))
         hashes.append(load_bundle(folders[-1]).hash)
         store.register("churn", folders[-1], hashes[-1], f"run-{seed}", by="tests")
-    with copies_for(2) as made:
-        copies = replace(made, first=hashes[0])
+    with copies_for(2) as copies:
         app = App(copies.load(folders[0]))
         follower = Follower(app, store.path, copies=copies)
         for version in (2, 3, 4):
             promote(store, version)
             follower.look()
         there = {path.name for path in copies.folder.iterdir() if path.is_dir()}
-        assert there == {hashes[0], *hashes[2:]}  # what workers start with, what is served, and what it may go back to
+        assert there == set(hashes[2:])  # what is served, and what it may go back to: workers start with these
         shutil.rmtree(folders[2])
         inode = (copies.folder / hashes[2]).stat().st_ino
         assert copies.load(folders[2], hashes[2]).hash == hashes[2]

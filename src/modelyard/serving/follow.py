@@ -25,10 +25,10 @@ _AGAIN = 30.0
 _LOGGER = logging.getLogger("modelyard.serving")
 
 
-Served = tuple[str, str]
-"""Path of a bundle, and the version it goes by."""
+Served = tuple[str, str | None]
+"""Path of a bundle, and the version it goes by; None for its short hash."""
 Told = tuple[Served | None, Served]
-"""What answers since a release was taken up, and before it what stands in, where something does."""
+"""What stands in since a release was taken up, where something does, and what answers."""
 Tell = Callable[[Told], None]
 
 

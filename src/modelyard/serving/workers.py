@@ -31,7 +31,7 @@ _MEMORY = Path("/dev/shm")  # noqa: S108  # a folder of our own is made in it
 _LOGGER = logging.getLogger("modelyard.serving")
 
 
-def supervise(workers: int, target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def supervise(workers: int, target: Callable[..., None], arguments: tuple[Any, ...], told: Any) -> None:
     """Keep processes running until told to stop, then let each finish.
 
     A worker that is killed is replaced, however young it was: whoever killed it (a person, the kernel short of memory)
@@ -44,8 +44,9 @@ def supervise(workers: int, target: Callable[..., None], arguments: tuple[Any, .
     workers : int
         How many.
     target, arguments : callable, tuple
-        What each runs, ``target(told, tell, *arguments)``; pickled, as a new process starts from nothing. What any
-        worker gives to `tell`, those that start later find in `told`, which is None until then.
+        What each runs, ``target(told, tell, *arguments)``; pickled, as a new process starts from nothing.
+    told : object
+        What the first are told. Those that start later are told what any worker gave to `tell` last.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def supervise(workers: int, target: Callable[..., None], arguments: tuple[Any, .
     hears, tells = context.Pipe(duplex=False)
     running: dict[SpawnProcess, float] = {}
     due = [0.0] * workers
-    pause, told, settled = _PAUSE, None, False
+    pause, settled = _PAUSE, False
     try:
         while not stopping:
             while due and due[0] <= time.monotonic():
