@@ -9,12 +9,13 @@ import resource
 import shutil
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -436,6 +437,40 @@ def test_what_the_command_line_says_of_the_end_goes_before_the_registry(registry
     said = [dict(app._notice) for app in apps]
     assert [b"deprecation" in one for one in said] == [True, False]
     assert said[1][b"sunset"] == b"Fri, 01 Jan 2027 00:00:00 GMT"
+
+
+def test_a_server_of_one_version_tells_of_its_end_and_takes_up_no_other(tmp_path, registry):
+    store, folders = registry
+    yard = Workspace.open(tmp_path / "yard")
+    shutil.copy(store.path, yard.registry)
+    store = Registry(yard.registry)
+    code = "from modelyard.cli.main import main; main()"
+    words = ["serve", "churn@1", "--port", "0", "--workspace", yard.root, "--no-log"]
+    with subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            port = int(re.search(r":(\d+) ", process.stdout.readline())[1])
+            promote(store, 2)
+            store.deprecate("churn", 1, since=datetime(2027, 1, 1, tzinfo=UTC), by="tests")
+            until(lambda: "deprecation" in get(port, "/v1/predict", "POST", json.dumps(PLAIN).encode())[1])
+            answer = json.loads(get(port, "/v1/predict", "POST", json.dumps(PLAIN).encode())[2])
+            assert answer["bundle"] == load_bundle(folders[0]).hash[:12]
+            assert get(port, "/v2/models/churn/versions/1")[0] == 200
+        finally:
+            process.terminate()
+
+
+def test_a_registry_of_a_later_format_does_not_end_following(registry, caplog):
+    store, folders = registry
+    app = App(load_bundle(folders[0]))
+    follower = Follower(app, store.path)
+    promote(store, 2)
+    with closing(sqlite3.connect(store.path)) as db:
+        db.execute("ALTER TABLE releases ADD COLUMN later TEXT")
+        follower.look()
+        assert "the registry cannot be read" in caplog.text
+        db.execute("ALTER TABLE releases DROP COLUMN later")
+    follower.look()
+    assert app.bundle.hash == load_bundle(folders[1]).hash
 
 
 def test_a_rollback_is_obeyed_though_it_takes_a_column_away(tmp_path):
