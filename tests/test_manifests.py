@@ -210,8 +210,9 @@ def test_the_units_command_serves_and_logs_where_it_may_write(made, written, tmp
     assert int(workers) == 1
     state = str(tmp_path / "state")
     asked = [{"/srv/churn/bundle": str(made.path), "8000": "0"}.get(w, w.replace("%S", state)) for w in words[1:]]
+    (tmp_path / "yard").touch()  # where it starts it may make no folder
     with subprocess.Popen(
-        [Path(sys.executable).with_name("modelyard"), *asked], stdout=subprocess.PIPE, text=True
+        [Path(sys.executable).with_name("modelyard"), *asked], stdout=subprocess.PIPE, text=True, cwd=tmp_path
     ) as server:
         try:
             address = re.search(r"http://(\S+)", server.stdout.readline())[1]

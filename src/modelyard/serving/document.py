@@ -12,7 +12,7 @@ from modelyard.bundle.latency import Timing
 from modelyard.core.markup import Block, Code, Details, Document, Facts, Heading, Listing, Note, Table, Text, literal
 from modelyard.serving.capacity import BODIES, BUSY, PEAK, Capacity, model_bytes
 from modelyard.serving.fallback import fallback_rule
-from modelyard.serving.manifests.deployed import LOG, object_name
+from modelyard.serving.manifests.deployed import LOG, STATE, object_name
 from modelyard.serving.manifests.described import described
 from modelyard.serving.manifests.image import dockerfile, image_name
 from modelyard.serving.metrics import LOG_FAILURES
@@ -188,7 +188,7 @@ def _running(bundle: Bundle, needs: Capacity, files: Sequence[Path | str]) -> li
         Text(
             "The image holds Python, the base install of modelyard (no training library), the versions the answers "
             "were checked with, and this bundle, whose every file is checked against its hash when it starts. It "
-            "does not run as root and writes nowhere but its log. The build installs the wheel of `modelyard` beside "
+            f"does not run as root and writes under `{STATE}` alone. The build installs the wheel of `modelyard` beside "
             "the Dockerfile (the first command); without one it asks your package index."
         ),
         Text(

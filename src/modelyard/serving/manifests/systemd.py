@@ -33,7 +33,7 @@ StartLimitBurst=5
 [Service]
 Type=exec
 ExecStart={PROGRAM} serve /srv/{name}/bundle --host 127.0.0.1 --port {PORT} --workers {workers} \\
-  --log %S/{name}/predictions
+  --workspace %S/{name}
 Environment=PYTHONUNBUFFERED=1
 Restart=always
 RestartSec=1
@@ -44,7 +44,7 @@ LimitNOFILE=65536
 MemoryMax={processes * needs.mebibytes}M
 TasksMax=512
 
-# A user that exists while the server runs, and one folder it may write: the prediction log's.
+# A user that exists while the server runs, and one folder it may write: its workspace, which holds the prediction log.
 DynamicUser=yes
 StateDirectory={name}
 StateDirectoryMode=0700
