@@ -187,8 +187,8 @@ def _running(bundle: Bundle, needs: Capacity, files: Sequence[Path | str]) -> li
         Text(
             "The image holds Python, the base install of modelyard (no training library), the versions the answers "
             "were checked with, and this bundle, whose every file is checked against its hash when it starts. It "
-            f"does not run as root and writes under `{STATE}` alone. The build installs the wheel of `modelyard` beside "
-            "the Dockerfile (the first command); without one it asks your package index."
+            f"does not run as root, and writes under `{STATE}` alone. The build installs the wheel of `modelyard` "
+            "beside the Dockerfile (the first command); without one it asks your package index."
         ),
         Text(
             "A pod is ready once the bundle is loaded and has answered its example rows. Told to stop, it turns "
@@ -213,7 +213,9 @@ def _failing(bundle: Bundle) -> list[Block]:
     useless = rule is None and brief.rule is not None and "rule" in brief.fallback
     return [
         Heading("When something fails"),
-        Text("If the model raises an error, takes too long or answers no finite number, the next is asked, row by row:"),
+        Text(
+            "If the model raises an error, takes too long or answers no finite number, the next is asked, row by row:"
+        ),
         Listing(("The model, `served_by: model`.", *sources, "503, as problem+json.")),
         *([Text("The brief's rule cannot answer this task from the columns that rows bring.")] if useless else []),
         Text(
