@@ -82,9 +82,10 @@ IPAddressAllow=localhost
 [Install]
 WantedBy=multi-user.target
 """
+    reached = "".join(f", and {place.option} at {place.host}:{place.port}" for place in deployed.outside)
     how = (
         f"Copy this file to /etc/systemd/system/{name}.service, then: systemctl enable --now {name}",
         f"Fill in: {PROGRAM}, a virtual environment with modelyard; /srv/{name}/bundle, where the bundle lies;",
-        "IPAddressAllow, where others than a proxy on this machine are to reach it.",
+        f"IPAddressAllow, with who is to reach it beside a proxy on this machine{reached}.",
     )
     return {f"systemd/{name}.service": deployed.commented(unit, *how)}
