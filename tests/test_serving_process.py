@@ -209,8 +209,9 @@ def test_a_port_in_use_and_a_damaged_bundle_are_said_before_anything_runs(tmp_pa
         with pytest.raises(ServingError, match="is in use") as raised:
             serve(packed, port=taken.getsockname()[1])
     assert "--port" in raised.value.do
-    with pytest.raises(ServingError, match="cannot listen"):
-        serve(packed, host="203.0.113.1", port=0)
+    for nowhere in ("203.0.113.1", "a..b"):
+        with pytest.raises(ServingError, match="cannot listen"):
+            serve(packed, host=nowhere, port=0)
     with pytest.raises(BundleError):
         serve(tmp_path / "none")
     with pytest.raises(ServingError, match="0 workers"):
