@@ -18,8 +18,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from broken_graphs import broken, raises
 from bundles import ROW, make
 from modelyard.bundle.load import load_bundle
+from modelyard.bundle.write import with_file
 from modelyard.core.errors import BundleError, ServingError
 from modelyard.serving.capacity import capacity
 from modelyard.serving.log import read_log
@@ -214,6 +216,10 @@ def test_a_port_in_use_and_a_damaged_bundle_are_said_before_anything_runs(tmp_pa
             serve(packed, host=nowhere, port=0)
     with pytest.raises(BundleError):
         serve(tmp_path / "none")
+    dead = with_file(packed, "model.onnx", broken((packed / "model.onnx").read_bytes(), raises), tmp_path / "dead")
+    for workers in (1, 2):
+        with pytest.raises(BundleError, match="does not answer the example rows"):
+            serve(dead, port=0, workers=workers)
     with pytest.raises(ServingError, match="0 workers"):
         serve(packed, workers=0)
 

@@ -72,7 +72,7 @@ def serve(
     Raises
     ------
     BundleError
-        If the bundle is damaged.
+        If the bundle is damaged, or answers nothing.
     ServingError
         If the address cannot be had, the certificate not be used, or the log not be written.
     """
@@ -86,6 +86,7 @@ def serve(
         way = _Way(str(bundle_path), drain, certificate, key, log, access, workers, terms or Terms(), traces, copies)
         # With several workers it is loaded here too, so that what is wrong with it is told once.
         app = way.app((None, (way.path, way.terms.release)))
+        app.router.stable.example()  # a model that answers nothing is an error here, and a trace where it is warmed
         listener = listen(host, port) if uds is None else listen_unix(uds)
         if access is None and uds is None and host not in LOCAL:
             _LOGGER.warning(

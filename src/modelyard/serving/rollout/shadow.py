@@ -25,7 +25,7 @@ from typing import Any
 import msgspec
 
 from modelyard.bundle.load import load_bundle
-from modelyard.core.errors import ModelyardError, RowError
+from modelyard.core.errors import BundleError, ModelyardError, RowError
 from modelyard.serving.answerer import score_of
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.predictor import Unanswered
@@ -126,7 +126,7 @@ def _score(path: str, name: str, folder: str, reads: Connection) -> None:
     except ModelyardError as error:
         _LOGGER.error("the shadow cannot score: %s", error)
         sys.exit(1)
-    with suppress(Unanswered):  # what it cannot answer is counted
+    with suppress(BundleError):  # what it cannot answer is counted
         candidate.warm()
     agrees = _agreement(candidate)
     while True:
