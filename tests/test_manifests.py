@@ -337,12 +337,14 @@ def test_pods_reach_what_the_server_needs_and_nothing_else(made, tmp_path, words
 
 
 def test_what_is_reached_may_come_from_the_environment_as_it_does_for_the_server(made, tmp_path):
-    asked = ("export", str(made.path), "-o", str(tmp_path), "--target", "kubernetes")
+    asked = ("export", str(made.path), "-o", str(tmp_path), "--target", "kubernetes", "--target", "systemd")
     given = {"MODELYARD_STORE": "postgresql://db", "MODELYARD_REDIS": "redis://limits:7000"}
     assert CliRunner(env=given).invoke(cli, asked, catch_exceptions=False).exit_code == 0
     text = (tmp_path / "kubernetes/networkpolicy.yaml").read_text()
     assert [rule["ports"][0]["port"] for rule in yaml.safe_load(text)["spec"]["egress"]] == [53, 5432, 7000]
     assert "store at db:5432, redis at limits:7000" in text
+    # The unit lets nothing but this machine through: what else is to be allowed stands at its top.
+    assert "and store at db:5432, and redis at limits:7000." in (tmp_path / "systemd/churn.service").read_text()
 
 
 @pytest.mark.parametrize(

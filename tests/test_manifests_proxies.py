@@ -21,6 +21,7 @@ from bundles import bundle
 from modelyard.serving.capacity import capacity
 from modelyard.serving.manifests.deployed import Deployed
 from modelyard.serving.manifests.proxies import KEY, Split, envoy_files, nginx_files
+from modelyard.serving.protocols.columnar import BODY_LIMIT
 
 ASKED = 1_000
 CANARY, SHADOW = 0.2, 0.5
@@ -146,13 +147,13 @@ def waited(listen: str) -> None:
     pytest.fail("the proxy did not start")
 
 
-def asked(listen: str, count: int, key: str | None = None, path: str = "/v1/predict") -> Counter:
+def asked(listen: str, count: int, key: str | None = None, path: str = "/v1/predict", body: bytes = BODY) -> Counter:
     """Ask so many times on one connection; return how often each status and server answered."""
     found: Counter = Counter()
     headers = {"Content-Type": "application/json"} | ({} if key is None else {KEY: key})
     with closing(http.client.HTTPConnection(listen, timeout=30)) as connection:
         for _ in range(count):
-            connection.request("POST", path, BODY, headers)
+            connection.request("POST", path, body, headers)
             response = connection.getresponse()
             text = response.read().decode()
             found[response.status, text if response.status == 200 else ""] += 1
@@ -195,6 +196,12 @@ def test_a_canary_that_fails_or_is_gone_fails_nobody(started):
     assert toys["canary"].predicted() > 0
     toys["canary"].close()
     assert asked(listen, 200) == {(200, "stable"): 200}
+
+
+def test_bodies_pass_as_long_as_the_server_takes(started):
+    listen, _ = started
+    (answered,) = asked(listen, 1, body=BODY_LIMIT * b"x")  # a body of columns
+    assert answered in ((200, "stable"), (200, "canary"))
 
 
 def test_callers_reach_what_answers_and_nothing_else(started):

@@ -243,5 +243,8 @@ def test_the_deployment_document_quotes_what_was_seen(bundle, tmp_path, latency,
     assert "1,000,000 requests a day" in text
     assert f"{needs.pods} pods of {needs.millicores}m CPU" in text
     assert "age > 40" in text
+    said_of = [text.index(f"`served_by: {source}`") for source in ("model", "cached", "previous", "rule")]
+    assert said_of == sorted(said_of)
+    assert "not here yet" not in text  # keys, limits, TLS and rollouts are
     assert "[deployment/Dockerfile](deployment/Dockerfile)" in text
     assert len(page.html()) < 500_000

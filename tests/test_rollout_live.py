@@ -29,7 +29,9 @@ from modelyard.serving.rollout.board import CANDIDATE, ERRORS, REQUESTS, Board
 from modelyard.serving.rollout.control import move, start, status, status_lines
 from modelyard.serving.rollout.live import Live
 from modelyard.serving.rollout.rollout import Plan
+from modelyard.serving.rollout.shadow import Shadow
 from modelyard.serving.rollout.store import Rollouts
+from modelyard.serving.version import Version
 from processes import workers_of
 
 FAILS_OVER = 60
@@ -230,6 +232,51 @@ def test_a_promoted_candidate_is_counted_as_the_stable_one_it_is(tmp_path, bundl
     app.close()
 
 
+def test_while_a_candidate_is_loaded_the_one_before_it_answers_nothing(tmp_path, bundles, monkeypatch):
+    stable, other = load_bundle(bundles["stable"]), packed(tmp_path / "other", 6)
+    app = App(stable)
+    live = Live(app, tmp_path / "rollouts", str(bundles["stable"]))
+    begin(tmp_path, bundles, "good", Plan(steps=(1.0,), **QUICK))
+    move(tmp_path / "rollouts", "churn", "promote", "anna")
+    live.tick()
+    assert app.router.choose(b"").bundle.hash == load_bundle(bundles["good"]).hash
+    meanwhile, load = [], Live._candidate
+
+    def candidate(self, rollout):
+        meanwhile.append(app.router.choose(b"").bundle.hash)
+        return load(self, rollout)
+
+    monkeypatch.setattr(Live, "_candidate", candidate)
+    begin(tmp_path, {**bundles, "other": other}, "other", Plan(steps=(1.0,), **QUICK))
+    live.tick()
+    assert meanwhile == [stable.hash]
+    assert app.router.choose(b"").bundle.hash == load_bundle(other).hash
+    app.close()
+
+
+def test_whatever_a_candidate_does_when_it_is_loaded_it_is_rolled_back_and_told_once(
+    tmp_path, bundles, monkeypatch, caplog
+):
+    app = App(load_bundle(bundles["stable"]))
+    live = Live(app, tmp_path / "rollouts", str(bundles["stable"]))
+
+    def breaks(*_):
+        raise KeyError("odd")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Version, "prove", breaks)
+        begin(tmp_path, bundles, "good", Plan(steps=(1.0,), **QUICK))
+        live._safe_tick()
+    assert newest(tmp_path).state == "rolled_back"
+    assert "odd" in newest(tmp_path).why
+    live._safe_tick()
+    monkeypatch.setattr(live, "tick", breaks)
+    for _ in range(3):
+        live._safe_tick()
+    assert caplog.text.count("the rollout cannot go on") == 2
+    app.close()
+
+
 def test_a_candidate_that_cannot_be_warmed_is_rolled_back_before_it_meets_a_request(tmp_path, bundles):
     root = tmp_path / "broken"
     broken = packed(root, 6)
@@ -295,3 +342,44 @@ def test_a_shadow_is_compared_and_answers_nobody(tmp_path, bundles):
     assert all(0 < one < 1 for one in apart)
     assert any("apart in the mean" in line for line in status_lines(shown))
     assert 0 < pairs <= sent
+
+
+def test_a_number_of_any_size_does_not_end_the_copies(tmp_path, bundles):
+    with server(tmp_path, bundles["stable"], workers=1) as (_, address):
+        begin(tmp_path, bundles, "good", Plan(kind="shadow", steps=(0.0,), look=300.0, bake=0.0))
+        board = on_board(tmp_path)
+        until(lambda: board.rollout == 1)
+        time.sleep(0.5)
+        assert ask(address, {**ROW, "age": 10**30})[0] == 200
+
+        def copied() -> bool:
+            assert ask(address, ROW)[0] == 200
+            return board.sums()[CANDIDATE, REQUESTS] > 10
+
+        until(copied, 30.0)
+        board.close()
+
+
+def test_of_a_large_request_the_queue_of_a_shadow_holds_few_rows(tmp_path, bundles):
+    begin(tmp_path, bundles, "good", Plan(kind="shadow", steps=(0.0,)))
+    shadow = Shadow(newest(tmp_path), tmp_path / "rollouts", bundles["good"])
+    shadow.close()  # nobody takes anything out
+    shadow.copy([ROW] * 1_000, [{"prediction": 1}] * 1_000)
+    ((rows, answers),) = shadow._queue
+    assert len(rows) == len(answers) == 32
+
+
+def test_a_shadow_that_cannot_score_says_why_and_is_not_started_over_and_over(tmp_path, bundles, monkeypatch, capfd):
+    begin(tmp_path, bundles, "good", Plan(kind="shadow", steps=(0.0,)))
+    shadow = Shadow(newest(tmp_path), tmp_path / "rollouts", tmp_path / "gone")
+    first = shadow._process
+    first.join(60)
+    shadow.keep_alive()
+    assert shadow._process is first
+    monkeypatch.setattr(shadow, "_again", 0.0)
+    shadow.keep_alive()
+    assert shadow._process is not first
+    shadow.close()
+    said = capfd.readouterr().err
+    assert "the shadow cannot score: There is no bundle" in said
+    assert "Traceback" not in said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from modelyard.brief.write import brief_text
 from modelyard.bundle.load import load_bundle
 from modelyard.bundle.write import with_file
 from modelyard.core.errors import BriefError, BundleError
+from modelyard.serving import timed
 from modelyard.serving.app import App
 from modelyard.serving.timed import Overdue, Timed
 from modelyard.serving.version import version
@@ -207,6 +209,28 @@ def test_a_call_that_waits_for_its_turn_does_not_hang():
         return "answer"
 
     assert Timed(run, 0.1)(["answer"], {"numbers": np.zeros((1, 1))}) == "answer"
+
+
+def test_models_that_come_while_others_are_looked_at_do_not_end_the_looks(monkeypatch):
+    class Slow(weakref.WeakSet):
+        def __iter__(self):
+            for one in super().__iter__():
+                yield one
+                time.sleep(0.005)
+
+    def spin(names, inputs, options):
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            if options.terminate:
+                raise RuntimeError("terminated")
+
+    monkeypatch.setattr(timed, "_watched", Slow())
+    held = []
+    for _ in range(20):
+        held.append(Timed(spin, 0.05))
+        time.sleep(0.012)
+    with pytest.raises(Overdue, match="stopped"):
+        held[-1](["answer"], {"numbers": np.zeros((1, 1))})
 
 
 def test_few_rows_may_take_the_models_share_of_the_limit_and_what_they_usually_take_ten_times(monkeypatch):

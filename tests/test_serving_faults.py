@@ -5,16 +5,18 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import resource
 import shutil
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -190,6 +192,40 @@ def test_a_worker_that_cannot_be_replaced_leaves_the_others_to_answer(tmp_path, 
     assert "Traceback" not in said
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="another process is limited by prlimit")
+def test_a_worker_the_system_has_no_room_for_leaves_the_others_to_answer(tmp_path, packed):
+    well = "from modelyard.serving import workers\nworkers._TOO_SOON = 0.5\n"
+    with server(tmp_path, packed, workers=2, first=well) as (process, port):
+        assert get(port, "/health/ready")[0] == 200
+        until(lambda: len(workers_of(process.pid)) == 2)
+        time.sleep(1.0)
+        files, most = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (4, most))
+        with Load(port, 1) as load:
+            workers_of(process.pid)[0].kill()
+            until(lambda: "a worker cannot be started" in (tmp_path / "said").read_text())
+            load.reach(20)
+            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (files, most))
+            until(lambda: len(workers_of(process.pid)) == 2)
+            load.reach(20)
+        assert (load.problems, process.poll()) == ([], None)
+
+
+def test_ctrl_c_ends_every_process_without_a_trace(tmp_path, packed):
+    met = set()
+
+    def both_answered() -> bool:
+        met.add(json.loads(get(port, "/v1/predict", "POST", json.dumps(PLAIN).encode())[2])["id"].partition("-")[0])
+        return len(met) == 2
+
+    with server(tmp_path, packed, workers=2) as (process, port):
+        until(both_answered)
+        for one in [*workers_of(process.pid), process]:  # as a terminal does
+            one.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+    assert (tmp_path / "said").read_text() == ""
+
+
 @pytest.fixture
 def registry(tmp_path):
     """Return a registry with two bundles of a name, the first in production."""
@@ -309,15 +345,14 @@ def test_copies_are_those_of_what_is_served_and_made_once(tmp_path, registry, ca
         folders.append(make_plain(tmp_path / f"bundle-{seed}", seed=seed))
         hashes.append(load_bundle(folders[-1]).hash)
         store.register("churn", folders[-1], hashes[-1], f"run-{seed}", by="tests")
-    with copies_for(2) as made:
-        copies = replace(made, first=hashes[0])
+    with copies_for(2) as copies:
         app = App(copies.load(folders[0]))
         follower = Follower(app, store.path, copies=copies)
         for version in (2, 3, 4):
             promote(store, version)
             follower.look()
         there = {path.name for path in copies.folder.iterdir() if path.is_dir()}
-        assert there == {hashes[0], *hashes[2:]}  # what workers start with, what is served, and what it may go back to
+        assert there == set(hashes[2:])  # what is served, and what it may go back to: workers start with these
         shutil.rmtree(folders[2])
         inode = (copies.folder / hashes[2]).stat().st_ino
         assert copies.load(folders[2], hashes[2]).hash == hashes[2]
@@ -402,6 +437,40 @@ def test_what_the_command_line_says_of_the_end_goes_before_the_registry(registry
     said = [dict(app._notice) for app in apps]
     assert [b"deprecation" in one for one in said] == [True, False]
     assert said[1][b"sunset"] == b"Fri, 01 Jan 2027 00:00:00 GMT"
+
+
+def test_a_server_of_one_version_tells_of_its_end_and_takes_up_no_other(tmp_path, registry):
+    store, folders = registry
+    yard = Workspace.open(tmp_path / "yard")
+    shutil.copy(store.path, yard.registry)
+    store = Registry(yard.registry)
+    code = "from modelyard.cli.main import main; main()"
+    words = ["serve", "churn@1", "--port", "0", "--workspace", yard.root, "--no-log"]
+    with subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            port = int(re.search(r":(\d+) ", process.stdout.readline())[1])
+            promote(store, 2)
+            store.deprecate("churn", 1, since=datetime(2027, 1, 1, tzinfo=UTC), by="tests")
+            until(lambda: "deprecation" in get(port, "/v1/predict", "POST", json.dumps(PLAIN).encode())[1])
+            answer = json.loads(get(port, "/v1/predict", "POST", json.dumps(PLAIN).encode())[2])
+            assert answer["bundle"] == load_bundle(folders[0]).hash[:12]
+            assert get(port, "/v2/models/churn/versions/1")[0] == 200
+        finally:
+            process.terminate()
+
+
+def test_a_registry_of_a_later_format_does_not_end_following(registry, caplog):
+    store, folders = registry
+    app = App(load_bundle(folders[0]))
+    follower = Follower(app, store.path)
+    promote(store, 2)
+    with closing(sqlite3.connect(store.path)) as db:
+        db.execute("ALTER TABLE releases ADD COLUMN later TEXT")
+        follower.look()
+        assert "the registry cannot be read" in caplog.text
+        db.execute("ALTER TABLE releases DROP COLUMN later")
+    follower.look()
+    assert app.bundle.hash == load_bundle(folders[1]).hash
 
 
 def test_a_rollback_is_obeyed_though_it_takes_a_column_away(tmp_path):

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import http.client
+import json
+import os
 import re
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from bundles import bundle
-from modelyard.brief.brief import Brief
+from bundles import ROW, bundle, make
+from modelyard.brief.brief import Brief, LogBrief
 from modelyard.bundle.load import load_bundle
 from modelyard.serving.capacity import PEAK, capacity
+from modelyard.serving.log import read_log
 from modelyard.serving.manifests.deployed import object_name
 from modelyard.serving.manifests.export import export_files
+from modelyard.serving.manifests.image import dockerfile
 from modelyard.serving.rehearsal import rehearse, request_microseconds
 
 
@@ -79,6 +85,29 @@ def test_the_image_is_slim_unprivileged_and_holds_this_bundle(exported, made):
     pins = (folder / "constraints.txt").read_text().splitlines()
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==\S+", pin) for pin in pins)
     assert any(pin.startswith("onnxruntime==") for pin in pins)
+
+
+def test_the_image_s_command_needs_no_folder_but_the_one_that_it_may_write(tmp_path):
+    made = make(tmp_path / "made", brief=Brief(use_case="churn", log=LogBrief(hash=("city",))))
+    text = dockerfile(load_bundle(made))
+    (volume,) = json.loads(re.search(r"^VOLUME (.*)$", text, re.MULTILINE)[1])
+    workspace = re.search(r"MODELYARD_WORKSPACE=(\S+)", text)[1]
+    assert workspace == volume
+    given = {"modelyard": str(Path(sys.executable).with_name("modelyard")), "/srv/bundle": str(made)}
+    given |= {"0.0.0.0": "127.0.0.1", "8000": "0"}
+    words = [given.get(word, word) for word in json.loads(re.search(r"^ENTRYPOINT (.*)$", text, re.MULTILINE)[1])]
+    (tmp_path / "yard").touch()  # where it starts it may make no folder
+    inside = {**os.environ, "MODELYARD_WORKSPACE": str(tmp_path / "state")}
+    with subprocess.Popen(words, cwd=tmp_path, env=inside, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            address = re.search(r"http://(\S+)", server.stdout.readline())[1]
+            with closing(http.client.HTTPConnection(address, timeout=60)) as connection:
+                connection.request("POST", "/v1/predict", json.dumps(ROW), {"Content-Type": "application/json"})
+                assert connection.getresponse().status == 200
+        finally:
+            server.terminate()
+    (record,) = read_log(tmp_path / "state" / "predictions")
+    assert record.rows[0]["city"].startswith("hmac:")
 
 
 def test_a_stray_file_in_the_bundles_folder_does_not_travel(tmp_path):

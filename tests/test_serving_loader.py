@@ -16,10 +16,12 @@ import psutil
 import pytest
 
 from bundles import ROW, make
+from modelyard.flow.loader import loading
 from modelyard.serving.log import read_log
-from modelyard.serving.predictions.load import load
+from modelyard.serving.predictions.load import Keep, load
 from modelyard.serving.predictions.predictions import Predictions
 from modelyard.serving.predictions.record import Chosen
+from prediction_logs import log_of, record
 from processes import command
 
 
@@ -145,3 +147,12 @@ def test_the_loader_loads_nothing_but_what_it_needs(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in json.loads(done.stdout)}
     assert loaded.isdisjoint({"numpy", "polars", "pyarrow", "onnxruntime", "fastapi", "uvicorn", "click"})
+
+
+def test_a_loader_that_cannot_be_started_is_once_it_can(tmp_path, monkeypatch, caplog):
+    place, _ = log_of(tmp_path / "log", record(1))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
+    with loading(place, Keep()):
+        wait_for(lambda: "loader could not be started" in caplog.text)
+        monkeypatch.undo()
+        wait_for(lambda: (place.folder / "store.db").exists() and not place.files())

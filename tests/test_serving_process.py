@@ -18,8 +18,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from broken_graphs import broken, raises
 from bundles import ROW, make
 from modelyard.bundle.load import load_bundle
+from modelyard.bundle.write import with_file
 from modelyard.core.errors import BundleError, ServingError
 from modelyard.serving.capacity import capacity
 from modelyard.serving.log import read_log
@@ -209,10 +211,15 @@ def test_a_port_in_use_and_a_damaged_bundle_are_said_before_anything_runs(tmp_pa
         with pytest.raises(ServingError, match="is in use") as raised:
             serve(packed, port=taken.getsockname()[1])
     assert "--port" in raised.value.do
-    with pytest.raises(ServingError, match="cannot listen"):
-        serve(packed, host="203.0.113.1", port=0)
+    for nowhere in ("203.0.113.1", "a..b"):
+        with pytest.raises(ServingError, match="cannot listen"):
+            serve(packed, host=nowhere, port=0)
     with pytest.raises(BundleError):
         serve(tmp_path / "none")
+    dead = with_file(packed, "model.onnx", broken((packed / "model.onnx").read_bytes(), raises), tmp_path / "dead")
+    for workers in (1, 2):
+        with pytest.raises(BundleError, match="does not answer the example rows"):
+            serve(dead, port=0, workers=workers)
     with pytest.raises(ServingError, match="0 workers"):
         serve(packed, workers=0)
 

@@ -19,6 +19,7 @@ from modelyard.serving.endpoint import Endpoint
 from modelyard.serving.guard.access import Access
 from modelyard.serving.guard.store import KeyStore
 from modelyard.serving.log import PredictionLog, read_log
+from modelyard.serving.router import OneVersion
 from modelyard.serving.terms import Terms
 
 
@@ -106,6 +107,41 @@ def test_a_connection_that_breaks_within_a_body_leaves_the_server_well(port):
     assert answers(port, post())[0][0] == 200
 
 
+@pytest.mark.parametrize(
+    ("begin", "said"),
+    [
+        (b"GET /health/live HTTP/1.1\r\nHost: model\r\nX-Endless: ", b"HTTP/1.1 431 "),
+        (b"GET /", b"HTTP/1.1 431 "),
+        (post(b"%x\r\n%b\r\n0\r\nX-Endless: " % (len(BODY), BODY), "Transfer-Encoding: chunked", length=False), b""),
+        (post(b"1;", "Transfer-Encoding: chunked", length=False), b""),
+    ],
+    ids=["field", "target", "trailer", "chunk"],
+)
+def test_what_is_no_body_is_not_taken_for_ever(port, begin, said):
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(begin)
+        for _ in range(9):
+            time.sleep(0.05)
+            connection.sendall(b"x" * 2**13)
+        try:
+            assert connection.recv(13) == said
+        except ConnectionResetError:  # it was closed before all was read
+            assert said == b""
+    assert answers(port, post())[0][0] == 200
+
+
+def test_long_heads_long_bodies_and_many_requests_in_one_piece_are_taken(port):
+    long = post(BODY, "X-Long: " + 40_000 * "x")
+    (answer,) = answers(port, *(long[i : i + 10_000] for i in range(0, len(long), 10_000)))
+    assert answer[0] == 200
+    assert [answer[0] for answer in answers(port, 2_000 * post(), count=2_000)] == 2_000 * [200]
+    many = json.dumps({"instances": 3_000 * [PLAIN]}).encode()
+    chunks = [b"%x\r\n%b\r\n" % (len(many[i : i + 99]), many[i : i + 99]) for i in range(0, len(many), 99)]
+    chunked = post(b"", "Transfer-Encoding: chunked", length=False)
+    (answer,) = answers(port, chunked, b"".join(chunks) + b"0\r\n\r\n")
+    assert (answer[0], len(json.loads(answer[2])["predictions"])) == (200, 3_000)
+
+
 def test_key_limit_and_log_are_the_same_at_once(made, tmp_path, waited):
     store = KeyStore(tmp_path / "keys.db")
     _, secret = store.create("twice", ["predict"], by="anna", rate=1, burst=3)
@@ -125,6 +161,25 @@ def test_key_limit_and_log_are_the_same_at_once(made, tmp_path, waited):
     text = app.metrics.text().decode()
     assert 'http_response_status_code="401"' in text
     app.close()
+
+
+def test_a_version_is_chosen_once_for_a_request_whichever_way_it_is_answered(made, waited):
+    class Counting(OneVersion):
+        chosen = 0
+
+        def choose(self, key):
+            self.chosen += 1
+            return super().choose(key)
+
+    app = App(made)
+    app.warm()
+    app.router = Counting(app.router.stable)
+    bodies = [BODY, b"{}", json.dumps({"instances": [PLAIN]}).encode(), b"nothing"]
+    with listening(app) as port:
+        found = [answers(port, post(body))[0][0] for body in bodies]
+    assert found == [200, 422, 200, 400]
+    assert waited == 3 * ["/v1/predict"]
+    assert app.router.chosen == len(bodies)
 
 
 def test_a_server_that_has_all_it_can_do_says_so_at_once_too(made):

@@ -31,8 +31,8 @@ def command(
 ) -> None:
     """Tell callers of a release that it is deprecated, and when it ends: headers of every answer then say so.
 
-    RELEASE is name (its production version, else its newest), name@version or name@stage. Servers that follow the
-    registry say it within a second, as long as that release answers.
+    RELEASE is name (its production version, else its newest), name@version or name@stage. Servers that were started by
+    its name, or by this version of it, say it within a second, as long as that release answers.
 
     \b
     Examples:

@@ -99,17 +99,17 @@ def command(
       modelyard serve bundle.tar.gz --no-log --uds /run/readmission.sock
     """
     who = access_of(workspace, asked)
-    path, registry, release = Path(bundle), None, None
+    path, registry, release, pinned = Path(bundle), None, None, False
     if not path.exists() or not (path.is_file() or (path / "manifest.json").is_file()):
         # Runs and releases need the workspace and its imports; a server in a container has a path and neither.
-        from modelyard.flow.refs import find_bundle, find_followed
+        from modelyard.flow.refs import find_bundle, find_served
 
-        followed = find_followed(bundle, workspace)
-        if followed is None:
+        named = find_served(bundle, workspace)
+        if named is None:
             path = find_bundle(bundle, workspace)
         else:
-            registry, release = followed[0], str(followed[1].version)
-            path = Path(followed[1].bundle)
+            registry, found, pinned = named
+            path, release = Path(found.bundle), str(found.version)
     from modelyard.adapters.otel_traces import traces_of
     from modelyard.flow.loader import loading, parse_keep
     from modelyard.serving.predictions.withhold import Withheld
@@ -135,6 +135,7 @@ def command(
                 deprecated=None if deprecated is None else deprecated.replace(tzinfo=UTC),
                 sunset=None if sunset is None else sunset.replace(tzinfo=UTC),
                 registry=registry,
+                pinned=pinned,
                 rollouts=rollouts,
                 release=release,
                 withheld=Withheld(log_hash or None, log_drop or None, log_key or workspace / "log.key"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import sys
 import threading
@@ -20,6 +20,7 @@ from modelyard.serving.predictions.predictions import Predictions
 
 _SHORT, _LONG = 1.0, 60.0
 """Seconds before a loader that ended is started again."""
+_LOGGER = logging.getLogger("modelyard.serving")
 _SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
@@ -77,20 +78,27 @@ def _keep_up(log: Predictions, keep: Keep, ending: threading.Event) -> None:
     pause = _SHORT
     while True:
         began = time.monotonic()
-        # What it needs goes through its standard input: a store's password is nobody else's. The pipe's end, which
-        # comes whenever this process ends, tells it to stop.
-        with Popen([sys.executable, "-P", "-m", "modelyard.flow.loader"], stdin=PIPE, start_new_session=True) as loader:
-            assert loader.stdin is not None  # noqa: S101  # a pipe was asked for
-            with contextlib.suppress(BrokenPipeError):  # it ended already
-                loader.stdin.write(msgspec.json.encode([str(log.folder), log.store, keep]) + b"\n")
-                loader.stdin.flush()
-            while loader.poll() is None and not ending.wait(0.2):
-                pass
+        try:
+            _run(log, keep, ending)
+        except OSError as error:  # it ended before it was told what to do, or there is no process to be had
+            _LOGGER.error("the prediction log's loader could not be started: %s", error)
         if ending.is_set():
             return
         pause = _SHORT if time.monotonic() - began > _LONG else min(2 * pause, _LONG)
         if ending.wait(pause):
             return
+
+
+def _run(log: Predictions, keep: Keep, ending: threading.Event) -> None:
+    """Start a loader, and wait until it has ended."""
+    # What it needs goes through its standard input: a store's password is nobody else's. The pipe's end, which comes
+    # whenever this process ends, tells it to stop.
+    with Popen([sys.executable, "-P", "-m", "modelyard.flow.loader"], stdin=PIPE, start_new_session=True) as loader:
+        assert loader.stdin is not None  # noqa: S101  # a pipe was asked for
+        loader.stdin.write(msgspec.json.encode([str(log.folder), log.store, keep]) + b"\n")
+        loader.stdin.flush()
+        while loader.poll() is None and not ending.wait(0.2):
+            pass
 
 
 def _main() -> None:

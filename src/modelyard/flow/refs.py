@@ -52,22 +52,22 @@ def find_bundle(word: str, workspace: Path | str | None) -> Path:
     return bundle
 
 
-def find_followed(word: str, workspace: Path | str | None) -> tuple[Path, Release] | None:
-    """Return the registry and the release of a name that a server follows; None for anything that stays what it is.
+def find_served(word: str, workspace: Path | str | None) -> tuple[Path, Release, bool] | None:
+    """Return the registry, the release that a server is to start with, and whether it stays with that version.
 
     Parameters
     ----------
     word : str
-        ``name`` or ``name@production``; a version, another stage, a run or a path is served for good.
+        ``name`` or ``name@production``, whose next production release is taken up; a version or another stage, which
+        stays; a run or a path, which are in no registry: None.
     workspace : path or None
         Where releases are looked up.
     """
-    which = word.partition("@")[2]
-    if Path(word).exists() or which not in ("", "production"):
+    if Path(word).exists():
         return None
     yard = Workspace.open(workspace)
     try:
-        return yard.registry, find_release(word, yard)
+        return yard.registry, find_release(word, yard), word.partition("@")[2] not in ("", "production")
     except RegistryError:
         return None
 

@@ -34,12 +34,9 @@ class Copies:
     ----------
     folder : path or None
         Where they lie; None makes none, and every bundle is loaded from where it is.
-    first : str
-        Hash of the bundle that workers start with, whose copy stays.
     """
 
     folder: Path | None = None
-    first: str = ""
 
     def load(self, path: str | Path, hash: str = "") -> Bundle:
         """Load a bundle from its copy.
@@ -92,8 +89,8 @@ class Copies:
             return source
 
     def drop(self, hash: str) -> None:
-        """Remove the copy of a bundle that is served no more; workers start with the first one, which stays."""
-        if self.folder is not None and hash != self.first:
+        """Remove the copy of a bundle that is served no more."""
+        if self.folder is not None:
             shutil.rmtree(self.folder / hash, ignore_errors=True)
 
     def remove(self) -> None:

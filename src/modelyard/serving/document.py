@@ -12,7 +12,7 @@ from modelyard.bundle.latency import Timing
 from modelyard.core.markup import Block, Code, Details, Document, Facts, Heading, Listing, Note, Table, Text, literal
 from modelyard.serving.capacity import BODIES, BUSY, PEAK, Capacity, model_bytes
 from modelyard.serving.fallback import fallback_rule
-from modelyard.serving.manifests.deployed import LOG, object_name
+from modelyard.serving.manifests.deployed import LOG, STATE, object_name
 from modelyard.serving.manifests.described import described
 from modelyard.serving.manifests.image import dockerfile, image_name
 from modelyard.serving.metrics import LOG_FAILURES
@@ -51,7 +51,6 @@ def deployment_document(
         *_load(bundle, needs),
         *_running(bundle, needs, files),
         *_failing(bundle),
-        *_not_yet(),
         Details("The Dockerfile", [Code(dockerfile(bundle), "dockerfile")]),
     ]
     return Document(f"Deployment of {literal(bundle.manifest.name)}", _answer(bundle, timing, rehearsal, needs), blocks)
@@ -188,8 +187,8 @@ def _running(bundle: Bundle, needs: Capacity, files: Sequence[Path | str]) -> li
         Text(
             "The image holds Python, the base install of modelyard (no training library), the versions the answers "
             "were checked with, and this bundle, whose every file is checked against its hash when it starts. It "
-            "does not run as root and writes nowhere but its log. The build installs the wheel of `modelyard` beside "
-            "the Dockerfile (the first command); without one it asks your package index."
+            f"does not run as root, and writes under `{STATE}` alone. The build installs the wheel of `modelyard` "
+            "beside the Dockerfile (the first command); without one it asks your package index."
         ),
         Text(
             "A pod is ready once the bundle is loaded and has answered its example rows. Told to stop, it turns "
@@ -204,39 +203,25 @@ def _running(bundle: Bundle, needs: Capacity, files: Sequence[Path | str]) -> li
 
 
 def _failing(bundle: Bundle) -> list[Block]:
-    rule = fallback_rule(bundle)
-    sources = ["The model, `served_by: model`."]
+    brief, rule = bundle.manifest.brief, fallback_rule(bundle)
+    behind = {"previous": "The version that was served before, where there was one, `served_by: previous`."}
+    if bundle.manifest.runtime == "onnx":
+        behind["cached"] = "The model's own earlier answer to the same row, `served_by: cached`."
     if rule is not None:
-        sources.append(f"The brief's rule ({literal(rule.text)}), `served_by: rule`, without probabilities.")
-    sources.append("503, as problem+json.")
-    why = (
-        "The brief has no rule, so nothing stands behind the model."
-        if bundle.manifest.brief.rule is None
-        else "The brief's rule cannot answer this task from the columns rows bring, so nothing stands behind the model."
-    )
+        behind["rule"] = f"The brief's rule ({literal(rule.text)}), `served_by: rule`, without probabilities."
+    sources = [behind[name] for name in brief.fallback if name in behind]
+    useless = rule is None and brief.rule is not None and "rule" in brief.fallback
     return [
         Heading("When something fails"),
-        Text("If the model raises an error or answers no finite number, the next source is asked, row by row:"),
-        Listing(sources),
-        *([] if rule is not None else [Text(why)]),
+        Text(
+            "If the model raises an error, takes too long or answers no finite number, the next is asked, row by row:"
+        ),
+        Listing(("The model, `served_by: model`.", *sources, "503, as problem+json.")),
+        *([Text("The brief's rule cannot answer this task from the columns that rows bring.")] if useless else []),
         Text(
             f"Each answered request is written to the prediction log (in the image: `{LOG}`) before its answer is "
             "sent, with one write: a killed server loses none (a machine that loses power may lose its last "
             f"seconds). When the disk is full, answers go on and `{LOG_FAILURES}` counts what the log lacks."
-        ),
-    ]
-
-
-def _not_yet() -> list[Block]:
-    return [
-        Heading("What is not here yet"),
-        Listing(
-            (
-                "API keys, rate limits and TLS: put a gateway in front, or serve inside a network you trust.",
-                "Rollouts (shadow, canary): a new version replaces the old one, pod by pod.",
-                "Shipping the prediction log out of the pod: the volume written here ends with its pod. Mount one that "
-                "lasts, or collect its files.",
-            )
         ),
     ]
 

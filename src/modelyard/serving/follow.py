@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from modelyard.core.errors import BundleError, ModelyardError, WorkspaceError
+from modelyard.core.errors import BundleError, WorkspaceError
 from modelyard.data.compatible import breaking
 from modelyard.registry.release import Release
 from modelyard.registry.store import Registry
@@ -25,10 +25,10 @@ _AGAIN = 30.0
 _LOGGER = logging.getLogger("modelyard.serving")
 
 
-Served = tuple[str, str]
-"""Path of a bundle, and the version it goes by."""
+Served = tuple[str, str | None]
+"""Path of a bundle, and the version it goes by; None for its short hash."""
 Told = tuple[Served | None, Served]
-"""What answers since a release was taken up, and before it what stands in, where something does."""
+"""What stands in since a release was taken up, where something does, and what answers."""
 Tell = Callable[[Told], None]
 
 
@@ -81,11 +81,13 @@ class Follower:
             registry = Registry.at(self._path)
             release = registry.current(self._name)
             self._app.say(_notice(registry.holding(self._name, self._app.bundle.hash)))
-        except (ModelyardError, OSError) as error:
+        except Exception as error:  # a later modelyard, which may have changed its tables, among what can be wrong
             self._say(f"the registry cannot be read: {error}")
             self._app.metrics.flipped("unreachable")
             return
-        if release is None:
+        if self._app.terms.pinned:
+            self._said = ""
+        elif release is None:
             self._say("nothing is in production; the version that is served goes on")
         elif release.hash == self._app.bundle.hash:
             self._said = ""

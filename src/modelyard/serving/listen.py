@@ -27,12 +27,12 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
         listener.listen(_BACKLOG)
         listener.set_inheritable(True)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a name such as a..b can be no host's
         listener.close()
-        taken = error.errno == errno.EADDRINUSE
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         raise ServingError(
             f"Port {port} is in use." if taken else f"The server cannot listen on {host}:{port}.",
-            where=f"{host}:{port}: {error.strerror or error}",
+            where=f"{host}:{port}: {getattr(error, 'strerror', None) or error}",
             do="Choose another with --port, or stop what uses it." if taken else "Choose another --host or --port.",
         ) from error
     return listener

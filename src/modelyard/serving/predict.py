@@ -26,6 +26,9 @@ LARGE = 2**16
 _LARGE_AT_ONCE = 2
 """A body over `LARGE` bytes takes many times its length once parsed, so that only so many are answered at a time; the
 others wait as the bytes they came in."""
+_CHOSEN = "modelyard.version"
+"""Where a request's scope says which version could not answer it at once. Chance chooses once: a second choice would
+give nearly every failure of a candidate with a small share to the other version, and it would be counted nowhere."""
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -62,13 +65,14 @@ class Predict:
         if (other := self.also.get(head(scope).get(b"content-type", b""))) is not None:
             return await other(scope, receive, admitted)
         check_json(scope, self._limit)
-        version = self._answerer.choose(scope)
+        met: Version | None = scope.get(_CHOSEN)
+        version = self._answerer.choose(scope) if met is None else met
         query = scope.get("query_string")
         wanted = asked(query, version.bundle) if query else NOTHING
         body = await read_body(receive, self._limit, self._seconds)
         began = time.perf_counter()
         if len(body) <= LARGE:
-            if not query and version.quick is not None and (found := version.quick(body)) is not None:
+            if met is None and not query and version.quick is not None and (found := version.quick(body)) is not None:
                 row, sent, answer = found
                 served = _served(row, sent, answer, began, scope, admitted)
                 (name,) = self._answerer.keep(version, [served])
@@ -94,6 +98,7 @@ class Predict:
             return
         version = self._answerer.choose(scope)
         quick = version.quick
+        scope[_CHOSEN] = version
         if quick is None or (found := quick.read(body)) is None:
             done(None)
             return

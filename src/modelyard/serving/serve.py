@@ -72,7 +72,7 @@ def serve(
     Raises
     ------
     BundleError
-        If the bundle is damaged.
+        If the bundle is damaged, or answers nothing.
     ServingError
         If the address cannot be had, the certificate not be used, or the log not be written.
     """
@@ -85,7 +85,8 @@ def serve(
     with copies_for(workers) as copies:
         way = _Way(str(bundle_path), drain, certificate, key, log, access, workers, terms or Terms(), traces, copies)
         # With several workers it is loaded here too, so that what is wrong with it is told once.
-        app = way.app()
+        app = way.app((None, (way.path, way.terms.release)))
+        app.router.stable.example()  # a model that answers nothing is an error here, and a trace where it is warmed
         listener = listen(host, port) if uds is None else listen_unix(uds)
         if access is None and uds is None and host not in LOCAL:
             _LOGGER.warning(
@@ -98,8 +99,7 @@ def serve(
                 way.run(app, listener)
             else:
                 app.close()
-                way = replace(way, copies=replace(copies, first=app.bundle.hash))
-                supervise(workers, _work, (way, listener))
+                supervise(workers, _work, (way, listener), told=(None, (str(app.bundle.path), way.terms.release)))
         except KeyboardInterrupt:
             return
         finally:
@@ -123,9 +123,9 @@ class _Way:
     traces: Callable[[], Traces] | None
     copies: Copies
 
-    def app(self, told: Told | None = None) -> App:
-        """Make the server, with what it is to serve at first, or with what its workers told that answers by now."""
-        before, now = (None, (self.path, self.terms.release)) if told is None else told
+    def app(self, told: Told) -> App:
+        """Make the server, with what it is told that answers, and that stands in."""
+        before, now = told
         if before is not None:
             with suppress(BundleError):  # one that is gone by now cannot stand in
                 app = self._app(*before)
@@ -138,7 +138,7 @@ class _Way:
         log = None if self.log is None else PredictionLog(self.log)
         guard = None if self.access is None else self.access.guard(self.workers)
         app = App(
-            self.copies.load(path, self.copies.first if path == self.path else ""),
+            self.copies.load(path),
             log=log,
             guard=guard,
             guarded_metrics=self.access is not None and self.access.metrics,
@@ -164,7 +164,7 @@ class _Way:
         )
 
 
-def _work(told: Told | None, tell: Tell, way: _Way, listener: socket.socket) -> None:
+def _work(told: Told, tell: Tell, way: _Way, listener: socket.socket) -> None:
     """Be one of several workers, in a process of its own."""
     try:
         way.run(way.app(told), listener, tell)

@@ -38,6 +38,8 @@ class Terms:
         From when the interface is deprecated, and when it ends: answers then say so, whatever the registry says.
     registry : Path or None
         The registry whose production release of that name is followed; None serves one bundle for good.
+    pinned : bool
+        Whether the bundle stays what it is, and the registry is only asked whether callers are to be told of its end.
     rollouts : Path or None
         Folder of the rollouts that are taken part in; None takes part in none.
     release : str or None
@@ -60,6 +62,7 @@ class Terms:
     deprecated: datetime | None = None
     sunset: datetime | None = None
     registry: Path | None = None
+    pinned: bool = False
     rollouts: Path | None = None
     release: str | None = None
     withheld: Withheld = NOTHING_MORE

@@ -136,5 +136,7 @@ def _watch(timed: Timed) -> None:
 def _look() -> None:
     while True:
         time.sleep(_LOOK)
-        for timed in list(_watched):
+        with _starting:  # one that comes in between would end this thread, and with it every limit
+            watched = list(_watched)
+        for timed in watched:
             timed.look()

@@ -10,8 +10,10 @@ import msgspec
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.runtimes.onnx import OnnxRuntime
+from modelyard.bundle.runtimes.runtime import Row
 from modelyard.core.errors import BundleError
 from modelyard.serving.metrics import Counts, Metrics
+from modelyard.serving.prediction import Prediction
 from modelyard.serving.predictor import Predictor, Unanswered, predictor
 from modelyard.serving.quick import Quick, quick
 from modelyard.serving.reader import reader
@@ -65,9 +67,15 @@ class Version:
     quick: Quick | None
 
     def example(self) -> dict[str, Any]:
-        """Return the answer to the first of the bundle's example rows."""
+        """Return the answer to the first of the bundle's example rows.
+
+        Raises
+        ------
+        BundleError
+            If neither its model nor what stands in for it answers.
+        """
         row = self.bundle.schema.check_row(example_rows(self.bundle)[0])
-        return {**self.predictor.predict([row])[0].plain(), **self.about}
+        return {**self._answer(row).plain(), **self.about}
 
     def warm(self, pause: float = 0.0) -> dict[str, Any]:
         """Answer example rows until the first caller finds everything loaded; return the answer to the first one.
@@ -76,13 +84,18 @@ class Version:
         ----------
         pause : float
             Seconds between two answers, where requests are answered meanwhile and would wait for each other's turn.
+
+        Raises
+        ------
+        BundleError
+            See `example`.
         """
         examples = example_rows(self.bundle)
         rows = [self.bundle.schema.check_row(row) for row in examples]
         bodies = [msgspec.json.encode(row) for row in examples]
         began = time.thread_time()
         for i in range(_WARM):
-            self.predictor.predict([rows[i % len(rows)]])
+            self._answer(rows[i % len(rows)])
             if self.quick is not None:
                 self.quick(bodies[i % len(rows)])
             if pause:
@@ -100,16 +113,21 @@ class Version:
         BundleError
             If the model answers no example row, or hangs on one.
         """
+        if self.warm(_PAUSE)["served_by"] != "model":
+            raise self._dead()
+
+    def _answer(self, row: Row) -> Prediction:
         try:
-            answered = self.warm(_PAUSE)["served_by"] == "model"
+            return self.predictor.predict([row])[0]
         except Unanswered:
-            answered = False
-        if not answered:
-            raise BundleError(
-                "The model does not answer the example rows of its own bundle.",
-                where=str(self.bundle.path),
-                do="The server's log says what it did; pack the model again.",
-            )
+            raise self._dead() from None
+
+    def _dead(self) -> BundleError:
+        return BundleError(
+            "The model does not answer the example rows of its own bundle.",
+            where=str(self.bundle.path),
+            do="The server's log says what it did; pack the model again.",
+        )
 
 
 def version(

@@ -9,8 +9,12 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from modelyard.serving.endpoint import Endpoint, Reply
+from modelyard.serving.problem import MEDIA_TYPE, HttpProblem
 from modelyard.serving.traces import Traced
 
+_MOST_HEAD = 2**16
+"""Bytes that may come before a head ends, or between two parts of a body and behind its last: all but a body is held in
+memory as it comes."""
 _FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _NOTHING: Mapping[str, Any] = {}
 
@@ -39,14 +43,19 @@ class Wire(HttpToolsProtocol):  # type: ignore[misc]
         self._endpoints: dict[bytes, Endpoint | Traced] = getattr(self.app, "at_once", {})
         self._body: bytes | None = None
         self.asked: tuple[dict[str, Any], bytes] | None = None
+        self._held: int | None = None
         self.idle: float | None = None
 
     def data_received(self, data: bytes) -> None:
         """Take what was sent; a request that is not whole by now is started."""
         self.idle = None
+        if self._held is not None:
+            self._held += len(data)
         super().data_received(data)
         if self._body is not None:
             self._start(self._body)
+        elif self._held is not None and self._held > _MOST_HEAD:
+            self._refuse()
 
     def eof_received(self) -> None:
         """Answer first: the connection is closed on both sides then."""
@@ -66,7 +75,7 @@ class Wire(HttpToolsProtocol):  # type: ignore[misc]
     def on_message_begin(self) -> None:
         """Begin a request, whose scope is made once it is started."""
         self._end_turn()
-        self.url, self.expect_100_continue = b"", False
+        self.url, self.expect_100_continue, self._held = b"", False, 0
         self.headers: list[tuple[bytes, bytes]] = []
 
     def on_headers_complete(self) -> None:
@@ -78,6 +87,7 @@ class Wire(HttpToolsProtocol):  # type: ignore[misc]
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body."""
+        self._held = 0
         if self._body is None:
             super().on_body(body)
         else:
@@ -85,6 +95,7 @@ class Wire(HttpToolsProtocol):  # type: ignore[misc]
 
     def on_message_complete(self) -> None:
         """Ask for the answer to a request that is there whole, or start it."""
+        self._held = None
         if self._body is None:
             super().on_message_complete()
             return
@@ -125,6 +136,16 @@ class Wire(HttpToolsProtocol):  # type: ignore[misc]
             and not self.flow.write_paused
             and not self.transport.is_closing()
         )
+
+    def _refuse(self) -> None:
+        """Close a connection that goes on sending what is no body."""
+        self._held = None
+        if self.cycle is None or self.cycle.response_complete:
+            problem = HttpProblem(431, f"The head of a request may have {_MOST_HEAD:,} bytes.")
+            fields = (b"content-type", MEDIA_TYPE.encode()), (b"connection", b"close")
+            head, body = _head(431, [*self.server_state.default_headers, *fields]), problem.body()
+            self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
+        self.transport.close()
 
     def _start(self, body: bytes, known: Mapping[str, Any] = _NOTHING) -> None:
         self._body = None

@@ -31,7 +31,7 @@ _MEMORY = Path("/dev/shm")  # noqa: S108  # a folder of our own is made in it
 _LOGGER = logging.getLogger("modelyard.serving")
 
 
-def supervise(workers: int, target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def supervise(workers: int, target: Callable[..., None], arguments: tuple[Any, ...], told: Any) -> None:
     """Keep processes running until told to stop, then let each finish.
 
     A worker that is killed is replaced, however young it was: whoever killed it (a person, the kernel short of memory)
@@ -44,13 +44,14 @@ def supervise(workers: int, target: Callable[..., None], arguments: tuple[Any, .
     workers : int
         How many.
     target, arguments : callable, tuple
-        What each runs, ``target(told, tell, *arguments)``; pickled, as a new process starts from nothing. What any
-        worker gives to `tell`, those that start later find in `told`, which is None until then.
+        What each runs, ``target(told, tell, *arguments)``; pickled, as a new process starts from nothing.
+    told : object
+        What the first are told. Those that start later are told what any worker gave to `tell` last.
 
     Raises
     ------
     ServingError
-        If a worker ends with an error right after its start, and none has lived for longer yet.
+        If a worker cannot be started, or ends with an error right after its start, and none has lived for longer yet.
     """
     stopping: list[int] = []
     before = {s: signal.signal(s, lambda number, _: stopping.append(number)) for s in (signal.SIGTERM, signal.SIGINT)}
@@ -60,14 +61,22 @@ def supervise(workers: int, target: Callable[..., None], arguments: tuple[Any, .
     hears, tells = context.Pipe(duplex=False)
     running: dict[SpawnProcess, float] = {}
     due = [0.0] * workers
-    pause, told, settled = _PAUSE, None, False
+    pause, settled = _PAUSE, False
     try:
         while not stopping:
             while due and due[0] <= time.monotonic():
-                del due[0]
                 process = context.Process(target=_work, args=(target, told, tells, *arguments))
-                process.start()
-                running[process] = time.monotonic()
+                try:
+                    process.start()
+                except OSError as error:  # the system has no process, or no file, for it just now
+                    if not settled:
+                        raise ServingError("A worker cannot be started.", where=str(error)) from error
+                    _LOGGER.error("a worker cannot be started: %s", error)
+                    pause = min(2 * pause, _LONGEST_PAUSE)
+                    due = sorted([*due[1:], time.monotonic() + pause])
+                else:
+                    del due[0]
+                    running[process] = time.monotonic()
             wait([hears, *(p.sentinel for p in running)], timeout=_LOOK)
             while hears.poll():
                 told = hears.recv()
@@ -107,6 +116,7 @@ def _counters() -> str:
 
 
 def _work(target: Callable[..., None], told: Any, tells: Connection, *arguments: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the first process too, which stops the others
     threading.Thread(target=_follow, daemon=True).start()
     try:
         target(told, tells.send, *arguments)

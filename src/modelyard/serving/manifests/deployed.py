@@ -14,7 +14,9 @@ from modelyard.serving.capacity import Capacity
 from modelyard.serving.manifests.outside import Outside
 
 BUNDLE = "/srv/bundle"
-LOG = "/var/lib/modelyard/predictions"
+STATE = "/var/lib/modelyard"
+"""The workspace of a server in a container: what it may write, beside /tmp."""
+LOG = f"{STATE}/predictions"
 PORT = 8000
 USER = 10001
 

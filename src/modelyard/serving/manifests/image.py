@@ -7,7 +7,7 @@ import re
 from importlib.metadata import PackageNotFoundError, requires, version
 
 from modelyard.bundle.bundle import Bundle
-from modelyard.serving.manifests.deployed import BUNDLE, LOG, PORT, USER, Deployed
+from modelyard.serving.manifests.deployed import BUNDLE, PORT, STATE, USER, Deployed
 
 _PYTHONS = ("3.11", "3.12", "3.13")
 
@@ -25,18 +25,18 @@ def image_files(deployed: Deployed) -> dict[str, str]:
 def dockerfile(bundle: Bundle) -> str:
     """Return the Dockerfile of a bundle: slim, without a shell to log in to, not root, with a health check."""
     manifest = bundle.manifest
-    command = ["modelyard", "serve", BUNDLE, "--host", "0.0.0.0", "--port", str(PORT), "--log", LOG]  # noqa: S104
+    command = ["modelyard", "serve", BUNDLE, "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104
     own = version("modelyard")
     probe = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{PORT}/health/ready', timeout=2)"
     return f"""\
 # {manifest.name}: bundle {bundle.hash[:12]} of run {manifest.lineage.run}.
 FROM python:{_python(bundle)}-slim
 
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MODELYARD_WORKSPACE={STATE}
 
 RUN useradd --uid {USER} --user-group --no-create-home --shell /usr/sbin/nologin modelyard \\
- && mkdir -p {LOG} \\
- && chown -R {USER}:{USER} {LOG.rsplit("/", 1)[0]}
+ && mkdir -p {STATE} \\
+ && chown {USER}:{USER} {STATE}
 
 # The versions this bundle's answers were checked with.
 COPY constraints.txt *.whl /srv/
@@ -53,7 +53,7 @@ COPY bundle {BUNDLE}
 
 USER {USER}
 EXPOSE {PORT}
-VOLUME ["{LOG}"]
+VOLUME ["{STATE}"]
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD {json.dumps(["python", "-c", probe])}
 ENTRYPOINT {json.dumps(command)}
 """
@@ -92,10 +92,10 @@ def compose(deployed: Deployed) -> str:
         "restart": "unless-stopped",
         "stop_grace_period": "45s",
         "ports": [f"127.0.0.1:{PORT}:{PORT}"],
-        "volumes": [f"predictions:{LOG}"],
+        "volumes": [f"state:{STATE}"],
     }
     return deployed.yaml(
-        {"name": deployed.name, "services": {"server": server}, "volumes": {"predictions": {}}},
+        {"name": deployed.name, "services": {"server": server}, "volumes": {"state": {}}},
         "docker compose up --build --detach --wait",
         "Fill in: ports, where others than this machine are to reach it.",
         "For traces: `args: {EXTRAS: otel}` for build, `environment: {OTEL_EXPORTER_OTLP_ENDPOINT: URL}` for server.",

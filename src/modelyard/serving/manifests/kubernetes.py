@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from modelyard.serving.capacity import BODIES, BUSY, plain_capacity
-from modelyard.serving.manifests.deployed import LOG, PORT, USER, Deployed
+from modelyard.serving.manifests.deployed import PORT, STATE, USER, Deployed
 from modelyard.serving.metrics import IN_FLIGHT
 
 CALLERS = "modelyard/callers"
@@ -94,7 +94,7 @@ def container(deployed: Deployed, name: str = "server") -> dict[str, Any]:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "predictions", "mountPath": LOG}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
+        "volumeMounts": [{"name": "state", "mountPath": STATE}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
     }
 
 
@@ -112,7 +112,7 @@ def pod_spec(server: dict[str, Any]) -> dict[str, Any]:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [server],
-        "volumes": [{"name": "predictions", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
+        "volumes": [{"name": "state", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from modelyard.serving.manifests.deployed import Deployed
 from modelyard.serving.predict import PATH
+from modelyard.serving.protocols.columnar import BODY_LIMIT as COLUMNS_LIMIT
 from modelyard.serving.terms import BODY_LIMIT
 
 KEY = "x-request-key"
@@ -59,8 +60,9 @@ http {{
   proxy_connect_timeout 1s;
   proxy_read_timeout {_SECONDS}s;
   proxy_next_upstream error timeout http_502 http_503 http_504 non_idempotent;
-  client_max_body_size {BODY_LIMIT};
-  client_body_buffer_size {BODY_LIMIT};
+  # As long as a body of columns, and held in memory: no disk is to have what the prediction log leaves out.
+  client_max_body_size {COLUMNS_LIMIT};
+  client_body_buffer_size {COLUMNS_LIMIT};
 
   server {{
     listen {s.listen};

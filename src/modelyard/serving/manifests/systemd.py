@@ -33,7 +33,7 @@ StartLimitBurst=5
 [Service]
 Type=exec
 ExecStart={PROGRAM} serve /srv/{name}/bundle --host 127.0.0.1 --port {PORT} --workers {workers} \\
-  --log %S/{name}/predictions
+  --workspace %S/{name}
 Environment=PYTHONUNBUFFERED=1
 Restart=always
 RestartSec=1
@@ -44,7 +44,7 @@ LimitNOFILE=65536
 MemoryMax={processes * needs.mebibytes}M
 TasksMax=512
 
-# A user that exists while the server runs, and one folder it may write: the prediction log's.
+# A user that exists while the server runs, and one folder it may write: its workspace, which holds the prediction log.
 DynamicUser=yes
 StateDirectory={name}
 StateDirectoryMode=0700
@@ -82,9 +82,10 @@ IPAddressAllow=localhost
 [Install]
 WantedBy=multi-user.target
 """
+    reached = "".join(f", and {place.option} at {place.host}:{place.port}" for place in deployed.outside)
     how = (
         f"Copy this file to /etc/systemd/system/{name}.service, then: systemctl enable --now {name}",
         f"Fill in: {PROGRAM}, a virtual environment with modelyard; /srv/{name}/bundle, where the bundle lies;",
-        "IPAddressAllow, where others than a proxy on this machine are to reach it.",
+        f"IPAddressAllow, with who is to reach it beside a proxy on this machine{reached}.",
     )
     return {f"systemd/{name}.service": deployed.commented(unit, *how)}

@@ -96,26 +96,27 @@ class Live:
         self._load(rollout if mine else None)
 
     def _safe_tick(self) -> None:
+        told = ""
         try:
             self.tick()
-        except ModelyardError as error:
+        except Exception as error:
             # A full disk or a damaged candidate: requests go on with what is loaded. Told once, not at every tick.
-            if self._told != error.what:
-                _LOGGER.error("the rollout cannot go on: %s", error)
-            self._told = error.what
-        except Exception:
-            _LOGGER.exception("the rollout cannot go on")
+            told = error.what if isinstance(error, ModelyardError) else repr(error)
+            if told != self._told:
+                _LOGGER.error("the rollout cannot go on: %s", error, exc_info=not isinstance(error, ModelyardError))
+        self._told = told
 
     def _load(self, rollout: Rollout | None) -> None:
-        wanted = rollout is not None and (rollout.state in OPEN or rollout.state == "promoted")
-        if rollout is None or not wanted:
-            if self._loaded:
-                self._router.take(None)
-                self._router.promoted, self._loaded = False, 0
-                self._end_shadow()
+        if rollout is not None and rollout.state not in (*OPEN, "promoted"):
+            rollout = None
+        if self._loaded != (0 if rollout is None else rollout.id):
+            # Before another is loaded, which takes its time: the share on the board is that one's.
+            self._router.take(None)
+            self._router.promoted, self._loaded = False, 0
+            self._end_shadow()
+        if rollout is None:
             return
         if self._loaded != rollout.id:
-            self._end_shadow()
             if rollout.plan.kind == "shadow":
                 where = self._copies.place(rollout.candidate.path, rollout.candidate.hash)
                 self._shadow = Shadow(rollout, self._folder, where)
@@ -140,7 +141,7 @@ class Live:
             variant = "b" if rollout.plan.kind == "ab" else "canary"
             candidate = self._app.version(bundle, rollout.candidate.number or None, variant)
             candidate.prove()
-        except (ModelyardError, OSError) as error:
+        except Exception as error:  # a bundle may break in any way
             if rollout.state in OPEN:
                 why = f"the candidate cannot be loaded and warmed: {error}"
                 self._store.move(replace(rollout, state="rolled_back", changed=time.time(), why=why), "modelyard")

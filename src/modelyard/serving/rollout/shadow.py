@@ -7,13 +7,17 @@ are dropped.
 
 from __future__ import annotations
 
+import logging
 import math
 import multiprocessing
 import os
+import signal
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -21,7 +25,7 @@ from typing import Any
 import msgspec
 
 from modelyard.bundle.load import load_bundle
-from modelyard.core.errors import RowError
+from modelyard.core.errors import BundleError, ModelyardError, RowError
 from modelyard.serving.answerer import score_of
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.predictor import Unanswered
@@ -42,12 +46,15 @@ from modelyard.serving.version import Version, version
 _WAITING = 4_096
 _BATCH = 256
 _EVERY = 0.02
+_AGAIN = 10.0
+"""Seconds between two starts of the process: what it needs may be gone."""
 _OF_ONE = 32
 """Rows copied of one request at most."""
 _NEAR = 0.01
 """Numbers agree when they differ by less than this share of the label's range."""
 
-_encode = msgspec.msgpack.Encoder().encode
+_encode = msgspec.json.Encoder().encode  # MessagePack has no numbers over 64 bits, and JSON that is sent may
+_LOGGER = logging.getLogger("modelyard.serving")
 
 
 class Shadow:
@@ -73,11 +80,13 @@ class Shadow:
     def copy(self, rows: Sequence[Any], answers: Sequence[dict[str, Any]]) -> None:
         """Leave a copy of an answered request, unless too many wait; called on the request path."""
         if len(self._queue) < _WAITING:
+            if len(rows) > _OF_ONE:  # now, or the queue would hold all of as many large bodies
+                rows, answers = rows[:_OF_ONE], answers[:_OF_ONE]
             self._queue.append((rows, answers))
 
     def keep_alive(self) -> None:
-        """Start the process again where it has died."""
-        if not self._process.is_alive() and not self._ends:
+        """Start the process again where it has died, unless that was a moment ago."""
+        if not self._process.is_alive() and time.monotonic() >= self._again:
             self._start()
 
     def close(self) -> None:
@@ -88,6 +97,7 @@ class Shadow:
         self._process.kill()
 
     def _start(self) -> None:
+        self._again = time.monotonic() + _AGAIN
         context = multiprocessing.get_context("spawn")
         reads, self._pipe = context.Pipe(duplex=False)
         self._process = context.Process(target=_score, args=(*self._arguments, reads), daemon=True)
@@ -100,23 +110,28 @@ class Shadow:
             while self._queue:
                 some = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
                 try:
-                    self._pipe.send_bytes(_encode([(rows[:_OF_ONE], answers[:_OF_ONE]) for rows, answers in some]))
+                    self._pipe.send_bytes(_encode(some))
                 except OSError:
                     break  # it has died, or is ended: `keep_alive` sees to it
 
 
 def _score(path: str, name: str, folder: str, reads: Connection) -> None:
     """Score copies until nobody sends any; the process's whole life."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to answer: it closes the pipe
     os.nice(10)
-    bundle = load_bundle(path)
-    candidate = version(bundle, Metrics(name), variant="shadow")
-    candidate.warm()
-    board = Board(folder, name)
-    at = board.claim() + CANDIDATE * ARM
+    try:
+        candidate = version(load_bundle(path), Metrics(name), variant="shadow")
+        board = Board(folder, name)
+        at = board.claim() + CANDIDATE * ARM
+    except ModelyardError as error:
+        _LOGGER.error("the shadow cannot score: %s", error)
+        sys.exit(1)
+    with suppress(BundleError):  # what it cannot answer is counted
+        candidate.warm()
     agrees = _agreement(candidate)
     while True:
         try:
-            sent = msgspec.msgpack.decode(reads.recv_bytes())
+            sent = msgspec.json.decode(reads.recv_bytes())
         except (EOFError, OSError):
             return
         for rows, answers in sent:
