@@ -145,6 +145,7 @@ def test_a_full_disk_drops_records_and_predictions_go_on(tmp_path, packed):
 
 
 def test_workers_share_the_address_and_the_counters(tmp_path, packed):
+    before = psutil.Process().children(recursive=True)  # of other tests
     with server(tmp_path, packed, log=tmp_path / "log", workers=2) as (process, address):
         for _ in range(40):
             assert ask(address)[0] == 200
@@ -154,7 +155,7 @@ def test_workers_share_the_address_and_the_counters(tmp_path, packed):
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
     assert len(list(read_log(tmp_path / "log"))) == 40
-    assert psutil.Process().children(recursive=True) == []
+    assert set(psutil.Process().children(recursive=True)) <= set(before)
 
 
 def test_workers_end_with_a_killed_parent_and_leave_nothing(tmp_path, packed, monkeypatch):
