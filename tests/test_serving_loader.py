@@ -120,6 +120,7 @@ def test_a_worker_the_loader_and_the_parent_may_be_killed_under_load(tmp_path, p
 
 
 def test_a_server_that_ends_leaves_everything_in_the_store(tmp_path, packed):
+    before = psutil.Process().children(recursive=True)  # of other tests
     folder = tmp_path / "log"
     with serving(packed, tmp_path / "yard", "--log", str(folder)) as (process, address):
         with callers(address) as acknowledged:
@@ -128,7 +129,7 @@ def test_a_server_that_ends_leaves_everything_in_the_store(tmp_path, packed):
         assert process.wait(timeout=60) == 0
     assert list(folder.glob("*.predictions")) == []
     assert {record.id for record in read_log(folder)} >= set(acknowledged)
-    assert psutil.Process().children(recursive=True) == []
+    assert set(psutil.Process().children(recursive=True)) <= set(before)
 
 
 def test_the_log_may_be_left_in_files(tmp_path, packed):

@@ -14,6 +14,7 @@ from modelyard.families.fitted import Fitted
 from modelyard.families.tabular import booster
 from modelyard.families.tabular.cores import shared_cores
 from modelyard.families.tabular.inputs import read_inputs
+from modelyard.families.tabular.labels import balance
 from modelyard.families.tabular.models import load_models
 from modelyard.families.tabular.tabular import Tabular
 from modelyard.families.whole import fit_whole
@@ -149,6 +150,27 @@ def test_sample_weights_say_whom_to_believe(algorithm):
         held = Tabular().predict(mixed.members[0][0], told)[:, 0] > 0
         losses[name] = np.mean(held != told.truth())
     assert losses["w"] < losses[None]  # it does not believe the labels that were said not to count
+
+
+def test_shares_of_classes_are_those_of_the_rows_that_are_learnt_from():
+    truth, weights = np.array([0, 0, 0, 1, 1, 1, 1, 1]), np.ones(8)
+    seen = balance(truth, weights, 2, np.arange(4))
+    assert seen[:3].sum() == seen[3] == 2.0
+    np.testing.assert_array_equal(seen, balance(np.array([0, 0, 0, 1, 0, 0, 0, 0]) | truth, weights, 2, np.arange(4)))
+
+
+@pytest.mark.parametrize("algorithm", LIBRARIES)
+def test_a_window_whose_rows_weigh_nothing_fails_no_fit(algorithm):
+    table = frame("binary", 600).with_columns(t=pl.int_range(600))
+    first = parts("binary", table, time="t")
+    nothing = first.development.frame["t"].gather(first.split.folds[0].score).cast(pl.Int64)
+    table = table.with_columns(w=pl.when(pl.col("t").is_in(nothing.implode())).then(0.0).otherwise(1.0))
+    split = parts("binary", table, weight="w", time="t")
+    told = []
+    fitted = Tabular().fit(candidate(algorithm), split.blind(), 0, lambda fold, loss: told.append((fold, loss)))
+    assert [fold for fold, _ in told] == [1, 2]
+    assert np.isfinite([loss for _, loss in told]).all()
+    assert np.isfinite(fitted.scores[first.split.folds[2].score]).all()
 
 
 def test_class_weights_move_the_scores_of_a_rare_class_up():

@@ -82,8 +82,8 @@ def fit_folds(
                 models.append(model)
                 counts.append(count)
                 curves += curve
-                if watch is not None:
-                    seen = np.flatnonzero(~np.isnan(scores[:, 0]))
+                seen = np.flatnonzero(~np.isnan(scores[:, 0]))
+                if watch is not None and learning.weights[seen].any():  # rows without weight have no loss
                     told = learning.truth[seen], learning.weights[seen], *loss_of(candidate.parameters)
                     watch(number, mean_loss(scores[seen], *told))
     arrays: dict[str, NDArray[Any]] = {}
@@ -196,7 +196,7 @@ def _fit_one(learning: Learning, train: Ints, number: int, rounds: int | None) -
 def _job(learning: Learning, learn: Ints, stop: Ints, number: int, rounds: int | None) -> Job:
     weights = learning.weights
     if learning.candidate.parameters.get("balanced"):
-        weights = balance(learning.truth, weights, learning.classes)
+        weights = balance(learning.truth, weights, learning.classes, np.concatenate([learn, stop]))
     rows = np.sort(np.concatenate([learn, stop])) if learning.algorithm == "linear" else learn
     loss = loss_of(learning.candidate.parameters)
     labels = read_labels(learning.truth[rows], weights[rows], learning.classes, *loss)

@@ -121,9 +121,9 @@ def read_labels(
     return Labels("softmax", np.log(share), 1.0, held if len(held) > 1 else held[:0])
 
 
-def balance(truth: Ints | Floats, weights: Floats, classes: int) -> Floats:
-    """Return weights under which every class weighs the same."""
-    mass = np.bincount(truth.astype(np.int64), weights, classes)
+def balance(truth: Ints | Floats, weights: Floats, classes: int, rows: Ints) -> Floats:
+    """Return weights under which every class weighs the same in some of the rows."""
+    mass = np.bincount(truth[rows].astype(np.int64), weights[rows], classes)
     return np.asarray(weights * (mass.sum() / np.maximum(mass * (mass > 0).sum(), 1e-300))[truth.astype(np.int64)])
 
 
