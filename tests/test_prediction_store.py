@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -299,6 +300,12 @@ def test_a_store_of_a_newer_format_or_none_is_refused(tmp_path):
     with pytest.raises(WorkspaceError, match="cannot be used") as raised:
         open_store("postgresql://user:secret@127.0.0.1:1/none")
     assert "secret" not in str(raised.value)
+    for address in ("postgresql://user:se%cret@here/none", "postgresql://user:secret@[::1/none"):
+        with pytest.raises(WorkspaceError, match="no address of a Postgres") as raised:
+            open_store(address)
+        assert "cret" not in "".join(traceback.format_exception(raised.value))
+    with pytest.raises(WorkspaceError, match="'mysql'"):
+        Predictions(tmp_path, "mysql://here")
 
 
 WRITES = """

@@ -99,10 +99,13 @@ def test_the_report_says_what_was_registered_and_found(tmp_path):
         outcome(ROLLOUT, ["a", "b"], np.zeros(2), now=OVER)
 
 
-def test_the_command_line_plans_starts_moves_and_tells(tmp_path, capsys):
+def test_the_command_line_plans_starts_moves_and_tells(tmp_path, capsys, monkeypatch):
     from bundles import make
     from modelyard.cli.main import _run
 
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # as in a container, where a number has no name
     where = ["--workspace", str(tmp_path / "yard")]
     assert _run(["rollout", "plan", "--rate", "2", "--horizon", "1h"]) == 3
     old, new = make(tmp_path / "old"), make(tmp_path / "new", facts={"trees": 2})

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from modelyard.core.errors import WorkspaceError
 from modelyard.core.optional import need
 from modelyard.serving.predictions.sql import SqlStore, unusable
 
@@ -31,13 +32,21 @@ class PostgresStore(SqlStore):
     MissingExtra
         If psycopg is not installed.
     WorkspaceError
-        If the database cannot be used.
+        If this is no address, or the database cannot be used.
     """
 
     def __init__(self, where: str) -> None:
         psycopg = need("psycopg", "postgres", "A store of predictions in Postgres")
         self.errors = (psycopg.Error,)
-        parts = urlsplit(where)
+        try:
+            psycopg.conninfo.conninfo_to_dict(where)
+            parts = urlsplit(where)
+        except (psycopg.ProgrammingError, ValueError):
+            # What was given may hold a password, and what is wrong with it may quote that: neither is repeated.
+            raise WorkspaceError(
+                "The store of predictions is no address of a Postgres database.",
+                allowed="postgresql://USER@HOST/DATABASE, with %25 for a % in it, and so on.",
+            ) from None
         shown = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"  # without the password
         try:
             connection = psycopg.connect(

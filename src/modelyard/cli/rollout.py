@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,11 +103,12 @@ def start_command(stable: str, candidate: str, workspace: Path, as_json: bool, *
     """
     from modelyard.bundle.load import load_bundle
     from modelyard.flow.refs import find_bundle
+    from modelyard.registry.register import whoever
     from modelyard.serving.rollout.control import FOLDER, start
 
     old = find_bundle(stable, workspace)
     new = find_bundle(candidate, workspace)
-    made = start(workspace / FOLDER, _plan(**words), (str(old), load_bundle(old)), str(new), getpass.getuser())
+    made = start(workspace / FOLDER, _plan(**words), (str(old), load_bundle(old)), str(new), whoever())
     return _print(workspace, made.name, as_json)
 
 
@@ -128,9 +128,10 @@ def _mover(action: str, text: str) -> None:
     @options.workspace
     @options.as_json
     def move_command(name: str, by: str | None, workspace: Path, as_json: bool) -> int:
+        from modelyard.registry.register import whoever
         from modelyard.serving.rollout.control import FOLDER, move
 
-        move(workspace / FOLDER, name, action, by or getpass.getuser())
+        move(workspace / FOLDER, name, action, by or whoever())
         _print(workspace, name, as_json)
         return 0
 

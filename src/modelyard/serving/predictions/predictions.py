@@ -14,7 +14,7 @@ from modelyard.core.errors import WorkspaceError
 from modelyard.core.files import hold
 from modelyard.serving.predictions.frames import SUFFIX, frames
 from modelyard.serving.predictions.record import Chosen, Entry, Record
-from modelyard.serving.predictions.store import FILE, Store, open_store
+from modelyard.serving.predictions.store import FILE, Store, kind_of, open_store
 
 STAMP = "%Y%m%dT%H%M%S"
 """How a file's name begins: when it was begun (UTC), and a ``-`` behind it."""
@@ -32,10 +32,19 @@ class Predictions:
         Where the files lie.
     store : str or None
         ``postgresql://...``, or a file for SQLite; None is ``store.db`` in the folder.
+
+    Raises
+    ------
+    WorkspaceError
+        If there is no such kind of store.
     """
 
     folder: Path
     store: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no store is called now: whoever loads the log may be another process."""
+        kind_of(self.store or FILE)
 
     def open(self) -> Store:
         """Open the store, making it where there is none.

@@ -130,6 +130,19 @@ def open_store(where: str | Path) -> Store:
     WorkspaceError
         If it cannot be used, or is of another format.
     """
+    module, name = _KINDS[kind_of(where)].split(":")
+    store: Store = getattr(import_module(module), name)(where)
+    return store
+
+
+def kind_of(where: str | Path) -> str:
+    """Return which kind of store an address names, whether it is there or not.
+
+    Raises
+    ------
+    WorkspaceError
+        If there is no such kind.
+    """
     kind, found, _ = str(where).partition("://")
     if not found:
         kind = "sqlite"
@@ -139,6 +152,4 @@ def open_store(where: str | Path) -> Store:
         raise WorkspaceError(
             f"No store is called '{kind}'.", allowed="A file for SQLite, or postgresql://USER@HOST/DATABASE."
         )
-    module, name = _KINDS[kind].split(":")
-    store: Store = getattr(import_module(module), name)(where)
-    return store
+    return kind
