@@ -119,7 +119,7 @@ def _measured(one: Running, asked: Asked) -> list[Record]:
 def _load(one: Running, rate: int | None, seconds: float) -> Record:
     pids = one.pids()
     before, own, began = psutil.cpu_times(), time.process_time(), time.monotonic()
-    found = generate(one.port, one.requests(), rate, seconds, pids)
+    found = generate(one.port, one.requests(), rate, seconds, pids, connections=CONNECTIONS * one.server.workers)
     took, after, own = time.monotonic() - began, psutil.cpu_times(), time.process_time() - own
     if "error" not in found:
         cores = psutil.cpu_count() or 1
@@ -132,11 +132,17 @@ def _load(one: Running, rate: int | None, seconds: float) -> Record:
 
 
 def generate(
-    port: int, requests: list[str], rate: float | None, seconds: float, pids: Sequence[int] = (), warm: float = WARM
+    port: int,
+    requests: list[str],
+    rate: float | None,
+    seconds: float,
+    pids: Sequence[int] = (),
+    warm: float = WARM,
+    connections: int = CONNECTIONS,
 ) -> Record:
     """Run the generator in a process of its own and return its figures, or the error it ended with."""
     asked = {
-        "address": ["127.0.0.1", port], "requests": requests, "connections": CONNECTIONS, "seconds": seconds,
+        "address": ["127.0.0.1", port], "requests": requests, "connections": connections, "seconds": seconds,
         "warm": warm, "rate": rate, "patience": PATIENCE, "pids": list(pids),
     }  # fmt: skip
     words = [sys.executable, "-I", str(Path(__file__).with_name("generator.py"))]

@@ -40,6 +40,8 @@ class Server:
         What it does for a request, in the table.
     key : callable
         From its folder to the key it is asked with.
+    workers : int
+        How many times the connections of one worker it is asked over.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Server:
     peer: str = ""
     what: str = "model"
     key: Callable[[Path], str] = lambda folder: KEY
+    workers: int = 1
 
     @property
     def python(self) -> str:
@@ -123,7 +126,7 @@ SERVERS = {
     one.name: one
     for one in (
         Server(OURS, _ours(1), "/v1/predict", _row, _yes, what=DUTIES, key=_key),
-        Server(TWICE, _ours(2), "/v1/predict", _row, _yes, what="the same, two workers", key=_key),
+        Server(TWICE, _ours(2), "/v1/predict", _row, _yes, what="the same, two workers", key=_key, workers=2),
         Server(BARE, _app("bare.py", "model"), "/", _row, _second, what="raw ASGI, model alone"),
         Server(CONSTANT, _app("bare.py", "constant"), "/", _row, _second, what="raw ASGI, always the same answer"),
         Server(
