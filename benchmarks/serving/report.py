@@ -56,8 +56,8 @@ def _first(pins: dict[str, list[str]]) -> dict[str, list[str]]:
 def _closed(found: Results) -> str:
     count = found.about["connections"]
     lines = [
-        f"**As fast as answers come**, {count} connections, {2 * count} to two workers: CPU of the server's whole process "
-        "tree for a request, geometric mean over rounds, and how many times ours it is with its 95 % interval.",
+        f"**As fast as answers come**, {count} connections, {2 * count} to two workers: CPU of the server's whole "
+        "process tree for a request, geometric mean over rounds, and how many times ours it is with its 95 % interval.",
         "",
         "| server | what it does | processes | us CPU | times ours | answers a second | generator us |",
         "|---|---|--:|--:|--:|--:|--:|",
