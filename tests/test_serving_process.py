@@ -154,7 +154,7 @@ def test_workers_share_the_address_and_the_counters(tmp_path, packed):
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
     assert len(list(read_log(tmp_path / "log"))) == 40
-    assert psutil.Process().children(recursive=True) == []
+    assert workers_of(os.getpid()) == []
 
 
 def test_workers_end_with_a_killed_parent_and_leave_nothing(tmp_path, packed, monkeypatch):

@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import socket
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
