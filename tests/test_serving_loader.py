@@ -22,7 +22,7 @@ from modelyard.serving.predictions.load import Keep, load
 from modelyard.serving.predictions.predictions import Predictions
 from modelyard.serving.predictions.record import Chosen
 from prediction_logs import log_of, record
-from processes import command
+from processes import command, workers_of
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_a_server_that_ends_leaves_everything_in_the_store(tmp_path, packed):
         assert process.wait(timeout=60) == 0
     assert list(folder.glob("*.predictions")) == []
     assert {record.id for record in read_log(folder)} >= set(acknowledged)
-    assert psutil.Process().children(recursive=True) == []
+    assert workers_of(os.getpid()) == []
 
 
 def test_the_log_may_be_left_in_files(tmp_path, packed):
