@@ -100,9 +100,9 @@ class Answerer:
         self._count = 0
 
     def next_id(self) -> str:
-        """Return an id that no other request has."""
+        """Return an id that no other request has; in their order, so that a store's index grows at its end."""
         self._count += 1
-        return f"{self._start}-{self._count:x}"
+        return f"{self._start}-{self._count:08x}"
 
     def choose(self, scope: Scope) -> Version:
         """Return the version that is to answer a request."""
