@@ -137,26 +137,26 @@ class Endpoint:
             done(None)
             return
         began = time.perf_counter()
-        admitted: Admitted | None = ANYBODY
+        admitted = ANYBODY
 
         def told(found: Reply | Exception | None) -> None:
             if found is None:
                 scope[_ADMITTED] = admitted
                 done(None)
             else:
-                answer = self._whole(found, admitted or ANYBODY)
+                answer = self._whole(found, admitted)
                 self._observe("POST", self.route, answer[0], time.perf_counter() - began)
                 done(answer)
 
         try:
             if self._guard is not None:
-                admitted = self._guard.admit_now(scope, self._wanted)
-            if admitted is None:
-                done(None)
-            else:
-                self._at_once(scope, body, admitted, told)
+                let_in = self._guard.admit_now(scope, self._wanted)
+                if let_in is None:
+                    done(None)
+                    return
+                admitted = let_in
+            self._at_once(scope, body, admitted, told)
         except Exception as error:
-            admitted = admitted or ANYBODY
             told(error)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from modelyard.serving.asgi import Headers
 from modelyard.serving.endpoint import Endpoint, Reply
 from modelyard.serving.problem import MEDIA_TYPE, HttpProblem
 from modelyard.serving.traces import Traced
@@ -113,9 +114,7 @@ class Wire(HttpToolsProtocol):  # type: ignore[misc]
         if found is None:
             self._start_late(body, scope)
             return
-        status, fields, answer = found
-        head = _head(status, [*self.server_state.default_headers, *fields])
-        self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(answer), answer))
+        self._send(*found)
         self.server_state.total_requests += 1
         self.idle = self.loop.time()
 
@@ -143,9 +142,12 @@ class Wire(HttpToolsProtocol):  # type: ignore[misc]
         if self.cycle is None or self.cycle.response_complete:
             problem = HttpProblem(431, f"The head of a request may have {_MOST_HEAD:,} bytes.")
             fields = (b"content-type", MEDIA_TYPE.encode()), (b"connection", b"close")
-            head, body = _head(431, [*self.server_state.default_headers, *fields]), problem.body()
-            self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
+            self._send(431, fields, problem.body())
         self.transport.close()
+
+    def _send(self, status: int, fields: Headers, body: bytes) -> None:
+        head = _head(status, [*self.server_state.default_headers, *fields])
+        self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
 
     def _start(self, body: bytes, known: Mapping[str, Any] = _NOTHING) -> None:
         self._body = None
