@@ -67,12 +67,14 @@ def exact(body: bytes, unknown: str = "refuse") -> dict[str, Any] | None:
 
 def held(body: bytes, unknown: str = "refuse") -> bool:
     """Hold the quick way to the slow one; return whether it read the body."""
-    found = Reader(WIDE, ENCODING, ignore=unknown == "ignore")(body)
+    read = Reader(WIDE, ENCODING, ignore=unknown == "ignore")
+    found = read(body)
     if found is None:
         return False
     slow = exact(body, unknown)
     assert slow is not None
-    row, inputs = found
+    row, given = found
+    inputs = read.inputs([given])
     assert inputs.keys() == slow.keys()
     for name, matrix in inputs.items():
         assert matrix.dtype == slow[name].dtype

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -105,6 +106,7 @@ def _main() -> None:
     """Be the loader that `loading` starts."""
     folder, where, keep = msgspec.json.decode(sys.stdin.buffer.readline(), type=tuple[str, str | None, Keep])
     os.nice(10)  # answers go first
+    gc.set_threshold(50_000)  # thousands of entries are held at a time, and are in no cycles
     stop = threading.Event()
 
     def wait() -> None:

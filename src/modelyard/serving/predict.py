@@ -115,7 +115,7 @@ class Predict:
     def _score(self, waiting: list[Waiting]) -> None:
         version, quick = waiting[0].version, waiting[0].quick
         try:
-            answers = quick.answer([one.inputs for one in waiting])
+            answers = quick.answer([one.given for one in waiting])
             served = []
             for one, answer in zip(waiting, answers, strict=True):
                 if answer is not None:

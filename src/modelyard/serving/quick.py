@@ -12,7 +12,7 @@ import numpy as np
 from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.runtimes.onnx import OnnxRuntime
 from modelyard.serving.fallback import CachedSource
-from modelyard.serving.reader import Reader
+from modelyard.serving.reader import Given, Reader
 
 _encode = msgspec.json.Encoder().encode
 Decide = Callable[[list[float]], dict[str, Any]]
@@ -55,27 +55,25 @@ class Quick:
         read = self.read(body)
         if read is None:
             return None
-        row, inputs = read
-        (answer,) = self.answer([inputs])
+        row, given = read
+        (answer,) = self.answer([given])
         if answer is None:
             return None
         self.keep((body, answer))
         return row, self.text(body, row), answer
 
-    def answer(self, inputs: Sequence[dict[str, Any]]) -> list[dict[str, Any] | None]:
+    def answer(self, given: Sequence[Given]) -> list[dict[str, Any] | None]:
         """Return the answer to each of some rows, None where the model does not plainly answer.
 
         Parameters
         ----------
-        inputs : sequence of dict of str to array
-            The graph's, of one row each.
+        given : sequence of Given
+            Rows as `Reader` gives them.
         """
-        alone = len(inputs) == 1
-        together = inputs[0] if alone else {name: np.concatenate([one[name] for one in inputs]) for name in inputs[0]}
         try:
-            outputs = self._run(_ANSWER, together, None)[0].tolist()
+            outputs = self._run(_ANSWER, self.read.inputs(given), None)[0].tolist()
         except Exception:  # the long way meets it again, and counts it; a row does not stand in for its neighbours
-            return [None] if alone else [self.answer([one])[0] for one in inputs]
+            return [None] if len(given) == 1 else [self.answer([one])[0] for one in given]
         # The sum of anything with NaN or infinity is neither finite.
         return [self._decide(found) if math.isfinite(sum(found)) else None for found in outputs]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Annotated, Any
 
@@ -24,6 +24,8 @@ from modelyard.encoding.encoding import MISSING, MOST_CHARACTERS, NO_MOMENT, Enc
 
 _LARGEST = float(np.finfo(np.float32).max)
 _EXACT = 2**53
+Given = list[Any]
+"""What a row gives to the graph, of each kind of input it has."""
 _NUMBER = Annotated[int, Meta(ge=-_EXACT, le=_EXACT)] | Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)]
 """Two types, so that the log has 41 where 41 was sent."""
 _TEXT = Annotated[str, Meta(min_length=1)]
@@ -59,7 +61,6 @@ class Reader:
         self._decode = msgspec.json.Decoder(row).decode
         self._numbers = _pick([place[number.column] for number in encoding.given])
         self._pack = struct.Struct(f"{len(encoding.given)}f").pack  # an array over it takes a third of one from a list
-        self._shape = 1, len(encoding.given)
         self._dates = _pick([place[name] for name in encoding.dates])
         self._strings = _pick([place[name] for name in encoding.strings])
         self._texts = _pick([place[name] for name in encoding.texts])
@@ -67,9 +68,17 @@ class Reader:
         levels = [_LEVELS.get(columns[name].physical, _text) for name in encoding.strings]
         plain = all(level is _text for level in levels) and not any(columns[n].missing for n in encoding.strings)
         self._levels = None if plain else levels
+        picked = self._numbers, self._dates, self._strings, self._texts
+        kinds: list[tuple[str, Callable[[tuple[Any, ...]], Any]]] = [
+            ("numbers", lambda rows: np.ndarray((len(rows), len(encoding.given)), np.float32, b"".join(rows))),
+            ("moments", lambda rows: np.array(rows, dtype=np.int64)),
+            ("strings", lambda rows: np.array(rows, dtype=np.object_)),
+            ("texts", lambda rows: np.array(rows, dtype=np.object_)),
+        ]
+        self._made = [kind for kind, pick in zip(kinds, picked, strict=True) if pick is not None]
 
-    def __call__(self, body: bytes) -> tuple[Any, dict[str, Any]] | None:
-        """Return a row as it was sent, which JSON writes as an object, and the graph's inputs.
+    def __call__(self, body: bytes) -> tuple[Any, Given] | None:
+        """Return a row as it was sent, which JSON writes as an object, and what `inputs` makes arrays of.
 
         None where the body is anything but one row that plainly fits.
         """
@@ -78,26 +87,29 @@ class Reader:
         except _ERRORS:
             return None
         sent = msgspec.structs.astuple(row)
-        inputs: dict[str, Any] = {}
+        given: list[Any] = []
         if self._numbers is not None:
             numbers: Any = self._numbers(sent)
             if self._gaps:
                 numbers = [math.nan if value is None or value is UNSET else value for value in numbers]
-            inputs["numbers"] = np.ndarray(self._shape, np.float32, self._pack(*numbers))
+            given.append(self._pack(*numbers))
         if self._dates is not None:
             moments = [_moment(value) for value in self._dates(sent)]
             if None in moments:
                 return None
-            inputs["moments"] = np.array([moments], dtype=np.int64)
+            given.append(moments)
         if self._strings is not None:
             strings: Any = self._strings(sent)
             if self._levels is not None:
                 strings = [level(value) for level, value in zip(self._levels, strings, strict=True)]
-            inputs["strings"] = np.array([strings], dtype=np.object_)
+            given.append(strings)
         if self._texts is not None:
-            texts = [(text or MISSING)[:MOST_CHARACTERS] for text in self._texts(sent)]
-            inputs["texts"] = np.array([texts], dtype=np.object_)
-        return row, inputs
+            given.append([(text or MISSING)[:MOST_CHARACTERS] for text in self._texts(sent)])
+        return row, given
+
+    def inputs(self, given: Sequence[Given]) -> dict[str, Any]:
+        """Return the graph's inputs for rows that were read, one array of each kind for all of them."""
+        return {name: make(values) for (name, make), values in zip(self._made, zip(*given, strict=True), strict=True)}
 
 
 def reader(schema: Schema, encoding: Encoding, *, ignore: bool = False) -> Reader | None:

@@ -12,6 +12,7 @@ from modelyard.serving.asgi import Scope
 from modelyard.serving.endpoint import Done
 from modelyard.serving.guard.admitted import Admitted
 from modelyard.serving.quick import Quick
+from modelyard.serving.reader import Given
 from modelyard.serving.version import Version
 
 MOST = 15
@@ -28,7 +29,7 @@ class Waiting(msgspec.Struct):
         What is to answer it.
     body : bytes
         As it came.
-    row, inputs : object, dict of str to array
+    row, given : object, Given
         See `Reader`.
     began : float
         ``time.perf_counter()`` when its body was there.
@@ -42,7 +43,7 @@ class Waiting(msgspec.Struct):
     quick: Quick
     body: bytes
     row: Any
-    inputs: dict[str, Any]
+    given: Given
     began: float
     scope: Scope
     admitted: Admitted
