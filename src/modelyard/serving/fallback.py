@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from modelyard.bundle.runtimes.runtime import Row
 from modelyard.encoding.encoding import Encoding
 from modelyard.serving.asked import NOTHING, Asked
 from modelyard.serving.prediction import Prediction
+from modelyard.serving.reader import Reader
 
 _KEPT = 1_000
 """Few enough that what is kept stays in the processor's cache: more made every request slower."""
@@ -41,8 +42,8 @@ class CachedSource:
     ----------
     encoding : Encoding
         The layout of the graph's inputs.
-    read : callable or None
-        Reads a body; see `modelyard.serving.reader.Reader`.
+    read : Reader or None
+        Reads a body.
 
     Attributes
     ----------
@@ -52,7 +53,7 @@ class CachedSource:
 
     name = "cached"
 
-    def __init__(self, encoding: Encoding, read: Callable[[bytes], tuple[Any, dict[str, Any]] | None] | None) -> None:
+    def __init__(self, encoding: Encoding, read: Reader | None) -> None:
         self._encoding, self._read = encoding, read
         self._held: dict[Any, Prediction] = {}
         self.recent: deque[tuple[Any, Any]] = deque(maxlen=_KEPT)
@@ -69,7 +70,7 @@ class CachedSource:
                 self._held[self._key(asked)] = replace(answer, served_by=self.name)
             elif self._read is not None and (read := self._read(asked)) is not None:
                 chances = answer.get("probabilities")
-                self._held[_key(read[1])] = Prediction(answer["prediction"], self.name, chances)
+                self._held[_key(self._read.inputs([read[1]]))] = Prediction(answer["prediction"], self.name, chances)
         while len(self._held) > _KEPT:
             del self._held[next(iter(self._held))]
 
