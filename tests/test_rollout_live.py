@@ -294,7 +294,7 @@ def test_the_admin_interface_starts_moves_and_tells(tmp_path, bundles):
     with server(tmp_path, bundles["stable"], workers=1, keys=store.path) as (_, address):
         asked = partial(ask, address, path="/admin/rollout", secret=secret)
         assert ask(address, {"move": "pause"}, "/admin/rollout")[0] == 401
-        assert asked()[0] == 409
+        assert asked()[0] == 404
         plan = {"kind": "canary", "steps": [0.5], **QUICK}
         code, shown = asked({"candidate": str(bundles["good"]), "plan": plan})
         assert (code, shown["state"]) == (200, "running")
@@ -312,7 +312,7 @@ def test_the_admin_interface_starts_moves_and_tells(tmp_path, bundles):
 
 def test_a_server_without_keys_moves_nothing_over_http(tmp_path, bundles):
     with server(tmp_path, bundles["stable"], workers=1) as (_, address):
-        assert ask(address, None, "/admin/rollout")[0] == 409
+        assert ask(address, None, "/admin/rollout")[0] == 404
         for body in ({"candidate": str(bundles["good"])}, {"move": "rollback"}):
             code, said = ask(address, body, "/admin/rollout")
             assert (code, "--auth" in said["detail"]) == (403, True)

@@ -80,6 +80,9 @@ class Caller:
     def get_extra_info(self, name, default=None):
         return default
 
+    def abort(self) -> None:
+        self.closed = True
+
     def pause_reading(self) -> None:
         pass
 
@@ -254,6 +257,21 @@ def test_a_caller_that_has_gone_harms_nobody(app, tmp_path):
     assert written == b""
     assert [status for status, _ in found] == [200]
     assert len(list(read_log(tmp_path / "log"))) == 2  # the model answered both
+
+
+def test_an_answer_that_cannot_be_sent_costs_its_neighbours_nothing(app, caplog):
+    async def turn():
+        (wire, broken), (other, there) = connect(app), connect(app)
+        wire.server_state.default_headers = [(b"x-broken", b"a\nb")]
+        for each in (wire, other):
+            each.data_received(post())
+        await asyncio.sleep(0)
+        return broken, there.answers()
+
+    broken, found = asyncio.run(turn())
+    assert (broken.written, broken.closed) == (b"", True)
+    assert [status for status, _ in found] == [200]
+    assert "could not be sent" in caplog.text
 
 
 def test_two_versions_that_are_compared_answer_each_row_alone(app, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from modelyard.serving.asgi import Headers
 from modelyard.serving.endpoint import Endpoint, Reply
-from modelyard.serving.problem import MEDIA_TYPE, HttpProblem
+from modelyard.serving.problem import MEDIA_TYPE, HttpProblem, without_values
 from modelyard.serving.traces import Traced
 
 _MOST_HEAD = 2**16
@@ -17,6 +18,7 @@ _MOST_HEAD = 2**16
 memory as it comes."""
 _FORBIDDEN = bytes({*range(0x20), 0x7F} - {0x09})
 _NOTHING: Mapping[str, Any] = {}
+_LOGGER = logging.getLogger("modelyard.serving")
 
 
 class Wire(HttpToolsProtocol):  # type: ignore[misc]
@@ -110,10 +112,15 @@ class Wire(HttpToolsProtocol):  # type: ignore[misc]
         (scope, body), self.asked = self.asked, None
         if self.transport.is_closing():  # the caller has gone
             return
-        if found is None:
-            self._start_late(body, scope)
+        try:
+            if found is None:
+                self._start_late(body, scope)
+                return
+            self._send(*found)
+        except Exception as error:  # whatever it is, the rest of the turn has its answers
+            _LOGGER.error("an answer could not be sent: %s", without_values(error))
+            self.transport.abort()
             return
-        self._send(*found)
         self.server_state.total_requests += 1
         self.idle = self.loop.time()
 

@@ -19,7 +19,7 @@ from modelyard.serving.endpoint import Reply
 from modelyard.serving.guard.admitted import ANYBODY, Admitted
 from modelyard.serving.problem import HttpProblem
 from modelyard.serving.rollout.board import Board
-from modelyard.serving.rollout.control import move, newest, start, status
+from modelyard.serving.rollout.control import move, start, status
 from modelyard.serving.rollout.decide import MOVES
 from modelyard.serving.rollout.looks import Looks
 from modelyard.serving.rollout.rollout import OPEN, Rollout, planned
@@ -172,7 +172,10 @@ class Live:
         return 200, JSON, found
 
     def _status(self) -> bytes:
-        return msgspec.json.encode(status(self._store, newest(self._store, self._name)))
+        rollout = self._store.last(self._name)
+        if rollout is None:
+            raise HttpProblem(404, f"'{self._name}' has no rollout.")
+        return msgspec.json.encode(status(self._store, rollout))
 
     def _act(self, body: bytes, by: str) -> bytes:
         asked = msgspec.json.decode(body, type=dict)
