@@ -15,11 +15,13 @@ import pytest
 
 from modelyard.core.errors import TrainingError, WorkspaceError
 from modelyard.core.progress import Silent
+from modelyard.families.fitted import Range
 from modelyard.metrics.find import metric as find_metric
 from modelyard.metrics.reading import reading
 from modelyard.selection.document import architecture_document
 from modelyard.training.environment import environment, lock
 from modelyard.training.recipe import read_recipe, write_recipe
+from modelyard.training.search import within
 from modelyard.training.store import load_leaderboard, load_run, save_run
 from modelyard.training.train import run_name, train
 from toy_family import Toy, candidate, dataset, parts_of, plan_of
@@ -88,7 +90,20 @@ def test_hopeless_trials_are_pruned():
     pruned = [e for e in run.leaderboard if e.note.startswith("pruned")]
     assert pruned
     assert all(np.isnan(e.score) and e.weight == 0 for e in pruned)
+    assert not any("after 4" in e.note for e in pruned)  # whose last fold is fitted anyway
     assert len(run.leaderboard) == 26
+
+
+def test_the_search_starts_from_what_it_searches_around():
+    space = {
+        "depth": Range("int", 3, 10),
+        "rate": Range("float", 0.01, 0.3),
+        "balanced": Range("choice", choices=(0, 1)),
+    }
+    known = {"rate": 0.1, "balanced": 0, "leaves": 31}
+    assert within(space, known) == {"balanced": 0, "depth": 10, "rate": 0.1}  # no limit is the end of its range
+    assert within(space, {**known, "rate": 0.5}) is None
+    assert within(space, {**known, "balanced": 3}) is None
 
 
 @pytest.fixture

@@ -226,7 +226,7 @@ class Attempts:
             nonlocal stopped
             watched.append((fold, float(loss)))
             self.tell(f"{candidate.name} {len(watched)} of {folds} folds, loss {loss:.4g}")
-            if prune is not None and prune(fold, loss):
+            if prune is not None and prune(fold, loss) and len(watched) < folds:  # the last fold is paid for
                 stopped = "pruned"
             elif not to_the_end and self._too_slow(time.monotonic() - began, len(watched)):
                 stopped = "stopped: it would not have ended in time"

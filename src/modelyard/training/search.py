@@ -135,8 +135,11 @@ def distributions(space: Mapping[str, Range]) -> dict[str, Any]:
 
 
 def within(space: Mapping[str, Range], parameters: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the parameters that are searched, or None where one of them is absent or outside its range."""
-    found = {name: parameters.get(name) for name in sorted(space)}
+    """Return the parameters that are searched, or None where one of them is outside its range.
+
+    A limit that is absent, such as LightGBM's depth beside its leaves, stands at the end of its range.
+    """
+    found = {name: parameters.get(name, space[name].high) for name in sorted(space)}
     return found if all(_holds(space[name], value) for name, value in found.items()) else None
 
 
