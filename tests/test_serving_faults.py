@@ -665,14 +665,15 @@ def test_head_and_options(tmp_path, packed):
         assert get(port, "/v1/predict", "HEAD")[0] == 405
 
 
-def test_a_unix_socket(tmp_path, packed):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_unix_socket(tmp_path, packed, workers):
     path = tmp_path / "m.sock"
     stale = listen_unix(path)
     with pytest.raises(ServingError, match="cannot listen"):
         listen_unix(path)
     stale.close()  # left behind, as by a killed server
     body = json.dumps(PLAIN).encode()
-    with server(tmp_path, packed, workers=1, uds=path) as (process, address):
+    with server(tmp_path, packed, workers=workers, uds=path) as (process, address):
         assert address == f"unix:{path}"
         with socket.socket(socket.AF_UNIX) as caller:
             caller.connect(str(path))
@@ -682,7 +683,8 @@ def test_a_unix_socket(tmp_path, packed):
     assert not path.exists()
 
 
-def test_tls(tmp_path, packed):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_tls(tmp_path, packed, workers):
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
     words += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
@@ -691,7 +693,10 @@ def test_tls(tmp_path, packed):
         serve(packed, port=0, certificate=key)
     with pytest.raises(ServingError, match="needs its certificate"):
         serve(packed, port=0, key=key)
-    with server(tmp_path, packed, certificate=certificate, key=key) as (_, port):
+    with server(tmp_path, packed, workers=workers, certificate=certificate, key=key) as (_, port):
+        with socket.create_connection(("localhost", port), timeout=30) as plain:
+            plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert plain.recv(1) == b""  # who speaks no TLS is turned away, and harms nobody
         trust = ssl.create_default_context(cafile=certificate)
         caller = http.client.HTTPSConnection("localhost", port, timeout=30, context=trust)
         caller.request("POST", "/v1/predict", json.dumps(PLAIN), {"Content-Type": "application/json"})

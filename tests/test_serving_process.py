@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -156,6 +156,28 @@ def test_workers_share_the_address_and_the_counters(tmp_path, packed):
         assert process.wait(timeout=30) == 0
     assert len(list(read_log(tmp_path / "log"))) == 40
     assert set(psutil.Process().children(recursive=True)) <= set(before)
+
+
+def test_workers_share_connections_that_come_together(tmp_path, packed):
+    with server(tmp_path, packed, workers=2) as (process, address):
+
+        def held() -> list[int]:
+            """Return how many connections each worker has."""
+            found = [worker.net_connections() for worker in workers_of(process.pid)]
+            return [sum(one.status == "ESTABLISHED" and one.laddr[1] == address[1] for one in each) for each in found]
+
+        with ExitStack() as opened:
+            end = time.monotonic() + 30
+            while min(held(), default=0) == 0:  # the first that is there has them until the second is
+                assert time.monotonic() < end
+                opened.enter_context(socket.create_connection(address))
+                time.sleep(0.1)
+            for _ in range(32):
+                opened.enter_context(socket.create_connection(address))
+            time.sleep(0.5)
+            one, other = held()
+    assert one + other >= 33
+    assert abs(one - other) <= 8
 
 
 def test_workers_end_with_a_killed_parent_and_leave_nothing(tmp_path, packed, monkeypatch):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelyard.core.errors import BundleError, ServingError
+from modelyard.serving.accept import Share
 from modelyard.serving.app import App
 from modelyard.serving.copies import Copies, copies_for
 from modelyard.serving.follow import Tell, Told, follow
@@ -149,7 +150,7 @@ class _Way:
             needed.count = app.metrics.guard_failed(needed.name)
         return app
 
-    def run(self, app: App, listener: socket.socket, tell: Tell | None = None) -> None:
+    def run(self, app: App, listener: socket.socket, tell: Tell | None = None, share: Share | None = None) -> None:
         if self.terms.rollouts is not None:
             app.background.append(Live(app, self.terms.rollouts, self.path, self.copies).run)
         if self.terms.registry is not None:
@@ -158,16 +159,17 @@ class _Way:
             app,
             listener,
             self.drain,
+            share=share,
             head_seconds=self.terms.head_seconds,
             certificate=self.certificate,
             key=self.key,
         )
 
 
-def _work(told: Told, tell: Tell, way: _Way, listener: socket.socket) -> None:
+def _work(told: Told, tell: Tell, share: Share, way: _Way, listener: socket.socket) -> None:
     """Be one of several workers, in a process of its own."""
     try:
-        way.run(way.app(told), listener, tell)
+        way.run(way.app(told), listener, tell, share)
     finally:
         if orphaned():
             way.copies.remove()

@@ -13,6 +13,7 @@ from typing import Any
 
 import uvicorn
 
+from modelyard.serving.accept import Accepting, Share
 from modelyard.serving.app import App
 from modelyard.serving.wire import Wire
 
@@ -29,6 +30,7 @@ def run(
     listener: socket.socket,
     drain: float,
     *,
+    share: Share | None = None,
     head_seconds: float = 10.0,
     certificate: Path | None = None,
     key: Path | None = None,
@@ -43,6 +45,8 @@ def run(
         Where requests come from.
     drain : float
         Seconds between SIGTERM, when ``/health/ready`` turns to 503, and the end of listening.
+    share : Share, optional
+        What other workers have, who take connections from there too.
     head_seconds : float
         How long a request's head may take to arrive.
     certificate, key : path, optional
@@ -65,21 +69,24 @@ def run(
         ssl_certfile=certificate,
         ssl_keyfile=key,
     )
-    _Server(config, drain, head_seconds).run(sockets=[listener])
+    _Server(config, drain, head_seconds, share).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):  # type: ignore[misc]
     """uvicorn's server with a drain, and an end to its patience with heads that never come to theirs."""
 
-    def __init__(self, config: uvicorn.Config, drain: float, head_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, drain: float, head_seconds: float, share: Share | None = None) -> None:
         super().__init__(config)
-        self._drain, self._head_seconds = drain, head_seconds
+        self._drain, self._head_seconds, self._share = drain, head_seconds, share
         self._loop: asyncio.AbstractEventLoop | None = None
         self._headless: dict[Any, float] = {}
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
-        await super().startup(sockets)
+        await super().startup(sockets if self._share is None else [])
+        if self._share is not None:
+            for listener in sockets or ():
+                self.servers.append(self._accepting(listener, self._loop, self._share))
         gc.collect()
         gc.freeze()  # what is loaded by now stays: the collector need not look at it again and again
         gc.set_threshold(_NEW_OBJECTS)
@@ -92,6 +99,14 @@ class _Server(uvicorn.Server):  # type: ignore[misc]
             return
         app.drain()
         self._loop.call_soon_threadsafe(self._loop.call_later, self._drain, self._stop)
+
+    def _accepting(self, listener: socket.socket, loop: asyncio.AbstractEventLoop, share: Share) -> Accepting:
+        config, state = self.config, self.server_state
+
+        def protocol() -> Wire:
+            return Wire(config=config, server_state=state, app_state=self.lifespan.state)
+
+        return Accepting(loop, listener, protocol, lambda: len(state.connections), share, config.ssl)
 
     def _stop(self) -> None:
         self.should_exit = True

@@ -20,6 +20,7 @@ from typing import Any
 from prometheus_client.multiprocess import mark_process_dead
 
 from modelyard.core.errors import ModelyardError, ServingError
+from modelyard.serving.accept import NOBODY, Share
 from modelyard.serving.metrics import MULTIPROCESS
 
 _TOO_SOON = 10.0
@@ -44,7 +45,7 @@ def supervise(workers: int, target: Callable[..., None], arguments: tuple[Any, .
     workers : int
         How many.
     target, arguments : callable, tuple
-        What each runs, ``target(told, tell, *arguments)``; pickled, as a new process starts from nothing.
+        What each runs, ``target(told, tell, share, *arguments)``; pickled, as a new process starts from nothing.
     told : object
         What the first are told. Those that start later are told what any worker gave to `tell` last.
 
@@ -59,13 +60,16 @@ def supervise(workers: int, target: Callable[..., None], arguments: tuple[Any, .
     os.environ[MULTIPROCESS] = counters
     context = multiprocessing.get_context("spawn")
     hears, tells = context.Pipe(duplex=False)
-    running: dict[SpawnProcess, float] = {}
+    connections = context.RawArray("q", [NOBODY] * workers)
+    free = list(range(workers))
+    running: dict[SpawnProcess, tuple[float, int]] = {}
     due = [0.0] * workers
     pause, settled = _PAUSE, False
     try:
         while not stopping:
             while due and due[0] <= time.monotonic():
-                process = context.Process(target=_work, args=(target, told, tells, *arguments))
+                share = Share(connections, free[-1])
+                process = context.Process(target=_work, args=(target, told, tells, share, *arguments))
                 try:
                     process.start()
                 except OSError as error:  # the system has no process, or no file, for it just now
@@ -76,14 +80,17 @@ def supervise(workers: int, target: Callable[..., None], arguments: tuple[Any, .
                     due = sorted([*due[1:], time.monotonic() + pause])
                 else:
                     del due[0]
-                    running[process] = time.monotonic()
+                    running[process] = time.monotonic(), free.pop()
             wait([hears, *(p.sentinel for p in running)], timeout=_LOOK)
             while hears.poll():
                 told = hears.recv()
-            settled = settled or any(time.monotonic() - began >= _TOO_SOON for began in running.values())
+            settled = settled or any(time.monotonic() - began >= _TOO_SOON for began, _ in running.values())
             for dead in [p for p in running if not p.is_alive()]:
                 now = time.monotonic()
-                lived = now - running.pop(dead)
+                began, place = running.pop(dead)
+                lived = now - began
+                connections[place] = NOBODY
+                free.append(place)
                 if stopping:
                     break
                 if lived < _TOO_SOON and (dead.exitcode or 0) >= 0 and not settled:
@@ -115,11 +122,11 @@ def _counters() -> str:
     return tempfile.mkdtemp(prefix="modelyard-metrics-", dir=memory)
 
 
-def _work(target: Callable[..., None], told: Any, tells: Connection, *arguments: Any) -> None:
+def _work(target: Callable[..., None], told: Any, tells: Connection, share: Share, *arguments: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the first process too, which stops the others
     threading.Thread(target=_follow, daemon=True).start()
     try:
-        target(told, tells.send, *arguments)
+        target(told, tells.send, share, *arguments)
     except ModelyardError as error:
         _LOGGER.error("a worker cannot serve: %s", error)
         sys.exit(1)
