@@ -25,6 +25,9 @@ class Greets(asyncio.Protocol):
         self.transport = transport
         transport.write(self.who)
 
+    def shutdown(self) -> None:
+        self.transport.close()
+
     def connection_lost(self, error) -> None:
         self.held.discard(self)
 
@@ -114,6 +117,23 @@ def test_a_system_without_files_is_asked_again(monkeypatch, caplog):
 
     asyncio.run(scene())
     assert caplog.text.count("no connection can be accepted: [Errno 24] Too many open files") == 1
+
+
+def test_one_that_was_just_taken_is_shut_down_with_the_rest():
+    async def scene():
+        with workers([NOBODY], 1) as (address, held, (taking,)), ExitStack() as opened:
+            caller = opened.enter_context(socket.create_connection(address))
+            taking._take()
+            assert held == [set()]
+            taking.close()
+            await taking.wait_closed()
+            await asyncio.sleep(0.05)
+            assert held == [set()]
+            caller.settimeout(10)
+            assert caller.recv(9) == b"0"
+            assert caller.recv(9) == b""
+
+    asyncio.run(scene())
 
 
 @pytest.mark.parametrize("pause", [False, True], ids=["listening", "waiting"])

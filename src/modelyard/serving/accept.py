@@ -8,10 +8,14 @@ import socket
 import ssl
 from collections.abc import Callable, MutableSequence
 
+from modelyard.serving.wire import Wire
+
 NOBODY = 2**62
 """Connections of a worker that has ended or not begun: no other waits for it to take one."""
 _WAIT = 0.002
 """Seconds for which a worker leaves a new connection to one that has fewer; then it takes it: that one may hang."""
+_HANDSHAKE = 1.0
+"""Seconds that a server which ends waits for those it has taken to be there."""
 _EXHAUSTED = 1.0
 """Seconds before the next try where the system has no file for a connection."""
 _LOGGER = logging.getLogger("modelyard.serving")
@@ -67,14 +71,15 @@ class Accepting:
         self,
         loop: asyncio.AbstractEventLoop,
         listener: socket.socket,
-        protocol: Callable[[], asyncio.BaseProtocol],
+        protocol: Callable[[], Wire],
         held: Callable[[], int],
         share: Share,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._loop, self._listener, self._protocol, self._tls = loop, listener, protocol, tls
         self._held, self._share = held, share
-        self._starting: set[asyncio.Task[object]] = set()
+        self._starting: set[asyncio.Task[tuple[asyncio.BaseTransport, Wire]]] = set()
+        self._closed = False
         self._waiting: asyncio.TimerHandle | None = None
         listener.setblocking(False)
         self._tell()
@@ -85,6 +90,13 @@ class Accepting:
         if self._waiting is not None:
             self._waiting.cancel()
         self._loop.remove_reader(self._listener)
+        self._share.tell(NOBODY)
+        self._closed = True
+
+    async def wait_closed(self) -> None:
+        """Wait for those that were taken and have no protocol yet."""
+        if self._starting:
+            await asyncio.wait(self._starting, timeout=_HANDSHAKE)
 
     def _listen(self) -> None:
         self._waiting = None
@@ -112,7 +124,7 @@ class Accepting:
             return
         connection.setblocking(False)
         start = self._loop.connect_accepted_socket(self._protocol, connection, ssl=self._tls)
-        task: asyncio.Task[object] = self._loop.create_task(start)
+        task = self._loop.create_task(start)
         self._starting.add(task)
         task.add_done_callback(self._started)
         self._tell()
@@ -120,10 +132,12 @@ class Accepting:
     def _tell(self) -> None:
         self._share.tell(self._held() + len(self._starting))
 
-    def _started(self, task: asyncio.Task[object]) -> None:
+    def _started(self, task: asyncio.Task[tuple[asyncio.BaseTransport, Wire]]) -> None:
         self._starting.discard(task)
-        if not task.cancelled():
-            task.exception()  # a caller that does not speak TLS is nobody's error
+        if task.cancelled() or task.exception() is not None:  # a caller that does not speak TLS is nobody's error
+            return
+        if self._closed:
+            task.result()[1].shutdown()
 
     def _pause(self, seconds: float, then: Callable[[], None]) -> None:
         self._loop.remove_reader(self._listener)
