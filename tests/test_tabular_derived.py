@@ -17,6 +17,7 @@ from modelyard.families.tabular.booster import Sample
 from modelyard.families.tabular.derived import DIFFERENCE, PRODUCT, RATIO, Derived, Question, choose
 from modelyard.families.tabular.memory import Memory
 from modelyard.families.tabular.tabular import Tabular
+from modelyard.families.whole import fit_whole
 from tabular_cases import TASKS, blend, candidate, inputs_of, parts, raw, run_graph, session, whole, write
 
 singles = st.floats(width=32, allow_nan=True, allow_infinity=False)
@@ -48,7 +49,7 @@ def test_a_ratio_is_found_and_lowers_the_loss(task, monkeypatch):
     found = Tabular().fit(candidate("lightgbm"), split, 0)
     chosen = {tuple(pair) for pair in found.arrays["fold0.derived"].tolist()}
     assert chosen & {(RATIO, 0, 1), (RATIO, 1, 0)}
-    monkeypatch.setattr(learning, "choose", lambda question: Derived.none())
+    monkeypatch.setattr(learning, "choose", lambda question, **_: Derived.none())
     without = Tabular().fit(candidate("lightgbm"), split, 0)
     assert not len(without.arrays["fold0.derived"])
 
@@ -56,6 +57,40 @@ def test_a_ratio_is_found_and_lowers_the_loss(task, monkeypatch):
         return folds.mean_loss(fitted.scores, split.development.truth(), np.ones(len(fitted.scores)))
 
     assert loss(found) < 0.9 * loss(without)
+
+
+@pytest.mark.parametrize("found", [3, 2, 1, 0])
+def test_what_answers_has_derived_numbers_where_most_folds_had(found, monkeypatch):
+    real, given, split = learning.choose, candidate("lightgbm"), parts("binary", ratio("binary")).blind()
+    seen = []
+
+    def choose_in_some(question, *, asked=True):
+        seen.append(asked)
+        if len(question.learn.y) + len(question.stop.y) == len(
+            split.development
+        ):  # one look at every row says the other thing
+            return Derived.none() if asked == (found > 1) else real(question, asked=False)
+        return real(question, asked=False) if len(seen) <= found else Derived.none()
+
+    monkeypatch.setattr(learning, "choose", choose_in_some)
+    monkeypatch.setattr(folds, "usable_cores", lambda: 1)
+    fitted = Tabular().fit(given, split, 0)
+    made = fit_whole(Tabular(), fitted, split, 0)
+    assert sum(len(fitted.arrays[f"fold{i}.derived"]) > 0 for i in range(3)) == found
+    assert all((len(made.arrays[f"fold{i}.derived"]) > 0) == (found > 1) for i in range(len(made.whole)))
+    assert made.candidate == given
+
+
+def test_without_asking_the_best_are_taken():
+    random = np.random.default_rng(7)
+
+    def sample(count):
+        x = random.normal(size=(count, 3)).astype(np.float32)
+        return Sample(x, x[:, 0].astype(float), np.ones(count), np.zeros((count, 1)))
+
+    question = Question("squared", 0.0, 1, sample(1_200), sample(300))
+    assert not len(choose(question).pairs)
+    assert len(choose(question, asked=False).pairs)
 
 
 def test_nothing_is_added_where_nothing_is_gained():

@@ -33,7 +33,7 @@ def test_numbers_made_of_two_stay_where_whole_fits_gain_by_them(tmp_path):
 def test_no_later_candidate_makes_any_where_whole_fits_do_as_well_without(tmp_path, monkeypatch):
     # Products of noise: short boosters are told they help.
     pairs = Derived(np.array([[1, 0, 1], [1, 2, 3]]))
-    monkeypatch.setattr(learning, "choose", lambda question: pairs)
+    monkeypatch.setattr(learning, "choose", lambda question, **_: pairs)
     run, _ = trained(table(lambda x: 3.0 * np.sign(x[:, 0] - 2.0)), tmp_path)
     tried = {entry.name: entry for entry in run.leaderboard}
     assert tried["catboost"].parameters["derived"] is False
@@ -42,7 +42,7 @@ def test_no_later_candidate_makes_any_where_whole_fits_do_as_well_without(tmp_pa
 
 def test_where_none_were_found_there_is_nothing_to_leave_out(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(learning, "choose", lambda question: asked.append(question) or Derived.none())
+    monkeypatch.setattr(learning, "choose", lambda question, **_: asked.append(question) or Derived.none())
     run, _ = trained(table(lambda x: x[:, 0]), tmp_path)
     assert asked
     assert "lightgbm-plain" not in {entry.name for entry in run.leaderboard}

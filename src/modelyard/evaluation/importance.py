@@ -18,8 +18,9 @@ from modelyard.training.run import Run
 
 REPEATS, COLUMNS = 5, 20
 _ROWS = 2_000
-_MICROSECONDS = 4e6
-"""What all answers are reckoned to take: reckoned and not measured, so that two runs give the same figures."""
+_MICROSECONDS, _SHARE = 4e6, 0.03
+"""What all answers are reckoned to take, and of the budget at most: reckoned and not measured, so that two runs give
+the same figures."""
 _T = 2.776  # Student's t, 4 degrees of freedom, two-sided 95 %
 
 
@@ -41,7 +42,8 @@ def importance(run: Run, evidence: Evidence, metric: Metric, progress: Progress)
         return ()
     random = np.random.default_rng(derive_seed(run.plan.brief.seed, "importance"))
     once = max(10.0, sum(one.microseconds for one, _ in run.blend.members)) * REPEATS * min(len(names), COLUMNS)
-    size = min(len(rows), _ROWS, max(500, int(_MICROSECONDS / once)))
+    most = min(_MICROSECONDS, _SHARE * 1e6 * run.plan.brief.budget.seconds)
+    size = min(len(rows), _ROWS, max(500, int(most / once)))
     picked = np.sort(random.choice(len(rows), size, replace=False)).astype(np.int64)
     few = rows.take(picked)
     base = answers(run, few)

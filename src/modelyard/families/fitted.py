@@ -92,7 +92,7 @@ class Fitted:
     candidate : Candidate
         What was fitted.
     facts : mapping
-        JSON values the family needs to predict.
+        JSON values the family needs to predict; ``settled`` holds parameters that the fit on every row takes over.
     arrays : mapping of str to array
         Numeric arrays.
     texts : mapping of str to str
@@ -104,7 +104,7 @@ class Fitted:
     rounds : tuple of int
         Iteration counts, one for each fit made, in order: what a replay needs.
     seconds : float
-        Wall-clock seconds the fit took.
+        Wall-clock seconds the fit took, but for what other candidates will find worked out; 0 where nobody says.
     curves : tuple of Curve
         Learning curves.
     whole : tuple of int

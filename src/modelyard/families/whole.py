@@ -34,9 +34,12 @@ def fit_whole(family: Family, fitted: Fitted, parts: Parts, seed: int) -> Fitted
     if not fitted.whole:
         return fitted
     every = replace(parts, split=replace(parts.split, folds=()))
-    made = family.fit(fitted.candidate, every, seed, None, fitted.whole)
+    candidate = fitted.candidate
+    settled = replace(candidate, parameters={**candidate.parameters, **fitted.facts.get("settled", {})})
+    made = family.fit(settled, every, seed, None, fitted.whole)
     return replace(
         made,
+        candidate=candidate,
         scores=fitted.scores,
         rounds=fitted.rounds,
         curves=fitted.curves,

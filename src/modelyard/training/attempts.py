@@ -159,7 +159,7 @@ class Attempts:
             self.steps.keep(step, rounds)
         if step.fitted is not None:
             self._expected += candidate.cost.seconds
-            self._taken += step.seconds
+            self._taken += step.fitted.seconds
         self._record(step)
         return step
 
@@ -245,7 +245,7 @@ class Attempts:
         if fault:
             self._note(candidate, seconds, fault)
             return None
-        return Step(candidate, replace(fitted, seconds=seconds), tuple(watched), seconds)
+        return Step(candidate, replace(fitted, seconds=fitted.seconds or seconds), tuple(watched), seconds)
 
     def _seed(self, candidate: Candidate) -> int:
         return derive_seed(self.plan.brief.seed, "fit", candidate.name)

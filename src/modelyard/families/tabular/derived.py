@@ -117,21 +117,23 @@ class Question:
     signs: tuple[int, ...] = ()
 
 
+ALWAYS = "always"
+"""In place of true: derived numbers are chosen without asking what they are worth."""
 _MEMORY = Memory(500)
 
 
-def choose(question: Question) -> Derived:
-    """Choose derived numbers; none where they do not lower the loss on the stopping part."""
+def choose(question: Question, *, asked: bool = True) -> Derived:
+    """Choose derived numbers; none where they do not lower the loss on the stopping part, if that is asked."""
     q = _sampled(question)
     if q.learn.x.shape[1] < 2 or not len(q.stop.y) or len(q.learn.y) < FEWEST:
         return Derived.none()
-    key = hashlib.sha256(f"{q.loss} {q.at} {q.signs}".encode())
+    key = hashlib.sha256(f"{q.loss} {q.at} {q.signs} {asked}".encode())
     for part in (q.learn.x, q.learn.y, q.learn.weight, q.stop.x, q.stop.y, q.stop.weight):
         key.update(np.ascontiguousarray(part).data)
-    return _MEMORY.ask(key.hexdigest(), lambda: _choose(q))
+    return _MEMORY.ask(key.hexdigest(), lambda: _choose(q, asked))
 
 
-def _choose(q: Question) -> Derived:
+def _choose(q: Question, asked: bool) -> Derived:
     plain = _short(q, q.learn, q.stop)
     gain = gains(plain.text, q.learn.x.shape[1])
     gain[np.flatnonzero(q.signs)] = 0.0
@@ -145,7 +147,7 @@ def _choose(q: Question) -> Derived:
     gain = gains(wide.text, start + len(tried.pairs))[start:]
     best = np.argsort(-gain, kind="stable")[:MOST]
     kept = Derived(tried.pairs[np.sort(best[gain[best] > 0])])
-    better = _last(wide) < (1 - WORTH) * _last(plain)
+    better = not asked or _last(wide) < (1 - WORTH) * _last(plain)
     return kept if better and len(kept.pairs) else Derived.none()
 
 

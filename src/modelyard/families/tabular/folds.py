@@ -25,6 +25,7 @@ from modelyard.families.tabular import linear
 from modelyard.families.tabular.answering import microseconds, own_bytes
 from modelyard.families.tabular.booster import Request, Sample, patience
 from modelyard.families.tabular.cores import shared_cores
+from modelyard.families.tabular.derived import ALWAYS
 from modelyard.families.tabular.file_bytes import shared_bytes
 from modelyard.families.tabular.inputs import find_levels, find_vocabularies, read_inputs
 from modelyard.families.tabular.labels import STANDARDISED, Labels, balance, loss_of, mean_loss, read_labels
@@ -97,7 +98,13 @@ def fit_folds(
         "models": records,
         "derived": max(len(model.derived.pairs) for model in models),
     }
-    seconds = time.monotonic() - begun
+    if folds and learning.boosted:
+        # On every row it is not asked again: one look at the part that answers it may say otherwise than most folds,
+        # and what answers would then lack what the scores are of.
+        most = 2 * sum(len(model.derived.pairs) > 0 for model in models) > len(models)
+        facts = {**facts, "settled": {"derived": ALWAYS if most else False}}
+    beside = max(1, min(usable_cores(), len(folds)))
+    seconds = max(0.0, time.monotonic() - begun - sum(learning.shared) / beside)
     fitted = Fitted(candidate, facts, arrays, texts, scores, tuple(counts), seconds, tuple(curves))
     if not folds:
         return replace(fitted, own_bytes=own_bytes(candidate.parameters, models, counts, counts))

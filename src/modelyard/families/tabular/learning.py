@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from threading import Event
 
@@ -13,7 +14,7 @@ from modelyard.data.dataset import Dataset, Floats, Ints
 from modelyard.data.inner import inner
 from modelyard.families.fitted import Candidate
 from modelyard.families.tabular.booster import Sample
-from modelyard.families.tabular.derived import Derived, Question, choose
+from modelyard.families.tabular.derived import ALWAYS, Derived, Question, choose
 from modelyard.families.tabular.inputs import Inputs, Singles
 from modelyard.families.tabular.labels import Labels, loss_of, read_labels
 from modelyard.families.tabular.tables import blocks, cross_fit, fit_tables, look_up, targets
@@ -36,6 +37,8 @@ class Learning:
     seed: int
     signs: tuple[int, ...]
     halted: Event = field(default_factory=Event)
+    shared: list[float] = field(default_factory=list)
+    """Seconds that fits took for what other candidates will find worked out."""
 
     @property
     def algorithm(self) -> str:
@@ -91,8 +94,10 @@ def encode(learning: Learning, job: Job) -> Encoded:
     """Return what a booster reads of one fold: everything is learnt from the fold's training rows alone."""
     learn, labels = job.learn, job.labels
     y, _ = labels.of(learning.truth[learn])
+    begun = time.monotonic()
     texts, read, train = texts_of(learning, job)
     derived = _derive(learning, train)
+    learning.shared.append(time.monotonic() - begun)
     inputs, mass = derived.extend(read.take(np.searchsorted(train, learn))), learning.weights[learn]
     target = targets(y if learning.classes == 0 else learning.truth[learn], learning.classes)
     tables = fit_tables(inputs.codes, learning.sizes, target, mass)
@@ -104,7 +109,8 @@ def encode(learning: Learning, job: Job) -> Encoded:
 
 def _derive(learning: Learning, train: Ints) -> Derived:
     """Choose derived numbers on the rows of one fold: the same ones for every candidate that takes any."""
-    if not learning.candidate.parameters.get("derived", True):
+    given = learning.candidate.parameters.get("derived", True)
+    if not given:
         return Derived.none()
     learn, stop = inner(learning.data, train, 0.2, derive_seed(0, "derived"))
     loss = loss_of(learning.candidate.parameters)
@@ -117,7 +123,8 @@ def _derive(learning: Learning, train: Ints) -> Derived:
         rows = rows[known]
         return sample_of(learning.inputs.numbers[rows], y, learning.weights[rows], labels.start)
 
-    return choose(Question(labels.loss, labels.at, len(labels.present), sample(learn), sample(stop), learning.signs))
+    question = Question(labels.loss, labels.at, len(labels.present), sample(learn), sample(stop), learning.signs)
+    return choose(question, asked=given != ALWAYS)
 
 
 def sample_of(x: NDArray[np.float32], y: Floats, weight: Floats, start: Floats) -> Sample:

@@ -40,6 +40,8 @@ VARIES = 0.2
 SLACK, LEAST_GUARD = 6.0, 10
 """The clock ends a fit only beyond this many times its reckoned seconds, half the budget, and this many seconds: models
 that the clock cut short are worth little."""
+MIDDLING = 0.15
+"""The rate at which the fewest rounds that are searched go as far as the portfolio's own."""
 RARE = 0.4
 """A class below this part of an even share makes the search try class weights."""
 
@@ -228,15 +230,18 @@ def logarithm(truth: Floats) -> Mapping[str, Any] | None:
 
 
 def space(parameters: Mapping[str, Any], table: Table) -> dict[str, Range]:
-    """Return what the search may change: rate .01 to .3, depth 3 to 10, 100 to 2,000 rounds, child weight 1 to 10.
+    """Return what the search may change: rate .01 to .3, depth 3 to 10, up to 2,000 rounds, child weight 1 to 10.
 
-    The ends that the budget cannot pay for are drawn in: half the rate and twice the rounds of the portfolio's own fit
-    at most, and symmetric trees, which double with each level, no deeper than 8.
+    The ends that the budget cannot pay for are drawn in: three quarters of the rate and twice the rounds of the
+    portfolio's own fit at most, and symmetric trees, which double with each level, no deeper than 8. Nor are there so
+    few rounds that a fit of a middling rate could not go as far as the portfolio's own: early stopping finds where one
+    ends, and one that may not go there learns too little.
     """
     rate, rounds = float(parameters["learning_rate"]), int(parameters["rounds"])
+    least = min(rounds, max(100, min(1_000, round(rounds * rate / MIDDLING))))
     found = {
-        "learning_rate": Range("float", max(0.01, rate / 2), 0.3, log=True),
-        "rounds": Range("int", min(100, rounds), min(2_000, 2 * rounds), log=True),
+        "learning_rate": Range("float", max(0.01, 0.75 * rate), 0.3, log=True),
+        "rounds": Range("int", least, min(2_000, 2 * rounds), log=True),
         "min_child_weight": Range("float", 1.0, 10.0, log=True),
         "depth": Range("int", min(3, table.depth), 8 if parameters["algorithm"] == "catboost" else 10),
         "l2": Range("float", 0.1, 30.0, log=True),
