@@ -76,10 +76,10 @@ def watched(monkeypatch: pytest.MonkeyPatch, place: int, level: int) -> Iterator
         taught.note("cross-fitted means", inputs.codes[:, level])
         return real["cross"](inputs, *rest)
 
-    def choose(question: Any) -> Any:
+    def choose(question: Any, **how: bool) -> Any:
         for kind, sample in (("derived numbers", question.learn), ("derived numbers, stop", question.stop)):
             taught.note(kind, sample.x[:, place])
-        return real["choose"](question)
+        return real["choose"](question, **how)
 
     class Watching:
         def __init__(self, name: str) -> None:

