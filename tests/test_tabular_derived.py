@@ -62,13 +62,11 @@ def test_a_ratio_is_found_and_lowers_the_loss(task, monkeypatch):
 @pytest.mark.parametrize("found", [3, 2, 1, 0])
 def test_what_answers_has_derived_numbers_where_most_folds_had(found, monkeypatch):
     real, given, split = learning.choose, candidate("lightgbm"), parts("binary", ratio("binary")).blind()
-    seen = []
+    seen, every = [], len(split.development)
 
     def choose_in_some(question, *, asked=True):
         seen.append(asked)
-        if len(question.learn.y) + len(question.stop.y) == len(
-            split.development
-        ):  # one look at every row says the other thing
+        if len(question.learn.y) + len(question.stop.y) == every:  # one look at every row says the other thing
             return Derived.none() if asked == (found > 1) else real(question, asked=False)
         return real(question, asked=False) if len(seen) <= found else Derived.none()
 

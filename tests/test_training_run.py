@@ -104,6 +104,7 @@ def test_the_search_starts_from_what_it_searches_around():
     assert within(space, known) == {"balanced": 0, "depth": 10, "rate": 0.1}  # no limit is the end of its range
     assert within(space, {**known, "rate": 0.5}) is None
     assert within(space, {**known, "balanced": 3}) is None
+    assert within(space, {"rate": 0.1}) is None  # a choice has no end
 
 
 @pytest.fixture

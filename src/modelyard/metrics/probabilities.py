@@ -6,6 +6,8 @@ mean over one-versus-rest problems, classes that no row holds are left out of th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -97,7 +99,7 @@ def _one_versus_rest(truth: Truth, prediction: Floats, kind: type[_Ranked]) -> S
     return score
 
 
-class _Ranked:
+class _Ranked(ABC):
     """Rows sorted once, highest score first, tied scores taken as one step; what a resample costs is one running sum.
 
     Sums over steps are read off running sums at the steps of the positive rows alone, which are few where a class is.
@@ -119,9 +121,9 @@ class _Ranked:
         hits = weights[self._positive]
         return self.value(hits, _running(hits), _running(weights[self._order]))
 
+    @abstractmethod
     def value(self, hits: Floats, found: Floats, seen: Floats) -> float:
         """Return the value from the positive rows' weights, and running sums of theirs and of all rows'."""
-        raise NotImplementedError
 
 
 def _running(weights: Floats) -> Floats:

@@ -22,7 +22,7 @@ _FINISH_SECONDS = 30
 _LOOK = 1.0
 _NEW_OBJECTS = 50_000
 """The collector looks for cycles once there are so many more objects, instead of 700, a few requests: a request makes
-none, and looking for them takes some 4 % of its time."""
+none."""
 
 
 def run(

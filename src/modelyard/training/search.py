@@ -139,7 +139,8 @@ def within(space: Mapping[str, Range], parameters: Mapping[str, Any]) -> dict[st
 
     A limit that is absent, such as LightGBM's depth beside its leaves, stands at the end of its range.
     """
-    found = {name: parameters.get(name, space[name].high) for name in sorted(space)}
+    ends = {name: None if range_.kind == "choice" else range_.high for name, range_ in sorted(space.items())}
+    found = {name: parameters.get(name, end) for name, end in ends.items()}
     return found if all(_holds(space[name], value) for name, value in found.items()) else None
 
 

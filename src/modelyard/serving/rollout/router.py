@@ -27,7 +27,7 @@ from modelyard.serving.version import Version
 _WHOLE = 2.0**64
 _UPPER_EDGES = [1e-6 * 2.0 ** ((i + 1) / 8) for i in range(LATENCIES - 1)]
 _CHANCES = [1 / (1 + math.exp(-(i + 1 - SCORES // 2) / 4)) for i in range(SCORES - 1)]
-"""Edges between bins, a quarter of log odds apart: finding the bin takes a fifth of a logarithm."""
+"""Edges between bins, a quarter of log odds apart: looking one up is quicker than a logarithm."""
 
 
 class RolloutRouter:
