@@ -141,9 +141,11 @@ class Shared(Grown):
 def test_a_replay_fits_as_many_models_on_every_row_as_the_run_ended_with(tmp_path):
     data = dataset()
     plan = plan_of(data, BOTH[:1], size=Size(1.0))
-    run = train(plan, parts_of(data), family=Shared())
-    again = train(plan, parts_of(data), family=Shared(), replay=read_recipe(write_recipe(run, tmp_path)))
-    assert [len(one.whole) for blend in (run.blend, again.blend) for one, _ in blend.members] == [2, 2]
+    run = train(plan, parts_of(data), family=Shared(microseconds=90.0))
+    recipe = read_recipe(write_recipe(run, tmp_path))
+    again = train(plan, parts_of(data), family=Shared(microseconds=90.0), replay=recipe)
+    for blend in (run.blend, again.blend):
+        assert [(len(one.whole), one.microseconds) for one, _ in blend.members] == [(2, 60.0)]
 
 
 def asks(plan, **asked):
