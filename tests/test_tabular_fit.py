@@ -173,14 +173,17 @@ def test_a_window_whose_rows_weigh_nothing_fails_no_fit(algorithm):
     assert np.isfinite(fitted.scores[first.split.folds[2].score]).all()
 
 
-def test_class_weights_move_the_scores_of_a_rare_class_up():
+def test_class_weights_change_what_is_learnt_and_leave_the_shares_of_the_classes():
     table = frame("binary", 600).with_columns(
         pl.when(pl.int_range(600) % 4 == 0).then(pl.col("label")).otherwise(pl.lit("no")).alias("label")
     )
     split = parts("binary", table).blind()
     for algorithm in LIBRARIES:
-        plain, even = (Tabular().fit(candidate(algorithm, balanced=b), split, 0).scores.mean() for b in (False, True))
-        assert even > plain + 0.5
+        plain, even = (Tabular().fit(candidate(algorithm, balanced=b), split, 0).scores for b in (False, True))
+        share = split.development.truth().mean()
+        assert abs(1 / (1 + np.exp(-even)) - share).mean() < 0.2
+        assert abs((1 / (1 + np.exp(-even))).mean() - share) < 0.05
+        assert not np.array_equal(plain, even)
 
 
 def test_watching_sees_each_fold_and_can_end_the_fit():

@@ -42,6 +42,14 @@ def test_no_row_sees_its_own_label(case):
     np.testing.assert_array_equal(seen[0], seen[1])
 
 
+def test_levels_keep_their_order_where_classes_are_too_many_for_means():
+    codes, weights = np.array([[2], [2], [0], [1], [3], [4]], dtype=np.int32), np.ones(6)
+    many, few = (fit_tables(codes, [3], targets(np.arange(6) % k, k), weights)[0] for k in (7, 6))
+    np.testing.assert_array_equal(many[:, 1], np.arange(5))
+    assert many.shape[1] == 2
+    assert few.shape[1] == 1 + 6
+
+
 def test_groups_stay_in_one_block():
     groups = np.repeat(np.arange(20), 5)
     dealt = blocks(100, 1, groups)

@@ -22,6 +22,7 @@ from modelyard.families.family import Watch
 from modelyard.families.fitted import Candidate, Curve, Fitted
 from modelyard.families.monotone import signs
 from modelyard.families.tabular import linear
+from modelyard.families.tabular.ahead import ahead
 from modelyard.families.tabular.answering import microseconds, own_bytes
 from modelyard.families.tabular.booster import Request, Sample, patience
 from modelyard.families.tabular.cores import shared_cores
@@ -55,7 +56,8 @@ def fit_folds(
     inputs = read_inputs(data, levels, vocabularies)
     encoding = Encoding.of(data.schema, moments=True)
     if not candidate.parameters.get("elapsed"):
-        inputs = inputs.without(encoding.elapsed)
+        numbers, codes = ahead(data, inputs) if parts.split.forward else (encoding.elapsed, ())
+        inputs = inputs.without(numbers, {place: len(levels[place]) for place in codes})  # the code of unseen levels
     learning = Learning(
         candidate,
         data,
@@ -210,8 +212,18 @@ def _job(learning: Learning, learn: Ints, stop: Ints, number: int, rounds: int |
     return Job(number, rounds, learn, stop, weights, labels)
 
 
+def _base(learning: Learning, job: Job) -> Floats:
+    """Return what every row's score starts from: the classes' own shares, though they were learnt as if even.
+
+    A model that learnt with every class weighing the same is then scored, blended and calibrated as the others are.
+    """
+    if not learning.candidate.parameters.get("balanced"):
+        return job.labels.base
+    return read_labels(learning.truth[job.learn], learning.weights[job.learn], learning.classes).base
+
+
 def _fit(learning: Learning, job: Job, encoded: Encoded | None) -> tuple[Model, int, list[Curve]]:
-    blank = Model(learning.algorithm, job.labels.base, job.labels.scale, job.labels.present)
+    blank = Model(learning.algorithm, _base(learning, job), job.labels.scale, job.labels.present)
     rows = np.sort(np.concatenate([job.learn, job.stop]))
     varied = any(_varies(part[rows]) for part in (learning.inputs.numbers, learning.inputs.codes))
     varied |= bool(learning.inputs.texts) and learning.algorithm != "mlp"

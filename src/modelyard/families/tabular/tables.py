@@ -1,7 +1,8 @@
 """Category tables: what one fold's training part teaches about each level of a category, as numbers.
 
-Each level becomes its frequency rank, its count (in columns of many levels) and a smoothed mean of the target. The
-rows that teach the mean never see their own label in it: they get means of the other blocks of rows.
+Each level becomes its frequency rank, its count (in columns of many levels) and a smoothed mean of the target, or for
+many classes, which have no one mean, its place among the levels by name. The rows that teach the mean never see their
+own label in it: they get means of the other blocks of rows.
 
 References
 ----------
@@ -70,7 +71,9 @@ def fit_tables(codes: Codes, sizes: Sequence[int], target: Floats, weights: Floa
         rank[size + 1] = -1.0
         total, mass = _sums(column, size + 2, target, weights)
         mean = (total + SMOOTHING * prior) / (mass + SMOOTHING)[:, None]
-        parts = [rank[:, None], *([count[:, None]] if size > FEW_LEVELS else []), mean]
+        # Without a mean, what the names order (ranks of a scale, letters of a board) is all there is to split on.
+        named = [] if target.shape[1] else [np.arange(size + 2, dtype=np.float64)[:, None]]
+        parts = [rank[:, None], *named, *([count[:, None]] if size > FEW_LEVELS else []), mean]
         found.append(np.concatenate(parts, axis=1).astype(np.float32))
     return tuple(found)
 
