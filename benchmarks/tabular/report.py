@@ -154,10 +154,12 @@ def _versions(found: Mapping[Key, Record], asked: Asked) -> str:
         for f in asked.frameworks
     }
     named = [f"{f} {', '.join(seen) or '?'}" for f, seen in versions.items()]
-    cores = ", ".join(str(c) for c in sorted({r["cores"] for r in known.values() if "cores" in r}))
+    machines = {f"{r['cores']} cores of {r['machine']}" for r in known.values() if "machine" in r}
+    days = sorted({r["day"] for r in known.values() if "day" in r})
     code = ", ".join(sorted({r["code"] for r in known.values() if "code" in r}))
     return (
-        f"{len(known)} of {len(asked.runs())} runs, seeds {', '.join(map(str, asked.seeds))}, on {cores or '?'} cores: "
+        f"{len(known)} of {len(asked.runs())} runs, seeds {', '.join(map(str, asked.seeds))}, on "
+        f"{' and '.join(sorted(machines)) or '?'}, {' to '.join(dict.fromkeys([*days[:1], *days[-1:]])) or '?'}: "
         f"{'; '.join(named)}. Source of {OURS}: {code or '?'}."
     )
 

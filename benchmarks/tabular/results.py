@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import signal
 import subprocess
 import tempfile
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -155,11 +157,26 @@ def measure(key: Key) -> Record:
             figures = json.loads(out.read_text(encoding="utf-8"))
         else:
             said = (Path(folder) / "output").read_text(encoding="utf-8", errors="replace")
-            figures = {"error": f"{ended}: {said.strip()[-2000:]}"}
+            figures = {"error": f"{ended}: {_last(said)}"}
     cores = psutil.cpu_count() or 1
-    figures["cores"] = cores
+    figures |= {"cores": cores, "machine": _machine(), "day": f"{date.today()}"}
     figures["others"] = round(max(0.0, (worked(after) - worked(before) - spent) / (seconds * cores)), 3)
     return figures
+
+
+def _last(said: str) -> str:
+    """Return the last words of a run that failed: the record is kept, and says nothing of where it ran."""
+    lines = said.strip().splitlines() or [""]
+    return lines[-1].replace(str(home()), "MODELYARD_BENCH")[-500:]
+
+
+def _machine() -> str:
+    """Return what the processor calls itself, as far as the system says."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def worked(times: Any) -> float:
