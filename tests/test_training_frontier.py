@@ -47,6 +47,17 @@ def usual():
     return trained()
 
 
+def test_without_a_limit_the_best_fit_is_never_too_slow():
+    slow = {"a": 2.0, "bb": 80.0, "ccc": 5_000.0, "dddd": 700.0}
+    run, _ = trained(None, slow)
+    best = run.leaderboard[0].name
+    costly = {**dict.fromkeys(slow, 400.0), best: 5_000.0}
+    run, _ = trained(None, costly)
+    assert run.leaderboard[0].name == best
+    assert best in {one.candidate.name for one, _ in run.blend.members}
+    assert run.diagnostics.frontier.limit == 5_000.0
+
+
 def whys(run):
     return {entry.name: entry.why for entry in run.leaderboard}
 

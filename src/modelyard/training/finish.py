@@ -77,12 +77,13 @@ def weigh(
 ) -> Floats:
     """Return the weights of the best blend that is quick and small enough and that is fitted on every row in time.
 
-    `quick` microseconds, by default those the plan leaves (see `room`); `left` seconds, by default any number.
+    `quick` microseconds, by default those the plan leaves (see `room`); `left` seconds, by default any number. The
+    best fit by its own loss stands first.
     """
     rows = scored_rows(fitted)
     if not len(rows):  # candidates that score different rows cannot be weighed against each other
         return np.asarray(np.eye(1, len(fitted))[0], dtype=np.float64)
-    usual, small = room(attempts.plan, max(one.shared_bytes for one in fitted))
+    usual, small = room(attempts.plan, max(one.shared_bytes for one in fitted), fitted[0].microseconds)
     costs = [[one.microseconds, one.own_bytes, one.whole_seconds] for one in fitted]
     return greedy_weights(
         [one.scores[rows] for one in fitted],

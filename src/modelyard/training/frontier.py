@@ -50,7 +50,7 @@ def frontier(attempts: Attempts, members: Sequence[tuple[Fitted, float]], *, lef
         names = tuple(one.candidate.name for one, _ in blended)
         return Point(sum(one.microseconds for one, _ in blended), attempts.score(raw, rows), names)
 
-    limit, chosen = room(attempts.plan)[0], point(members)
+    limit, chosen = room(attempts.plan, best=fitted[0].microseconds)[0], point(members)
     tried: dict[tuple[float, ...], Point] = {}
     until = attempts.clock.spent + SHARE * attempts.clock.budget
     for quick in _ladder(limit, chosen.microseconds, sum(one.microseconds for one in fitted)):

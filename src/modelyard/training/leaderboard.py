@@ -64,7 +64,8 @@ def _why(fitted: Fitted, members: Sequence[tuple[Fitted, float]], attempts: Atte
     """Say why a fit that could have been blended was not: candidates are chosen with one model each."""
     if fitted.candidate.name in attempts.late:
         return f"no time left to fit it on every row: about {fitted.whole_seconds:.0f} s"
-    quick, small = room(attempts.plan, max(one.shared_bytes for one in attempts.fitted))
+    best = of_models(attempts.fitted[0], 1).microseconds
+    quick, small = room(attempts.plan, max(one.shared_bytes for one in attempts.fitted), best)
     if fitted.microseconds > quick:
         return f"too slow: {fitted.microseconds:.0f} µs a row, and the limit is {quick:.0f}"
     if fitted.own_bytes > small:

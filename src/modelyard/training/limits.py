@@ -21,12 +21,16 @@ USUAL_MICROSECONDS, LEAST_MICROSECONDS, OF_A_LOOK_UP = 200.0, 130.0, 8.0
 no number, which the graph must look up for every model, but never less than the second."""
 
 
-def room(plan: Plan, shared_bytes: float = 0.0) -> tuple[float, float]:
-    """Return the microseconds all members may take together, and the bytes beside those they share."""
+def room(plan: Plan, shared_bytes: float = 0.0, best: float = 0.0) -> tuple[float, float]:
+    """Return the microseconds all members may take together, and the bytes beside those they share.
+
+    Where the brief names no latency, it is at least the microseconds of the `best` fit: trees of many classes may all
+    take longer than is usual, and a user who asked for no haste is not served by a line in their place.
+    """
     brief = plan.brief
     looked_up = sum(column.kind not in ("number", "boolean") for column in plan.schema.features)
     usual = max(LEAST_MICROSECONDS, USUAL_MICROSECONDS - OF_A_LOOK_UP * looked_up)
-    quick = usual if brief.latency is None else brief.latency.model_microseconds
+    quick = max(usual, best) if brief.latency is None else brief.latency.model_microseconds
     return quick, float("inf") if brief.size is None else max(0.0, brief.size.bytes - shared_bytes)
 
 
