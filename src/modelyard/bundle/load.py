@@ -44,7 +44,7 @@ def load_bundle(path: str | Path, *, threads: int = 1) -> Bundle:
         Naming the file that is missing, changed, cut short, or of a format this version does not read.
     """
     source = Path(path).absolute()
-    if not source.exists():
+    if not _exists(source):
         raise BundleError(
             f"There is no bundle '{path}'.", where=str(source), allowed="A bundle's folder or its .tar.gz."
         )
@@ -53,6 +53,13 @@ def load_bundle(path: str | Path, *, threads: int = 1) -> Bundle:
     check_files(folder, manifest.files)
     runtime = _runtime(folder, manifest, threads)
     return Bundle(folder, manifest, identity, runtime, _labels(manifest.schema), _uncertainty(folder, manifest))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # longer than any file's name, or with a zero in it
+        return False
 
 
 def _runtime(folder: Path, manifest: Manifest, threads: int) -> Runtime:

@@ -106,7 +106,7 @@ class Looks:
                 self._put(self._learn(memory, now), 0, 0.0, Plan(), no_evidence(Plan().error_limit))
             return None
         if rollout.id != memory.rollout:
-            fresh = replace(memory, rollout=rollout.id, at=now, sums=self._board.sums().tolist())
+            fresh = replace(self._since(memory, now)[1], rollout=rollout.id)
             memory = self._remember(_kept(fresh, begun(rollout.plan)))
         if self._shown != (rollout.id, rollout.state, rollout.step):
             self._publish(memory, rollout)
