@@ -23,6 +23,7 @@ from modelyard.data.profile import Profile
 from modelyard.serving.rollout.board import Board
 from modelyard.serving.rollout.control import start
 from modelyard.serving.rollout.rollout import Plan, Rollout
+from modelyard.serving.rollout.router import place
 from modelyard.serving.rollout.store import Rollouts
 
 Address = tuple[str, int]
@@ -130,6 +131,13 @@ def until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
     while not holds():
         assert time.monotonic() < end, "it never came"
         time.sleep(0.02)
+
+
+def until_loaded(address: Address, rollout: Rollout, bundle: str) -> None:
+    """Wait until every worker has the candidate: a key that is its own is answered by it, whoever takes the request."""
+    salt = b"%d" % rollout.id
+    key = next(key for i in range(10_000) if place((key := f"key-{i}").encode(), salt) < rollout.share)
+    until(lambda: all(ask(address, ROW, key=key)[1]["bundle"] == bundle for _ in range(20)))
 
 
 def begin(folder: Path, bundles: Mapping[str, Path], candidate: str, plan: Plan) -> Rollout:

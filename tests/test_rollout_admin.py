@@ -23,7 +23,6 @@ from serving_client import Client, problem
 class Anna:
     """A guard that takes everybody for Anna."""
 
-    schemes: dict = {}
     needs = ()
 
     async def admit(self, scope, wanted):

@@ -26,7 +26,7 @@ from modelyard.serving.rollout.shadow import Shadow
 from modelyard.serving.rollout.store import Rollouts
 from modelyard.serving.version import Version
 from processes import workers_of
-from rollouts import OLD, QUICK, arms, ask, begin, newest, on_board, packed, server, until
+from rollouts import OLD, QUICK, arms, ask, begin, newest, on_board, packed, server, until, until_loaded
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +70,7 @@ def test_a_good_canary_is_promoted_and_a_killed_server_goes_on_with_it(tmp_path,
         keys = [f"client-{i}" for i in range(20)]
         arms: dict[str, set[str]] = {}
         board = on_board(tmp_path)
-        until(lambda: board.share == 0.5)
-        time.sleep(1.0)  # every worker has it loaded: it looks five times a second
+        until_loaded(address, newest(tmp_path), good)
 
         killed = False
         while newest(tmp_path).state == "running":
