@@ -96,6 +96,8 @@ class Live:
         try:
             self._last = self._store.last(self._name)
         except WorkspaceError as error:
+            if self._last is None:
+                raise
             unread = error  # what was read last is watched on: a full disk must not keep a bad candidate
         last, rollout = self._last, None
         if last is not None and last.stable.hash == self._router.baseline.bundle.hash:
