@@ -209,3 +209,9 @@ def test_status_says_when_nobody_makes_looks(yard, monkeypatch):
         assert any("no server of the stable version" in line for line in status_lines(shown)) is said
     move(yard.rollouts, "churn", "pause", "anna")
     assert not status(Rollouts(yard.rollouts), yard.last())["unwatched"]
+
+
+def test_a_name_that_no_file_can_have_is_called_unknown(yard, capsys):
+    words = ["rollout", "start", "churn@1", "x" * 5_000, "--workspace", str(yard.workspace.root)]
+    assert _run(words) == 1
+    assert "No bundle, run or release is called" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import pytest
 
 from modelyard.core.errors import ServingError, WorkspaceError
 from modelyard.serving.rollout.board import ARM, CANDIDATE, ERRORS, REQUESTS, STABLE, Board
-from modelyard.serving.rollout.control import status
+from modelyard.serving.rollout.control import move, status
 from modelyard.serving.rollout.decide import MOVES, after, decide, moved
 from modelyard.serving.rollout.looks import Looks
 from modelyard.serving.rollout.rollout import TWO_WEEKS, Arm, Plan, Reading, Rollout, planned
@@ -81,9 +81,9 @@ def test_a_shadow_and_an_ab_test_end_without_answering_everybody():
 
 @pytest.mark.parametrize("state", ["rolled_back", "ended"])
 def test_what_has_ended_is_moved_no_more(state):
-    for move in MOVES:
-        with pytest.raises(ServingError, match="no " + move):
-            moved(replace(ROLLOUT, state=state), move, "anna", 1.0)
+    for name in MOVES:
+        with pytest.raises(ServingError, match="no " + name):
+            moved(replace(ROLLOUT, state=state), name, "anna", 1.0)
 
 
 @pytest.mark.parametrize(
@@ -318,6 +318,16 @@ def test_whom_a_person_promotes_while_a_look_rolls_it_back_gets_every_request(tm
     monkeypatch.setattr(traffic.store, "last", lambda name: before)
     traffic.store.move(moved(before, "promote", "anna", traffic.now), "anna")
     assert traffic.minute(60, errors=30).state == "promoted"
+    assert traffic.board.share == 1.0
+
+
+def test_a_person_promotes_also_what_a_worker_has_just_stopped(tmp_path):
+    traffic = Traffic(tmp_path, PLAN)
+    traffic.minute(0)
+    traffic.start()
+    traffic.looks.tick(traffic.store.last("churn"), traffic.now)
+    traffic.board.tripped = True
+    assert move(tmp_path, "churn", "promote", "anna").state == "promoted"
     assert traffic.board.share == 1.0
 
 

@@ -17,6 +17,7 @@ from modelyard.bundle.runtimes.runtime import Runtime
 from modelyard.bundle.verify import check_files, checked_bytes, read_manifest
 from modelyard.core.canonical import from_json
 from modelyard.core.errors import BundleError
+from modelyard.core.files import exists
 from modelyard.data.schema import Schema
 from modelyard.uncertainty.uncertainty import FILE, Uncertainty
 
@@ -44,7 +45,7 @@ def load_bundle(path: str | Path, *, threads: int = 1) -> Bundle:
         Naming the file that is missing, changed, cut short, or of a format this version does not read.
     """
     source = Path(path).absolute()
-    if not _exists(source):
+    if not exists(source):
         raise BundleError(
             f"There is no bundle '{path}'.", where=str(source), allowed="A bundle's folder or its .tar.gz."
         )
@@ -53,13 +54,6 @@ def load_bundle(path: str | Path, *, threads: int = 1) -> Bundle:
     check_files(folder, manifest.files)
     runtime = _runtime(folder, manifest, threads)
     return Bundle(folder, manifest, identity, runtime, _labels(manifest.schema), _uncertainty(folder, manifest))
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # longer than any file's name, or with a zero in it
-        return False
 
 
 def _runtime(folder: Path, manifest: Manifest, threads: int) -> Runtime:

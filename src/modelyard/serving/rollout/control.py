@@ -114,6 +114,8 @@ def _settle(store: Rollouts, after: Rollout, by: str) -> Rollout:
             if after.share == 0:
                 board.share = 0.0  # first of all: writing it down may take its time
             store.move(after, by)
+            if after.state == "promoted":
+                board.tripped = False  # a person promotes whatever was shown
             board.share = after.share
         else:
             store.move(after, by)
