@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from disks import mounted
 from modelyard.brief.brief import Brief, DataBrief
 from modelyard.cli.main import _run
 from modelyard.flow.prepare import prepare
@@ -283,19 +282,6 @@ def test_five_thousand_columns(desk):
     desk.brief("model: linear", data="path: t.parquet, label: y")
     code, said = desk.develop("--quiet")
     assert code in (0, 2, 3), said
-
-
-@contextlib.contextmanager
-def mounted(folder: Path, options: str) -> Iterator[Path]:
-    """Mount a small file system of our own; only root may, elsewhere the test is skipped."""
-    folder.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(words, capture_output=True, check=False).returncode != 0:
-        pytest.skip("no file system can be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
 
 
 def test_full_disk_keeps_what_was_finished(desk):

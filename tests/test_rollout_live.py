@@ -2,137 +2,36 @@
 
 from __future__ import annotations
 
-import http.client
-import json
+import math
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
-from onnx import helper, numpy_helper
 
-from bundles import CITIES, ROW, Stumps, blend, draft, table
+from bundles import CITIES, ROW
+from disks import fill, mounted
 from modelyard.bundle.load import load_bundle
-from modelyard.bundle.write import write_bundle
-from modelyard.data.profile import Profile
+from modelyard.core.errors import WorkspaceError
 from modelyard.serving.app import App
 from modelyard.serving.guard.store import KeyStore
-from modelyard.serving.rollout.board import CANDIDATE, ERRORS, REQUESTS, Board
-from modelyard.serving.rollout.control import move, start, status, status_lines
+from modelyard.serving.rollout.board import ARM, CANDIDATE, ERRORS, REQUESTS
+from modelyard.serving.rollout.control import move, status, status_lines
 from modelyard.serving.rollout.live import Live
 from modelyard.serving.rollout.rollout import Plan
+from modelyard.serving.rollout.router import count
 from modelyard.serving.rollout.shadow import Shadow
 from modelyard.serving.rollout.store import Rollouts
 from modelyard.serving.version import Version
 from processes import workers_of
-
-FAILS_OVER = 60
-PROGRAM = """
-import json, sys
-from pathlib import Path
-from modelyard.serving.guard.access import Access
-from modelyard.serving.serve import serve
-from modelyard.serving.terms import Terms
-if __name__ == "__main__":
-    path, rollouts, workers, keys = json.loads(sys.argv[1])
-    terms, access = Terms(rollouts=Path(rollouts)), Access(keys=Path(keys)) if keys else None
-    serve(path, port=0, terms=terms, access=access, workers=workers, drain=0.0, started=lambda a: print(a, flush=True))
-"""
-# So few requests that a test can send them, and limits that a busy machine's clock does not cross.
-QUICK = {"look": 0.5, "bake": 1.0, "horizon": 600.0, "error_limit": 0.2, "slow_factor": 1e4, "score_odds": 0.0}
-
-
-def packed(folder: Path, seed: int, *, fails: bool = False) -> Path:
-    """Write a bundle; one that fails gives no finite number for anybody over sixty."""
-    data = table("binary")
-    export = Stumps().export(blend("binary", data, seed), data)
-    if fails:
-        model = onnx.load_from_string(export.files["model.onnx"])
-        for node in model.graph.node:
-            node.output[:] = ["fine" if name == "answer" else name for name in node.output]
-        for name, value in (("first", np.array([0])), ("most", np.float32(FAILS_OVER)), ("nothing", np.float32(0))):
-            model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
-        model.graph.node.extend(
-            [
-                helper.make_node("Gather", ["numbers", "first"], ["age"], axis=1),
-                helper.make_node("Sub", ["most", "age"], ["left"]),
-                helper.make_node("Log", ["left"], ["log"]),
-                helper.make_node("Mul", ["log", "nothing"], ["spoilt"]),
-                helper.make_node("Add", ["fine", "spoilt"], ["answer"]),
-            ]
-        )
-        export = type(export)(export.runtime, {"model.onnx": model.SerializeToString()}, export.facts)
-    return write_bundle(folder, draft(data.schema, export), export, profile=Profile(12, ()), card="#", examples=[ROW])
+from rollouts import OLD, QUICK, arms, ask, begin, newest, on_board, packed, server, until, until_loaded
 
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory):
-    root = tmp_path_factory.mktemp("arms")
-    return {
-        "stable": packed(root / "stable", 3),
-        "good": packed(root / "good", 4),
-        "failing": packed(root / "failing", 5, fails=True),
-    }
-
-
-@contextmanager
-def server(folder: Path, path: Path, workers: int = 2, keys: Path | None = None):
-    script = folder / "start.py"
-    script.write_text(PROGRAM)
-    words = json.dumps([str(path), str(folder / "rollouts"), workers, str(keys) if keys else ""])
-    process = subprocess.Popen([sys.executable, script, words], stdout=subprocess.PIPE, text=True)
-    try:
-        host, _, port = process.stdout.readline().strip().removeprefix("http://").partition(":")
-        address = (host, int(port))
-        until(lambda: ask(address, None, "/health/ready")[0] == 200)
-        yield process, address
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def ask(address, body=None, path="/v1/predict", key: str = "", secret: str = "") -> tuple[int, dict]:
-    connection = http.client.HTTPConnection(*address, timeout=30)
-    try:
-        headers = {"Content-Type": "application/json", **({"x-request-key": key} if key else {})}
-        headers |= {"Authorization": f"Bearer {secret}"} if secret else {}
-        connection.request("GET" if body is None else "POST", path, body and json.dumps(body), headers)
-        response = connection.getresponse()
-        content = response.read()
-        return response.status, json.loads(content) if content[:1] == b"{" else {}
-    finally:
-        connection.close()
-
-
-def until(holds, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
-
-
-def begin(folder: Path, bundles, candidate: str, plan: Plan):
-    stable = bundles["stable"]
-    return start(folder / "rollouts", plan, (str(stable), load_bundle(stable)), str(bundles[candidate]), "anna")
-
-
-def newest(folder: Path):
-    return Rollouts(folder / "rollouts").last("churn")
-
-
-def on_board(folder: Path) -> Board:
-    return Board(folder / "rollouts", "churn")
-
-
-OLD = {**ROW, "age": 70}
+    return arms(tmp_path_factory.mktemp("arms"))
 
 
 def test_an_all_failing_canary_is_stopped_within_ten_of_its_requests_and_no_caller_sees_an_error(tmp_path, bundles):
@@ -171,8 +70,7 @@ def test_a_good_canary_is_promoted_and_a_killed_server_goes_on_with_it(tmp_path,
         keys = [f"client-{i}" for i in range(20)]
         arms: dict[str, set[str]] = {}
         board = on_board(tmp_path)
-        until(lambda: board.share == 0.5)
-        time.sleep(1.0)  # every worker has it loaded: it looks five times a second
+        until_loaded(address, newest(tmp_path), good)
 
         killed = False
         while newest(tmp_path).state == "running":
@@ -286,6 +184,32 @@ def test_a_candidate_that_cannot_be_warmed_is_rolled_back_before_it_meets_a_requ
         until(lambda: newest(tmp_path).state == "rolled_back")
         assert ask(address, ROW)[0] == 200
     assert "cannot be loaded" in newest(tmp_path).why
+
+
+def test_on_a_full_disk_a_failing_candidate_loses_its_share_and_that_is_written_once_there_is_room(tmp_path, bundles):
+    with mounted(tmp_path / "small", "size=2m") as small:
+        app = App(load_bundle(bundles["stable"]))
+        live = Live(app, small / "rollouts", str(bundles["stable"]))
+        begin(small, bundles, "failing", Plan(steps=(0.5,), look=0.1, bake=600.0))
+        live.tick()
+        board = on_board(small)
+        assert board.share == 0.5
+        filler = fill(small)
+        # As a worker would count them, but for its alarm: this is about the look.
+        at = board.claim()
+        for _ in range(30):
+            count(board.words, at + CANDIDATE * ARM, False, 0.001, None, math.inf)
+        time.sleep(0.2)
+        for _ in range(2):
+            with pytest.raises(WorkspaceError, match="cannot be read or written"):
+                live.tick()
+            assert board.share == 0.0
+        filler.unlink()
+        live.tick()
+        assert newest(small).state == "rolled_back"
+        assert newest(small).why.startswith("errors")
+        board.close()
+        app.close()
 
 
 def test_the_admin_interface_starts_moves_and_tells(tmp_path, bundles):

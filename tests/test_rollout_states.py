@@ -13,7 +13,7 @@ import pytest
 
 from modelyard.core.errors import ServingError, WorkspaceError
 from modelyard.serving.rollout.board import ARM, CANDIDATE, ERRORS, REQUESTS, STABLE, Board
-from modelyard.serving.rollout.control import status
+from modelyard.serving.rollout.control import move, status
 from modelyard.serving.rollout.decide import MOVES, after, decide, moved
 from modelyard.serving.rollout.looks import Looks
 from modelyard.serving.rollout.rollout import TWO_WEEKS, Arm, Plan, Reading, Rollout, planned
@@ -81,9 +81,9 @@ def test_a_shadow_and_an_ab_test_end_without_answering_everybody():
 
 @pytest.mark.parametrize("state", ["rolled_back", "ended"])
 def test_what_has_ended_is_moved_no_more(state):
-    for move in MOVES:
-        with pytest.raises(ServingError, match="no " + move):
-            moved(replace(ROLLOUT, state=state), move, "anna", 1.0)
+    for name in MOVES:
+        with pytest.raises(ServingError, match="no " + name):
+            moved(replace(ROLLOUT, state=state), name, "anna", 1.0)
 
 
 @pytest.mark.parametrize(
@@ -266,6 +266,69 @@ def test_a_worker_stops_a_failing_candidate_between_looks_and_nobody_undoes_it(t
     assert traffic.store.looks(1)[-1]["decision"] == "ROLLBACK"
     other.close()
     assert Board(tmp_path, "churn").claim() == at - CANDIDATE * ARM  # the slot is free again, its counts are kept
+
+
+def test_a_rollback_that_cannot_be_written_takes_the_share_away_at_once_and_is_written_later(tmp_path, monkeypatch):
+    monkeypatch.setattr("modelyard.serving.rollout.store._SECONDS", 0.1)
+    traffic = Traffic(tmp_path, PLAN)
+    traffic.minute(0)
+    traffic.start()
+    traffic.looks.tick(traffic.store.last("churn"), traffic.now)
+    assert traffic.board.share == 0.05
+    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(WorkspaceError, match="locked"):
+            traffic.minute(60, errors=30)
+        assert traffic.board.share == 0.0
+        # Neither a look to come nor a process that takes over gives it back.
+        for looks in (traffic.looks, Looks(traffic.store, traffic.board, "churn")):
+            with pytest.raises(WorkspaceError, match="locked"):
+                looks.tick(traffic.store.last("churn"), traffic.now + 0.2)
+            assert traffic.board.share == 0.0
+        assert traffic.store.last("churn").state == "running"
+    found = traffic.looks.tick(traffic.store.last("churn"), traffic.now + 0.4)
+    assert found == traffic.store.last("churn")
+    assert (found.state, found.why.partition(":")[0]) == ("rolled_back", "errors")
+    (look,) = traffic.store.looks(1)
+    assert (look["decision"], look["readings"][0].requests, look["readings"][0].events) == ("ROLLBACK", 60, 30)
+
+
+def test_a_look_that_cannot_be_written_is_made_again_with_the_next_one_and_not_before(tmp_path, monkeypatch):
+    monkeypatch.setattr("modelyard.serving.rollout.store._SECONDS", 0.1)
+    traffic = Traffic(tmp_path, PLAN)
+    traffic.minute(0)
+    traffic.start()
+    traffic.looks.tick(traffic.store.last("churn"), traffic.now)
+    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(WorkspaceError, match="locked"):
+            traffic.minute(60)
+        assert traffic.looks.tick(traffic.store.last("churn"), traffic.now + 1.0).state == "running"
+    traffic.minute(40)
+    (look,) = traffic.store.looks(1)
+    assert look["readings"][0].requests == 100
+
+
+def test_whom_a_person_promotes_while_a_look_rolls_it_back_gets_every_request(tmp_path, monkeypatch):
+    traffic = Traffic(tmp_path, PLAN)
+    traffic.minute(0)
+    traffic.start()
+    before = traffic.store.last("churn")
+    traffic.looks.tick(before, traffic.now)
+    monkeypatch.setattr(traffic.store, "last", lambda name: before)
+    traffic.store.move(moved(before, "promote", "anna", traffic.now), "anna")
+    assert traffic.minute(60, errors=30).state == "promoted"
+    assert traffic.board.share == 1.0
+
+
+def test_a_person_promotes_also_what_a_worker_has_just_stopped(tmp_path):
+    traffic = Traffic(tmp_path, PLAN)
+    traffic.minute(0)
+    traffic.start()
+    traffic.looks.tick(traffic.store.last("churn"), traffic.now)
+    traffic.board.tripped = True
+    assert move(tmp_path, "churn", "promote", "anna").state == "promoted"
+    assert traffic.board.share == 1.0
 
 
 def test_a_board_that_was_lost_counts_anew(tmp_path):

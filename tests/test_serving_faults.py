@@ -42,6 +42,7 @@ from modelyard.serving.serve import serve
 from modelyard.serving.terms import Terms
 from processes import workers_of
 
+APPROVED = {"approved_by": "tests", "why": "tests"}
 PROGRAM = """
 import json, sys
 from pathlib import Path
@@ -239,7 +240,7 @@ def registry(tmp_path):
 
 def promote(store: Registry, version: int) -> None:
     for _ in range(2):
-        store.promote("churn", version, by="tests", approved_by="tests", why="tests")
+        store.promote("churn", version, by="tests", **APPROVED)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -368,7 +369,7 @@ def test_a_candidate_whose_folder_is_gone_is_loaded_by_a_worker_that_starts_late
     _, folders = registry
     first, second = map(load_bundle, folders)
     rollouts = tmp_path / FOLDER
-    start(rollouts, Plan(), (str(folders[0]), first), str(folders[1]), "tests")
+    start(rollouts, Plan(), (str(folders[0]), first), str(folders[1]), "tests", **APPROVED)
     with copies_for(2) as copies:
         Live(App(first), rollouts, str(folders[0]), copies)
         shutil.rmtree(folders[1])
@@ -509,7 +510,7 @@ def test_what_the_registry_puts_back_answers_though_a_rollout_had_promoted_the_o
         live.tick()
         return app.router.choose(b"").bundle.hash
 
-    start(yard.root / FOLDER, Plan(), (str(first.path), first), str(second.path), "tests")
+    start(yard.root / FOLDER, Plan(), (str(first.path), first), str(second.path), "tests", **APPROVED)
     move(yard.root / FOLDER, "churn", "promote", "tests")
     assert answers() == second.hash  # the registry has not been told, and does not take it back
     promote(store, 2)
@@ -518,7 +519,7 @@ def test_what_the_registry_puts_back_answers_though_a_rollout_had_promoted_the_o
         roll_back(yard, "churn", by="tests")
     else:
         for _ in range(2):
-            promote_release(yard, store.release("churn", 1), None, by="tests", approved_by="tests", why="tests")
+            promote_release(yard, store.release("churn", 1), None, by="tests", **APPROVED)
     assert answers() == first.hash
 
 

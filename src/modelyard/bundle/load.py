@@ -17,6 +17,7 @@ from modelyard.bundle.runtimes.runtime import Runtime
 from modelyard.bundle.verify import check_files, checked_bytes, read_manifest
 from modelyard.core.canonical import from_json
 from modelyard.core.errors import BundleError
+from modelyard.core.files import exists
 from modelyard.data.schema import Schema
 from modelyard.uncertainty.uncertainty import FILE, Uncertainty
 
@@ -44,7 +45,7 @@ def load_bundle(path: str | Path, *, threads: int = 1) -> Bundle:
         Naming the file that is missing, changed, cut short, or of a format this version does not read.
     """
     source = Path(path).absolute()
-    if not source.exists():
+    if not exists(source):
         raise BundleError(
             f"There is no bundle '{path}'.", where=str(source), allowed="A bundle's folder or its .tar.gz."
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,22 +15,9 @@ if TYPE_CHECKING:
     from modelyard.serving.guard.key import Key
     from modelyard.serving.guard.store import KeyStore
 
-_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-
-
-class _Time(click.ParamType[float]):
-    """A stretch of time, such as 90d, 12h, 30m or 0s; its value is in seconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        found = re.fullmatch(r"(\d{1,6})([smhd])", str(value))
-        if found is None:
-            self.fail(f"'{value}' is no time. Allowed: a whole number and s, m, h or d, such as 90d.", param, ctx)
-        return float(int(found[1]) * _UNITS[found[2]])
-
-
-_expires = click.option("--expires", type=_Time(), metavar="TIME", help="When the key ends, from now; such as 90d.")
+_expires = click.option(
+    "--expires", type=options.Time(), metavar="TIME", help="When the key ends, from now; such as 90d."
+)
 
 
 @click.group("keys")
@@ -82,7 +68,12 @@ def create(
 @command.command("rotate")
 @click.argument("key")
 @click.option(
-    "--overlap", type=_Time(), default="24h", show_default=True, metavar="TIME", help="How long older secrets go on."
+    "--overlap",
+    type=options.Time(),
+    default="24h",
+    show_default=True,
+    metavar="TIME",
+    help="How long older secrets go on.",
 )
 @_expires
 @options.workspace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +10,21 @@ from typing import Any, TypeVar
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+class Time(click.ParamType[float]):
+    """A stretch of time, such as 90s, 1.5h or 14d; its value is in seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds."""
+        found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)([smhd])", str(value), re.ASCII)
+        if found is None:
+            self.fail(f"'{value}' is no time. Allowed: a number and s, m, h or d, such as 90s or 14d.", param, ctx)
+        return float(found[1]) * _SECONDS[found[2]]
+
 
 DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 workspace: Callable[[F], F] = click.option(

@@ -10,30 +10,12 @@ import click
 
 from modelyard.cli import options
 
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
-
-
-class Time(click.ParamType):  # type: ignore[type-arg]
-    """A time such as 90s, 15m, 6h or 14d, in seconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the seconds."""
-        if isinstance(value, float):
-            return value
-        try:
-            return float(value[:-1]) * _SECONDS[value[-1:]]
-        except (KeyError, ValueError):
-            self.fail(f"'{value}' is no time; write 90s, 15m, 6h or 14d.", param, ctx)
-
-
 _PLAN = [
     click.option("--kind", type=click.Choice(["canary", "blue-green", "shadow", "ab"]), default="canary"),
     click.option("--steps", metavar="SHARES", help="The candidate's shares in turn, as 5,25,50 (percent)."),
-    click.option("--look", type=Time(), default=60.0, help="Time between looks (1m)."),
-    click.option("--bake", type=Time(), help="Time each step lasts at least (15m; an A/B test: 14d)."),
-    click.option("--horizon", type=Time(), help="Time after which it waits for a person (6h; an A/B test: its end)."),
+    click.option("--look", type=options.Time(), default="1m", show_default=True, help="Time between looks."),
+    click.option("--bake", type=options.Time(), help="Time each step lasts at least (15m; an A/B test: 14d)."),
+    click.option("--horizon", type=options.Time(), help="When it waits for a person (6h; an A/B test: its end)."),
     click.option("--error-limit", type=float, default=0.01, show_default=True, help="Share that may fail."),
     click.option("--slow-factor", type=float, default=2.0, show_default=True, help="Times the baseline's p99."),
     click.option("--score-odds", type=float, default=2.0, show_default=True, help="Limit of score drift; 0 for none."),
@@ -94,21 +76,35 @@ def plan_command(rate: float, errors: float, bad: float, burst: float, as_json: 
 @click.argument("stable")
 @click.argument("candidate")
 @_plan_options
+@click.option("--approve", metavar="NAME", help="The person who decides where a gate of it is inconclusive.")
+@click.option("--why", metavar="TEXT", help="The reason, kept with the decision.")
 @options.workspace
 @options.as_json
-def start_command(stable: str, candidate: str, workspace: Path, as_json: bool, **words: Any) -> int:
+def start_command(
+    stable: str,
+    candidate: str,
+    approve: str | None,
+    why: str | None,
+    workspace: Path,
+    as_json: bool,
+    **words: Any,
+) -> int:
     """Start a rollout of CANDIDATE beside STABLE: each a bundle, a run or a release.
 
-    A server of STABLE with the same workspace loads the candidate and begins.
+    A server of STABLE with the same workspace loads the candidate and begins. Exits with 2 where a gate of the
+    candidate has failed, and with 3 where one is inconclusive and nobody approves.
     """
     from modelyard.bundle.load import load_bundle
     from modelyard.flow.refs import find_bundle
     from modelyard.registry.register import whoever
     from modelyard.serving.rollout.control import FOLDER, start
 
+    if bool(approve) != bool(why):
+        raise click.UsageError("An approval needs both: --approve NAME and --why TEXT.")
     old = find_bundle(stable, workspace)
     new = find_bundle(candidate, workspace)
-    made = start(workspace / FOLDER, _plan(**words), (str(old), load_bundle(old)), str(new), whoever())
+    arm = (str(old), load_bundle(old))
+    made = start(workspace / FOLDER, _plan(**words), arm, str(new), whoever(), approved_by=approve, why=why)
     return _print(workspace, made.name, as_json)
 
 

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from modelyard.cli import options
 from modelyard.cli.access import access, access_of
 from modelyard.core.errors import WorkspaceError
+from modelyard.core.files import exists
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -100,7 +101,7 @@ def command(
     """
     who = access_of(workspace, asked)
     path, registry, release, pinned = Path(bundle), None, None, False
-    if not path.exists() or not (path.is_file() or (path / "manifest.json").is_file()):
+    if not exists(path) or not (path.is_file() or (path / "manifest.json").is_file()):
         # Runs and releases need the workspace and its imports; a server in a container has a path and neither.
         from modelyard.flow.refs import find_bundle, find_served
 

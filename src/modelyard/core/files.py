@@ -53,6 +53,14 @@ def guarded(path: Path) -> Iterator[None]:
         raise WorkspaceError(what, where=str(error.filename or path), do=do) from error
 
 
+def exists(path: Path) -> bool:
+    """Say whether something is there; at what no file can be called, as it is too long or holds a zero, nothing is."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def write_atomic(path: Path, content: bytes | str) -> Path:
     """Write a file whole or not at all: to a neighbour, synced, then renamed over the old one.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from modelyard.core.errors import RegistryError, WorkspaceError
+from modelyard.core.files import exists
 from modelyard.flow.workspace import Record, Workspace
 from modelyard.registry.release import STAGES, Release
 from modelyard.registry.store import Registry
@@ -27,7 +28,7 @@ def find_bundle(word: str, workspace: Path | str | None) -> Path:
         If nothing is called so.
     """
     path = Path(word)
-    if path.exists():
+    if exists(path):
         # A run's folder is as good as the bundle in it.
         return path / "bundle" if (path / "bundle" / "manifest.json").is_file() else path
     yard = Workspace.open(workspace)
@@ -63,7 +64,7 @@ def find_served(word: str, workspace: Path | str | None) -> tuple[Path, Release,
     workspace : path or None
         Where releases are looked up.
     """
-    if Path(word).exists():
+    if exists(Path(word)):
         return None
     yard = Workspace.open(workspace)
     try:

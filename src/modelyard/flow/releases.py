@@ -167,18 +167,23 @@ def _mirror(yard: Workspace, release: Release) -> str:
 
 
 def _end_rollout(yard: Workspace, gone: Release, release: Release, by: str | None) -> None:
-    """Roll back a rollout that promoted what is gone over what answers again, or servers would go on with it."""
-    from modelyard.serving.rollout.control import FOLDER, move
+    """Have no rollout go on beside what is gone, or with it where it had promoted that over what answers again."""
+    from modelyard.serving.rollout.control import FOLDER, end, move
+    from modelyard.serving.rollout.rollout import OPEN
     from modelyard.serving.rollout.store import Rollouts
 
     folder = yard.root / FOLDER
     if not folder.is_dir():
         return
     last = Rollouts(folder).last(release.name)
-    if last is None or last.state != "promoted":
+    if last is None:
         return
-    if (last.candidate.hash, last.stable.hash) == (gone.hash, release.hash):
-        move(folder, release.name, "rollback", by or whoever())
+    who = by or whoever()
+    if last.state == "promoted" and (last.candidate.hash, last.stable.hash) == (gone.hash, release.hash):
+        move(folder, release.name, "rollback", who)
+    elif last.state in OPEN and last.stable.hash == gone.hash:
+        why = f"version {release.version} took the place of version {gone.version} in production"
+        end(folder, last, why, who)
 
 
 def _last_gates(registry: Registry, release: Release) -> tuple[Gate, ...]:

@@ -16,6 +16,7 @@ import msgspec
 from modelyard.core.canonical import from_json, pretty_json
 from modelyard.core.errors import WorkspaceError, did_you_mean
 from modelyard.core.files import guarded, write_atomic
+from modelyard.registry.database import FILE
 
 Status = Literal["running", "finished", "failed", "interrupted"]
 
@@ -97,7 +98,7 @@ class Workspace:
     @property
     def registry(self) -> Path:
         """The registry's file."""
-        return self.root / "registry.db"
+        return self.root / FILE
 
     def folder(self, record: Record) -> Path:
         """Return the folder of a run."""

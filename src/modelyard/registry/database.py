@@ -11,6 +11,8 @@ from typing import Any
 from modelyard.core.errors import RegistryError, WorkspaceError
 from modelyard.core.files import guarded
 
+FILE = "registry.db"
+"""Its name in a workspace."""
 FORMAT = 2
 """Counts up with every change of the tables; a newer file than the reader's is refused."""
 _SECONDS = 30  # how long a process waits for its turn to write

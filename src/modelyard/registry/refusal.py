@@ -6,22 +6,19 @@ from collections.abc import Sequence
 
 from modelyard.core.errors import GateFailed, Undecided
 from modelyard.registry.gates import verdict
-from modelyard.registry.release import Gate, Release, Stage
+from modelyard.registry.release import Gate
 
 
-def refusal(release: Release, to: Stage, gates: Sequence[Gate]) -> GateFailed | Undecided:
-    """Return the error for a release that was not moved to a stage.
+def refusal(what: str, gates: Sequence[Gate]) -> GateFailed | Undecided:
+    """Return the error for a release that its gates do not let through.
 
     Parameters
     ----------
-    release : Release
-        Where it stands still.
-    to : Stage
-        Where it was to go.
+    what : str
+        What does not happen.
     gates : sequence of Gate
         What they answered; one at least did not pass.
     """
-    what = f"{release.label} was not moved to {to}."
     why = "; ".join(f"{gate.name} {gate.answer}: {gate.why}" for gate in gates if gate.answer != "pass")
     if verdict(gates) == "fail":
         return GateFailed(what, where=why, do="Improve the model, then register it again.")

@@ -15,6 +15,7 @@ from modelyard.core.canonical import from_json
 from modelyard.data.finding import Finding
 from modelyard.evaluation.report import Report
 from modelyard.registry import gates
+from modelyard.registry.database import FILE
 from modelyard.registry.mirror import Mirror, reflect
 from modelyard.registry.release import Gate, Release
 from modelyard.registry.store import Registry
@@ -93,7 +94,7 @@ def evidence(
 
 def default_path() -> Path:
     """Return the registry's file in the workspace the environment names, else in ``yard``."""
-    return Path(os.environ.get("MODELYARD_WORKSPACE") or "yard") / "registry.db"
+    return Path(os.environ.get("MODELYARD_WORKSPACE") or "yard") / FILE
 
 
 def whoever() -> str:

@@ -154,7 +154,7 @@ class Registry:
                     self._move(db, by, release, "promote", target, note, asked)
                 else:
                     _tell(db, by, release, "refuse", release.stage, target, refusal_note(asked), asked)
-                    refused = refusal(release, target, asked)
+                    refused = refusal(f"{release.label} was not moved to {target}.", asked)
             else:
                 self._move(db, by, release, "archive", target, why or "", ())
         if refused is not None:

@@ -104,7 +104,7 @@ class Board:
     @share.setter
     def share(self, share: float) -> None:
         self.reals[_SHARE] = share
-        # A worker that stopped the candidate in this moment goes before everybody else.
+        # Who stopped the candidate in this moment goes before everybody else.
         if self.words[_TRIPPED]:
             self.reals[_SHARE] = 0.0
 
@@ -115,8 +115,14 @@ class Board:
 
     @property
     def tripped(self) -> bool:
-        """Whether a worker has stopped the candidate between two looks."""
+        """Whether the candidate was stopped on evidence: it gets no request then, whatever share is set."""
         return bool(self.words[_TRIPPED])
+
+    @tripped.setter
+    def tripped(self, tripped: bool) -> None:
+        self.words[_TRIPPED] = tripped
+        if tripped:
+            self.reals[_SHARE] = 0.0
 
     def claim(self) -> int:
         """Take a slot that no living process holds; return its first word.
@@ -145,6 +151,12 @@ class Board:
             return False
         self._locks[what] = handle
         return True
+
+    def release(self, what: str) -> None:
+        """Let go of a lock, if it is held."""
+        handle = self._locks.pop(what, None)
+        if handle is not None:
+            os.close(handle)
 
     def close(self) -> None:
         """Let go of locks and memory."""
@@ -207,8 +219,7 @@ class Board:
         evidence = Evidence(looks, weights).after(test.log_ratio(counted[1], counted[0]), spread)
         if evidence.log_e(test.prior) < needed:
             return False
-        words[_TRIPPED] = 1
-        reals[_SHARE] = 0.0
+        self.tripped = True
         return True
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,26 @@ from modelyard.data.compatible import breaking
 from modelyard.serving.rollout.ab import Outcome, outcome
 from modelyard.serving.rollout.board import Board
 from modelyard.serving.rollout.decide import moved
+from modelyard.serving.rollout.released import check_gates, number_of
 from modelyard.serving.rollout.rollout import Arm, Plan, Rollout
 from modelyard.serving.rollout.store import Rollouts
 
 FOLDER = "rollouts"
 """Of a workspace: where rollouts and boards lie."""
+_LATE = 10.0
+"""Seconds that a look may be late: a server loads and warms a candidate before the first."""
 
 
-def start(folder: Path, plan: Plan, stable: tuple[str, Bundle], candidate: str, by: str) -> Rollout:
+def start(
+    folder: Path,
+    plan: Plan,
+    stable: tuple[str, Bundle],
+    candidate: str,
+    by: str,
+    *,
+    approved_by: str | None = None,
+    why: str | None = None,
+) -> Rollout:
     """Enter a rollout of one bundle beside another; servers that serve the first load the second and begin.
 
     Parameters
@@ -36,6 +50,9 @@ def start(folder: Path, plan: Plan, stable: tuple[str, Bundle], candidate: str, 
         Path of the bundle that is to.
     by : str
         Who starts it.
+    approved_by, why : str, optional
+        The person who decides where the registry's gates of the candidate are inconclusive, and the reason. Both are
+        written down.
 
     Raises
     ------
@@ -43,11 +60,20 @@ def start(folder: Path, plan: Plan, stable: tuple[str, Bundle], candidate: str, 
         If a bundle is damaged.
     ServingError
         If the candidate does not answer what the stable one does, or a rollout is open.
+    GateFailed, Undecided
+        If a gate of the candidate said no, or could not say and nobody approves.
     """
     new = load_bundle(candidate)
     _check_compatible(stable[1], new)
-    old, arm = (Arm(str(Path(path).absolute()), bundle.hash) for path, bundle in (stable, (candidate, new)))
-    return Rollouts(folder).start(new.manifest.name, plan, old, arm, by)
+    approved = bool(approved_by and why)
+    if plan.kind != "shadow":  # which answers nobody
+        check_gates(folder, new, approved=approved)
+    old, arm = (
+        Arm(str(Path(path).absolute()), bundle.hash, number_of(folder, bundle))
+        for path, bundle in (stable, (candidate, new))
+    )
+    said = f"started, approved by {approved_by}: {why}" if approved else "started"
+    return Rollouts(folder).start(new.manifest.name, plan, old, arm, by, why=said)
 
 
 def move(folder: Path, name: str, action: str, by: str) -> Rollout:
@@ -61,13 +87,35 @@ def move(folder: Path, name: str, action: str, by: str) -> Rollout:
         If there is none, or it cannot be moved so.
     """
     store = Rollouts(folder)
-    after = moved(newest(store, name), action, by, time.time())
-    board = Board(folder, name)
+    return _settle(store, moved(newest(store, name), action, by, time.time()), by)
+
+
+def end(folder: Path, rollout: Rollout, why: str, by: str) -> None:
+    """End an open rollout that has nothing left to compare with, unless somebody else has ended it already.
+
+    Parameters
+    ----------
+    folder : path
+        Where rollouts lie.
+    rollout : Rollout
+        Which one.
+    why, by : str
+        What is written down, and whose doing it is.
+    """
+    with suppress(ServingError):
+        _settle(Rollouts(folder), replace(rollout, state="ended", changed=time.time(), why=why), by)
+
+
+def _settle(store: Rollouts, after: Rollout, by: str) -> Rollout:
+    """Have requests follow where a rollout stands now, and write it down."""
+    board = Board(store.folder, after.name)
     try:
         if board.rollout == after.id:
             if after.share == 0:
                 board.share = 0.0  # first of all: writing it down may take its time
             store.move(after, by)
+            if after.state == "promoted":
+                board.tripped = False  # a person promotes whatever was shown
             board.share = after.share
         else:
             store.move(after, by)
@@ -98,10 +146,12 @@ def newest(store: Rollouts, name: str) -> Rollout:
 def status(store: Rollouts, rollout: Rollout) -> dict[str, Any]:
     """Return where a rollout stands, with its last look and every decision, as plain values."""
     last: dict[str, Any] | None = next(iter(store.looks(rollout.id, newest=1)), None)
+    since = max(rollout.changed, last["at"] if last else 0.0)
     return {
         **to_plain(rollout),
         "share": rollout.share,
         "looks": store.count_looks(rollout.id),
+        "unwatched": rollout.state in ("running", "held") and time.time() - since > 2 * rollout.plan.look + _LATE,
         "last": None if last is None else {**last, "readings": [to_plain(r) for r in last["readings"]]},
         "decisions": store.decisions(rollout.id),
     }
@@ -158,11 +208,13 @@ def status_lines(shown: dict[str, Any]) -> list[str]:
     lines = [
         f"Rollout {shown['id']} of {shown['name']}: {plan['kind']}, "
         f"{shown['state'].replace('_', ' ')} ({shown['why']})",
-        f"  {'stable':<11}{shown['stable']['hash'][:12]}  {shown['stable']['path']}",
-        f"  {'candidate':<11}{shown['candidate']['hash'][:12]}  {shown['candidate']['path']}",
+        *(f"  {arm:<11}{_named(shown[arm])}  {shown[arm]['path']}" for arm in ("stable", "candidate")),
         f"  {'step':<11}{shown['step'] + 1} of {len(plan['steps'])}, {shown['share']:.0%} of requests, "
         f"{shown['looks']} looks",
     ]
+    if shown["unwatched"]:
+        why = "no server of the stable version runs with this workspace, or it cannot write here"
+        lines.append(f"  {'no look':<11}is made: {why}")
     last = shown["last"]
     if last is not None:
         lines.append(f"  {'last look':<11}{last['decision']}: {last['why']}")
@@ -171,3 +223,8 @@ def status_lines(shown: dict[str, Any]) -> list[str]:
             apart = "" if r["difference"] is None else f", scores {r['difference']:.3g} apart in the mean"
             lines.append(f"    {r['metric']:<25}{seen:<22}log e {r['log_e']:.2f} of {r['needed']:.2f}{apart}")
     return lines
+
+
+def _named(arm: dict[str, str]) -> str:
+    number = f"version {arm['number']}, " if arm["number"] else ""
+    return f"{number}{arm['hash'][:12]}"

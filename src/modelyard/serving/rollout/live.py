@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from modelyard.core.errors import ModelyardError, ServingError
+from modelyard.core.errors import BundleError, ModelyardError, RegistryError, ServingError, WorkspaceError
 from modelyard.serving.app import App
 from modelyard.serving.asgi import JSON, Receive, Scope, read_body
 from modelyard.serving.copies import NO_COPIES, Copies
@@ -19,7 +19,7 @@ from modelyard.serving.endpoint import Reply
 from modelyard.serving.guard.admitted import ANYBODY, Admitted
 from modelyard.serving.problem import HttpProblem
 from modelyard.serving.rollout.board import Board
-from modelyard.serving.rollout.control import move, start, status
+from modelyard.serving.rollout.control import end, move, start, status
 from modelyard.serving.rollout.decide import MOVES
 from modelyard.serving.rollout.looks import Looks
 from modelyard.serving.rollout.rollout import OPEN, Rollout, planned
@@ -39,6 +39,8 @@ class Start(msgspec.Struct, forbid_unknown_fields=True):
 
     candidate: str
     plan: dict[str, Any] = {}
+    approve: str = ""
+    why: str = ""
 
 
 class Move(msgspec.Struct, forbid_unknown_fields=True):
@@ -70,7 +72,8 @@ class Live:
         self._board = Board(folder, self._name)
         self._router = RolloutRouter(stable, self._board)
         self._looks = Looks(self._store, self._board, self._name)
-        self._loaded = 0
+        self._last: Rollout | None = None
+        self._loaded = self._aside = 0
         self._told = ""
         self._shadow: Shadow | None = None
         app.router = self._router
@@ -89,11 +92,23 @@ class Live:
 
     def tick(self) -> None:
         """Load what is to answer, and make the look that is due."""
-        rollout = self._store.last(self._name)
-        mine = rollout is not None and rollout.stable.hash == self._router.baseline.bundle.hash
-        if self._board.hold("decider"):
-            rollout = self._looks.tick(rollout if mine else None, time.time())
-        self._load(rollout if mine else None)
+        unread = None
+        try:
+            self._last = self._store.last(self._name)
+        except WorkspaceError as error:
+            if self._last is None:
+                raise
+            unread = error  # what was read last is watched on: a full disk must not keep a bad candidate
+        last, rollout = self._last, None
+        if last is not None and last.stable.hash == self._router.baseline.bundle.hash:
+            rollout = last
+        if last is not None and rollout is None and last.state in OPEN:
+            self._stand_aside(last)
+        elif self._board.hold("decider"):
+            rollout = self._looks.tick(rollout, time.time())
+        self._load(rollout)
+        if unread is not None:
+            raise unread
 
     def _safe_tick(self) -> None:
         told = ""
@@ -105,6 +120,20 @@ class Live:
             if told != self._told:
                 _LOGGER.error("the rollout cannot go on: %s", error, exc_info=not isinstance(error, ModelyardError))
         self._told = told
+
+    def _stand_aside(self, rollout: Rollout) -> None:
+        """Leave an open rollout to servers of its stable version; end it where this one has just left that version."""
+        number = self._router.baseline.number
+        if self._loaded == rollout.id:
+            end(self._folder, rollout, f"version {number} answers in place of the stable one", "modelyard")
+        elif self._aside != rollout.id:
+            _LOGGER.warning(
+                "rollout %d of '%s' is beside version %s, and this server serves version %s: it takes no part",
+                rollout.id, self._name, rollout.stable.number or rollout.stable.hash[:12], number,
+            )  # fmt: skip
+            self._aside = rollout.id
+        self._board.release("decider")
+        self._looks = Looks(self._store, self._board, self._name)  # who decides meanwhile remembers more
 
     def _load(self, rollout: Rollout | None) -> None:
         if rollout is not None and rollout.state not in (*OPEN, "promoted"):
@@ -165,8 +194,12 @@ class Live:
                         403, "Nobody moves rollouts here over HTTP: serve with --auth, or use modelyard rollout."
                     )
                 found = await asyncio.to_thread(self._act, await read_body(receive, 2**16), admitted.key)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise HttpProblem(400, f'Send {{"candidate": PATH, "plan": {{}}}} or {{"move": MOVE}}: {error}.') from None
+        except BundleError as error:
+            raise HttpProblem(400, error.render()) from None
+        except (WorkspaceError, RegistryError) as error:
+            raise HttpProblem(503, error.render()) from None
         except ModelyardError as error:
             raise HttpProblem(409, error.render()) from None
         return 200, JSON, found
@@ -185,6 +218,15 @@ class Live:
                 raise HttpProblem(400, f"A rollout can be moved by {', '.join(MOVES)}; not by '{action}'.")
             move(self._folder, self._name, action, by)
         else:
-            wanted = msgspec.convert(asked, Start)
-            start(self._folder, planned(wanted.plan), (self._path, self._router.baseline.bundle), wanted.candidate, by)
+            self._start(msgspec.convert(asked, Start), by)
         return self._status()
+
+    def _start(self, wanted: Start, by: str) -> None:
+        if bool(wanted.approve) != bool(wanted.why):
+            raise HttpProblem(400, "An approval needs both: who approves, and why.")
+        try:
+            plan = planned(wanted.plan)
+        except ServingError as error:
+            raise HttpProblem(400, error.render()) from None
+        stable = (self._path, self._router.baseline.bundle)
+        start(self._folder, plan, stable, wanted.candidate, by, approved_by=wanted.approve, why=wanted.why)

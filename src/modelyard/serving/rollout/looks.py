@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from modelyard.serving.rollout.board import (
     ARM,
@@ -102,18 +103,22 @@ class Looks:
         memory = self._recalled(now)
         if rollout is None:
             if _due(memory, Plan(), now):
-                self._look(memory, None, now)
+                self._put(self._learn(memory, now), 0, 0.0, Plan(), no_evidence(Plan().error_limit))
             return None
         if rollout.id != memory.rollout:
-            memory.sums, memory.at = self._board.sums().tolist(), now
-            memory.rollout = rollout.id
-            self._keep(memory, begun(rollout.plan))
-            self._store.remember(self._name, msgspec.msgpack.encode(memory))
+            fresh = replace(self._since(memory, now)[1], rollout=rollout.id)
+            memory = self._remember(_kept(fresh, begun(rollout.plan)))
         if self._shown != (rollout.id, rollout.state, rollout.step):
             self._publish(memory, rollout)
-        stopped = self._board.tripped and self._board.rollout == rollout.id and rollout.state in ("running", "held")
-        if stopped or _due(memory, rollout.plan, now):
-            return self._look(memory, rollout, now, stopped)
+        judged = rollout.state in ("running", "held")
+        stopped = judged and self._board.tripped and self._board.rollout == rollout.id
+        if not (stopped or _due(memory, rollout.plan, now)):
+            return rollout
+        if judged:
+            memory, rollout = self._look(memory, rollout, now, stopped)
+        else:
+            memory = self._learn(memory, now)
+        self._publish(memory, rollout)
         return rollout
 
     def _recalled(self, now: float) -> Memory:
@@ -125,38 +130,45 @@ class Looks:
                 self._memory.nonce, self._memory.sums = self._board.nonce, np.zeros((2, ARM), np.int64).tolist()
         return self._memory
 
-    def _look(self, memory: Memory, rollout: Rollout | None, now: float, stopped: bool = False) -> Rollout | None:
+    def _remember(self, memory: Memory) -> Memory:
+        self._store.remember(self._name, msgspec.msgpack.encode(memory))
+        self._memory = memory
+        return memory
+
+    def _since(self, memory: Memory, now: float) -> tuple[Ints, Memory]:
+        """Return what was counted since the last look that was written down, and what is remembered of this one.
+
+        Where this one cannot be written down the next comes in its time, and counts from where this one did.
+        """
+        memory.at = now
         sums = self._board.sums()
         since = sums - np.array(memory.sums, np.int64)
-        past = _past(memory)
-        memory.sums, memory.at = sums.tolist(), now
-        moved = rollout
-        if rollout is None or rollout.state not in ("running", "held"):
-            _learn(memory, since[STABLE])
-            self._store.remember(self._name, msgspec.msgpack.encode(memory))
-        else:
-            window = Window(_counts(since[CANDIDATE], past, rollout.plan), _counts(since[STABLE], past, rollout.plan))
-            gathered, log_e, log_shown = judge(
-                self._gathered(memory), window, rollout.plan, errors=past.errors, slow=past.slow
-            )
-            found = readings(rollout.plan, window, log_e, log_shown)
-            decision, why = decide(rollout, found, now)
-            if stopped and decision != "ROLLBACK":
-                decision, why = "ROLLBACK", "errors: a worker had the evidence between two looks"
-            moved = after(rollout, decision, why, now)
-            if moved.step != rollout.step:
-                gathered = stepped(gathered, rollout.plan)
-            _learn(memory, since[STABLE])
-            self._keep(memory, gathered)
-            moved = self._store.look(rollout, found, decision, why, moved, msgspec.msgpack.encode(memory), now)
-        if moved is not None:
-            self._publish(memory, moved)
-        else:
-            self._put(memory, 0, 0.0, Plan(), no_evidence(Plan().error_limit))
-        return moved
+        return since, _learnt(replace(memory, sums=sums.tolist()), since[STABLE])
+
+    def _learn(self, memory: Memory, now: float) -> Memory:
+        return self._remember(self._since(memory, now)[1])
+
+    def _look(self, memory: Memory, rollout: Rollout, now: float, stopped: bool) -> tuple[Memory, Rollout]:
+        since, seen = self._since(memory, now)
+        past, plan = _past(memory), rollout.plan
+        window = Window(_counts(since[CANDIDATE], past, plan), _counts(since[STABLE], past, plan))
+        gathered, log_e, log_shown = judge(_gathered(memory), window, plan, errors=past.errors, slow=past.slow)
+        found = readings(plan, window, log_e, log_shown)
+        decision, why = decide(rollout, found, now)
+        if stopped and decision != "ROLLBACK":
+            decision, why = "ROLLBACK", "it was stopped on evidence that stood before this look"
+        if decision == "ROLLBACK":
+            self._board.tripped = True  # first of all: writing it down may take its time, or fail
+        moved = after(rollout, decision, why, now)
+        seen = _kept(seen, gathered if moved.step == rollout.step else stepped(gathered, plan))
+        moved = self._store.look(rollout, found, decision, why, moved, msgspec.msgpack.encode(seen), now)
+        self._memory = seen
+        if moved.state == "promoted":
+            self._board.tripped = False  # by a person, who goes before the look that was made meanwhile
+        return seen, moved
 
     def _publish(self, memory: Memory, rollout: Rollout) -> None:
-        self._put(memory, rollout.id, rollout.share, rollout.plan, self._gathered(memory).against["errors"])
+        self._put(memory, rollout.id, rollout.share, rollout.plan, _gathered(memory).against["errors"])
         self._shown = (rollout.id, rollout.state, rollout.step)
 
     def _put(self, memory: Memory, rollout: int, share: float, plan: Plan, evidence: Evidence) -> None:
@@ -169,19 +181,6 @@ class Looks:
             dispersion=_past(memory).errors,
             evidence=evidence,
             sums=np.array(memory.sums, np.int64),
-        )
-
-    def _gathered(self, memory: Memory) -> Gathered:
-        against, shown = (
-            {m: Evidence(k.looks, np.array(k.weights).reshape(k.shape)) for m, k in kept.items()}
-            for kept in (memory.against, memory.shown)
-        )
-        return Gathered(against, shown)
-
-    def _keep(self, memory: Memory, gathered: Gathered) -> None:
-        memory.against, memory.shown = (
-            {m: Kept(e.looks, list(e.weights.shape), e.weights.ravel().tolist()) for m, e in part.items()}
-            for part in (gathered.against, gathered.shown)
         )
 
 
@@ -212,14 +211,33 @@ def _past(memory: Memory) -> _Past:
     return _Past(cuts, float(dispersion(looks[1], looks[0])), float(dispersion(looks[3], looks[2])))
 
 
-def _learn(memory: Memory, baseline: Ints) -> None:
+def _learnt(memory: Memory, baseline: Ints) -> Memory:
     """Add a look to what is known of the baseline; one at which it answered nothing teaches nothing."""
     if not baseline[REQUESTS]:
-        return
-    counted = tuple(int(baseline[part]) for part in (REQUESTS, ERRORS, TIMED, SLOW))
-    memory.history = [*memory.history[1 - _KEPT :], counted]  # type: ignore[list-item]
-    memory.latencies = _faded(memory.latencies, baseline[LATENCY:])
-    memory.scores = _faded(memory.scores, baseline[SCORE : SCORE + SCORES])
+        return memory
+    requests, errors, timed, slow = (int(baseline[part]) for part in (REQUESTS, ERRORS, TIMED, SLOW))
+    return replace(
+        memory,
+        history=[*memory.history[1 - _KEPT :], (requests, errors, timed, slow)],
+        latencies=_faded(memory.latencies, baseline[LATENCY:]),
+        scores=_faded(memory.scores, baseline[SCORE : SCORE + SCORES]),
+    )
+
+
+def _gathered(memory: Memory) -> Gathered:
+    against, shown = (
+        {m: Evidence(k.looks, np.array(k.weights).reshape(k.shape)) for m, k in kept.items()}
+        for kept in (memory.against, memory.shown)
+    )
+    return Gathered(against, shown)
+
+
+def _kept(memory: Memory, gathered: Gathered) -> Memory:
+    against, shown = (
+        {m: Kept(e.looks, list(e.weights.shape), e.weights.ravel().tolist()) for m, e in part.items()}
+        for part in (gathered.against, gathered.shown)
+    )
+    return replace(memory, against=against, shown=shown)
 
 
 def _faded(before: Sequence[float], now: Ints) -> list[float]:

@@ -115,10 +115,11 @@ def planned(said: Mapping[str, Any]) -> Plan:
     for name in said:
         _check(name, name in known, said[name], ", ".join(known) + ".")
     kind = said.get("kind", "canary")
+    usual = STEPS[kind] if kind in KINDS else ()
     long, short = (TWO_WEEKS, TWO_WEEKS) if kind == "ab" else (6 * 3_600.0, 900.0)
     horizon = said.get("horizon", long)
     bake = min(time for time in (short, horizon) if isinstance(time, int | float))
-    return msgspec.convert({"steps": STEPS.get(kind, ()), "horizon": horizon, "bake": bake, **said}, Plan)
+    return msgspec.convert({"steps": usual, "horizon": horizon, "bake": bake, **said}, Plan)
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,14 @@ class Rollouts:
             db.execute(_INDEX)
 
     def start(
-        self, name: str, plan: Plan, stable: Arm, candidate: Arm, by: str = "", at: float | None = None
+        self,
+        name: str,
+        plan: Plan,
+        stable: Arm,
+        candidate: Arm,
+        by: str = "",
+        at: float | None = None,
+        why: str = "started",
     ) -> Rollout:
         """Enter a rollout.
 
@@ -101,11 +108,11 @@ class Rollouts:
             texts = (_text(plan), _text(stable), _text(candidate))
             cursor = db.execute(
                 "INSERT INTO rollouts (name, plan, stable, candidate, state, step, started, stepped, changed, why) "
-                "VALUES (?, ?, ?, ?, 'running', 0, ?, ?, ?, 'started')",
-                (name, *texts, now, now, now),
+                "VALUES (?, ?, ?, ?, 'running', 0, ?, ?, ?, ?)",
+                (name, *texts, now, now, now, why),
             )
             number = int(cursor.lastrowid or 0)
-            made = Rollout(number, name, plan, stable, candidate, "running", 0, now, now, now, "started")
+            made = Rollout(number, name, plan, stable, candidate, "running", 0, now, now, now, why)
             self._decided(db, "", made, by, now)
         return made
 
