@@ -59,7 +59,7 @@ def protocol_paths(bundle: Bundle, answer: Mapping[str, Any], number: str) -> di
         for operation in operations.values():
             if "{version}" in path:
                 operation["parameters"] = [version, *operation.get("parameters", ())]
-                operation["responses"] |= refused("401", "403", "429", "500", _404=_NOTHING)
+                operation["responses"] |= refused("401", "403", "429", "500", "503", _404=_NOTHING)
             if path.endswith(("/ready", "/ping")):
                 operation["responses"] |= _NOT_READY
     return paths
