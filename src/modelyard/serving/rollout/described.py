@@ -16,8 +16,14 @@ _TOLD = tuple(status for status in REFUSALS if status not in ("400", "403", "415
 _TOLD_TO_GET = tuple(status for status in _TOLD if status not in ("408", "413"))
 
 
-def described() -> dict[str, Any]:
-    """Return the operations of the path: where the newest rollout stands; what starts one, or moves it."""
+def described(start: type[msgspec.Struct], move: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the operations of the path: where the newest rollout stands; what starts one, or moves it.
+
+    Parameters
+    ----------
+    start, move : type
+        What a body is read as.
+    """
     return {
         "get": {
             "operationId": "rollout",
@@ -34,7 +40,7 @@ def described() -> dict[str, Any]:
                 "required": True,
                 "content": {
                     "application/json": {
-                        "schema": {"oneOf": [_start(), _move()]},
+                        "schema": {"oneOf": [_start(start), _body(move, move={"enum": list(MOVES)})]},
                         "examples": {
                             "start": {"value": {"candidate": "yard/runs/k7/bundle", "plan": {"kind": "canary"}}},
                             "move": {"value": {"move": "rollback"}},
@@ -78,7 +84,7 @@ def _answered() -> dict[str, Any]:
     return {"200": {"description": "Where it stands.", "content": {"application/json": {"schema": schema}}}}
 
 
-def _start() -> dict[str, Any]:
+def _start(start: type[msgspec.Struct]) -> dict[str, Any]:
     plan = {
         "type": "object",
         "properties": _plan(),
@@ -86,24 +92,21 @@ def _start() -> dict[str, Any]:
         "description": "What is left out is as the kind usually has it; times are seconds, shares fractions.",
     }
     candidate = {**_TEXT, "description": "Path of the candidate's bundle, where the server runs."}
-    return {
-        "type": "object",
-        "required": ["candidate"],
-        "properties": {"candidate": candidate, "plan": plan},
-        "additionalProperties": False,
-    }
+    return _body(start, candidate=candidate, plan=plan)
 
 
-def _move() -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": ["move"],
-        "properties": {"move": {"enum": list(MOVES)}},
-        "additionalProperties": False,
-    }
+def _body(kind: type[msgspec.Struct], **properties: Any) -> dict[str, Any]:
+    """Return the schema of a body: of its members those that are given, the others as they are read."""
+    read = _read_as(kind)
+    return {**read, "properties": {**read["properties"], **properties}}
 
 
 def _plan() -> dict[str, Any]:
     """Return the schemas of a plan's attributes, without the defaults: those hang on the kind."""
-    properties: dict[str, Any] = msgspec.json.schema_components((Plan,))[1]["Plan"]["properties"]
+    properties: dict[str, Any] = _read_as(Plan)["properties"]
     return {name: {key: value for key, value in one.items() if key != "default"} for name, one in properties.items()}
+
+
+def _read_as(kind: type) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.schema_components((kind,))[1][kind.__name__]
+    return found

@@ -75,7 +75,7 @@ class Live:
         self._told = ""
         self._shadow: Shadow | None = None
         app.router = self._router
-        app.add(PATH, self._answer, wanted="admin", methods=("GET", "POST"), described=described())
+        app.add(PATH, self._answer, wanted="admin", methods=("GET", "POST"), described=described(Start, Move))
         # Before the first request: after a restart the version that was promoted answers, and not the one before.
         self._safe_tick()
 
