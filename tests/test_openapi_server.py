@@ -1,7 +1,8 @@
-"""The OpenAPI document against running servers: every path, no fault of the server, no status it does not name."""
+"""The OpenAPI document against servers: every path, no fault of the server, no status it does not name."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -12,13 +13,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
+from fastapi.openapi.models import OpenAPI
+from jsonschema import Draft202012Validator
 
-from bundles import make
+from bundles import make, make_plain
 from modelyard.bundle.load import load_bundle
+from modelyard.serving.app import App
+from modelyard.serving.guard.access import Access
 from modelyard.serving.guard.store import FILE, KeyStore
+from modelyard.serving.rollout.control import start, status
+from modelyard.serving.rollout.decide import MOVES
+from modelyard.serving.rollout.live import Live
+from modelyard.serving.rollout.rollout import Plan
+from modelyard.serving.rollout.store import Rollouts
 from modelyard.serving.rows import example_rows
 from serving_client import packed_linear
+from test_serving_app import started
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 EXPECTED = '[checks.not_a_server_error]\nexpected-statuses = ["2xx", "4xx", "501"]\n'
@@ -112,3 +124,28 @@ def test_schemathesis_finds_nothing_behind_a_guard_that_refuses(tmp_path: Path, 
         schemathesis(tmp_path, address, row, *words, "--header", f"Authorization: Bearer {secret}")
         met = statuses(address)
     assert met >= {("/v1/labels", 403), ("/admin/rollout", 403), ("/v1/predict", 429)}
+
+
+def test_what_the_document_says_of_rollouts_is_what_is_taken_and_answered(tmp_path: Path) -> None:
+    stable, other = (make_plain(tmp_path / str(seed), seed=seed) for seed in (3, 4))
+    keys, folder = KeyStore(tmp_path / FILE), tmp_path / "rollouts"
+    keys.create("anna", ["admin"], by="anna")
+    app = App(load_bundle(stable), guard=Access(keys=keys.path).guard())
+    Live(app, folder, str(stable))
+    document = asyncio.run(started(app, "/openapi.json")).json()
+    OpenAPI.model_validate(document)
+    told = document["paths"]["/admin/rollout"]
+    assert {"401", "403", "404", "429", "431", "503"} <= told["get"]["responses"].keys()
+    assert {"400", "401", "403", "404", "409", "413", "429", "431", "503"} <= told["post"]["responses"].keys()
+    assert [operation["security"] for operation in told.values()] == [[{"key": ["admin"]}]] * 2
+    asked, answered = (
+        Draft202012Validator(one["content"]["application/json"]["schema"])
+        for one in (told["post"]["requestBody"], told["get"]["responses"]["200"])
+    )
+    plan = {"kind": "ab", "steps": [0.5], "metric": "revenue"}
+    taken = ({"candidate": "b"}, {"candidate": "b", "plan": plan}, *({"move": move} for move in MOVES))
+    assert [one for one in taken if not asked.is_valid(one)] == []
+    refused = ({"move": "jump"}, {"candidate": 3}, {"candidate": "b", "plan": {"odd": 1}}, {"move": "pause", "b": 1})
+    assert [one for one in refused if asked.is_valid(one)] == []
+    rollout = start(folder, Plan(), (str(stable), load_bundle(stable)), str(other), "anna")
+    answered.validate(json.loads(msgspec.json.encode(status(Rollouts(folder), rollout))))

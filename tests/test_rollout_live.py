@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import os
@@ -15,12 +14,9 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import onnx
 import pytest
-from fastapi.openapi.models import OpenAPI
-from jsonschema import Draft202012Validator
 from onnx import helper, numpy_helper
 
 from bundles import CITIES, ROW, Stumps, blend, draft, table
@@ -28,18 +24,15 @@ from modelyard.bundle.load import load_bundle
 from modelyard.bundle.write import write_bundle
 from modelyard.data.profile import Profile
 from modelyard.serving.app import App
-from modelyard.serving.guard.access import Access
 from modelyard.serving.guard.store import KeyStore
 from modelyard.serving.rollout.board import CANDIDATE, ERRORS, REQUESTS, Board
 from modelyard.serving.rollout.control import move, start, status, status_lines
-from modelyard.serving.rollout.decide import MOVES
 from modelyard.serving.rollout.live import Live
 from modelyard.serving.rollout.rollout import Plan
 from modelyard.serving.rollout.shadow import Shadow
 from modelyard.serving.rollout.store import Rollouts
 from modelyard.serving.version import Version
 from processes import workers_of
-from test_serving_app import started
 
 FAILS_OVER = 60
 PROGRAM = """
@@ -315,29 +308,6 @@ def test_the_admin_interface_starts_moves_and_tells(tmp_path, bundles):
         assert asked({"candidate": "x", "plan": {"horizon": "x"}})[0] == 400
         assert asked()[1]["state"] == "rolled_back"
         assert newest(tmp_path).why == f"rollback by {key.id}"
-
-
-def test_the_document_of_a_server_tells_of_the_admin_interface(tmp_path, bundles):
-    keys = KeyStore(tmp_path / "keys.db")
-    keys.create("anna", ["admin"], by="anna")
-    app = App(load_bundle(bundles["stable"]), guard=Access(keys=keys.path).guard())
-    Live(app, tmp_path / "rollouts", str(bundles["stable"]))
-    document = asyncio.run(started(app, "/openapi.json")).json()
-    OpenAPI.model_validate(document)
-    told = document["paths"]["/admin/rollout"]
-    assert {"401", "403", "404", "429", "431", "503"} <= told["get"]["responses"].keys()
-    assert {"400", "401", "403", "404", "409", "413", "429", "431", "503"} <= told["post"]["responses"].keys()
-    assert [operation["security"] for operation in told.values()] == [[{"key": ["admin"]}]] * 2
-    asked, answered = (
-        Draft202012Validator(one["content"]["application/json"]["schema"])
-        for one in (told["post"]["requestBody"], told["get"]["responses"]["200"])
-    )
-    taken = ({"candidate": "b"}, {"candidate": "b", "plan": {"kind": "ab", **QUICK}}, *({"move": m} for m in MOVES))
-    assert [one for one in taken if not asked.is_valid(one)] == []
-    refused = ({"move": "jump"}, {"candidate": 3}, {"candidate": "b", "plan": {"odd": 1}}, {"move": "pause", "b": 1})
-    assert [one for one in refused if asked.is_valid(one)] == []
-    rollout = begin(tmp_path, bundles, "good", Plan(**QUICK))
-    answered.validate(json.loads(msgspec.json.encode(status(Rollouts(tmp_path / "rollouts"), rollout))))
 
 
 def test_a_server_without_keys_moves_nothing_over_http(tmp_path, bundles):
