@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 
 import pyarrow as pa
 import schemathesis
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from bundles import ROW
 from modelyard.serving.protocols.columnar import ARROW, PARQUET
 
 
@@ -26,8 +27,9 @@ def _parquet(rows: list[dict]) -> bytes:
     return into.getvalue()
 
 
-ages = st.one_of(st.none(), st.integers(0, 99))
-rows = st.lists(st.builds(lambda age: {**ROW, "age": age}, ages), min_size=0, max_size=3)
+row = json.loads(os.environ["EXAMPLE_ROW"])
+changes = st.dictionaries(st.sampled_from(list(row)), st.none() | st.integers(0, 99), max_size=1)
+rows = st.builds(lambda count, changed: count * [{**row, **changed}], st.integers(0, 3), changes)
 schemathesis.openapi.media_type(ARROW, rows.map(_arrow) | st.binary(max_size=50))
 schemathesis.openapi.media_type(PARQUET, rows.map(_parquet) | st.binary(max_size=50))
 schemathesis.openapi.media_type("application/octet-stream", st.binary(max_size=50))

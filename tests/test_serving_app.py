@@ -260,7 +260,7 @@ def test_metrics_count_by_route_and_status_and_end_a_bucket_at_the_limit(made):
 def test_openapi_describes_what_the_server_does(made, task, tmp_path):
     app = App(made[task], log=PredictionLog(tmp_path))
     client = Client(app)
-    document = asyncio.run(_started(app, "/openapi.json")).json()
+    document = asyncio.run(started(app, "/openapi.json")).json()
     OpenAPI.model_validate(document)
     assert document["openapi"].startswith("3.1")
     schemas = document["components"]["schemas"]
@@ -290,12 +290,14 @@ def test_openapi_describes_what_the_server_does(made, task, tmp_path):
     refused = {"label": shown["label"]["value"]["label"], "id": ""}
     assert not valid(refused, "Label")
     assert client.send("POST", "/v1/labels", json=refused).status_code == 422
-    unlogged = asyncio.run(_started(App(made[task]), "/openapi.json")).json()
+    operations = [one for path in document["paths"].values() for one in path.values()]
+    assert all("431" in one["responses"] for one in operations)  # whatever is asked has a head
+    unlogged = asyncio.run(started(App(made[task]), "/openapi.json")).json()
     assert "/v1/labels" not in unlogged["paths"]
     assert "Label" not in unlogged["components"]["schemas"]
 
 
-async def _started(app: App, path: str) -> httpx.Response:
+async def started(app: App, path: str) -> httpx.Response:
     """Start the application as a server does, and ask once."""
     rest = app._rest
     async with rest.router.lifespan_context(rest):
@@ -352,7 +354,7 @@ def test_the_document_follows_the_version_that_answers(made, tmp_path):
 
 
 def test_the_page_needs_nothing_from_elsewhere(made):
-    page = asyncio.run(_started(App(made["binary"]), "/docs")).text
+    page = asyncio.run(started(App(made["binary"]), "/docs")).text
     assert "curl" in page
     assert "Bergen" in page
     assert "<script" not in page

@@ -77,6 +77,28 @@ def test_in_the_brief_s_order(folders, fault):
     assert re.search(r'failures_total\{.*source="model".*\} 1\.0', app.metrics.text().decode())
 
 
+@pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")  # mlflow imports its own
+def test_every_protocol_says_what_stood_in(folders):
+    from mlflow.deployments import PredictionsResponse
+
+    client, app = asked(folders, "cached", "rule")
+    well = client.predict(PLAIN).json()["prediction"]
+    fail(app, RuntimeError("the graph broke"))
+    rows = [PLAIN, {**PLAIN, "age": 77}]
+    for more in ({}, {"params": {"probabilities": True}}):
+        invoked = client.send("POST", "/invocations", json={"instances": rows, **more})
+        assert invoked.json()["served_by"] == ["cached", "rule"]
+    assert PredictionsResponse.from_json(invoked.text).get_predictions().shape == (2, 2)
+    kinds = {"age": "INT64", "income": "FP64", "city": "BYTES", "member": "BOOL"}
+    inputs = [{"name": n, "datatype": k, "shape": [2], "data": [row[n] for row in rows]} for n, k in kinds.items()]
+    infer = f"/v2/models/{app.bundle.manifest.name}/infer"
+    named = client.send("POST", infer, json={"inputs": inputs, "outputs": [{"name": "prediction"}]}).json()
+    assert [output["data"] for output in named["outputs"]] == [[well, 1]]  # those alone that are asked for
+    assert named["parameters"]["served_by"] == "cached,rule"
+    (*_, which) = client.send("POST", infer, json={"inputs": inputs}).json()["outputs"]
+    assert which["data"] == ["cached", "rule"]
+
+
 @FAULTS
 def test_what_there_is_none_of_is_passed_over(folders, fault):
     client, app = asked(folders, "cached", "rule", rule=None)

@@ -16,6 +16,7 @@ from modelyard.core.errors import WorkspaceError
 from modelyard.core.files import exists
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_SECONDS = click.FloatRange(0, min_open=True)
 
 
 @click.command("serve")
@@ -48,7 +49,17 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--in-flight", default=1_000, show_default=True, type=click.IntRange(1), help="Requests a worker has at once."
 )
 @click.option(
-    "--model-timeout", type=click.FloatRange(0, min_open=True),
+    "--body-limit", default=2**20, show_default=True, type=click.IntRange(1), metavar="BYTES",
+    help="What the body of a request may have; columns have limits of their own.",
+)  # fmt: skip
+@click.option("--head-timeout", default=10.0, show_default=True, type=_SECONDS, help="Seconds a head may take to come.")
+@click.option("--body-timeout", default=10.0, show_default=True, type=_SECONDS, help="Seconds a body may take to come.")
+@click.option(
+    "--answer-timeout", default=30.0, show_default=True, type=_SECONDS,
+    help="Seconds an answer may take once the body is there.",
+)  # fmt: skip
+@click.option(
+    "--model-timeout", type=_SECONDS,
     help="Seconds one call of the model may take; default: 1, and for a row its share of the brief's limit.",
 )  # fmt: skip
 @click.option(
@@ -80,6 +91,10 @@ def command(
     workers: int,
     unknown: str,
     in_flight: int,
+    body_limit: int,
+    head_timeout: float,
+    body_timeout: float,
+    answer_timeout: float,
     model_timeout: float | None,
     traces: str | None,
     deprecated: datetime | None,
@@ -130,8 +145,12 @@ def command(
             workers=workers,
             access=who,
             terms=Terms(
+                body_limit=body_limit,
                 in_flight=in_flight,
                 unknown="ignore" if unknown == "ignore" else "refuse",
+                head_seconds=head_timeout,
+                body_seconds=body_timeout,
+                answer_seconds=answer_timeout,
                 model_seconds=model_timeout,
                 deprecated=None if deprecated is None else deprecated.replace(tzinfo=UTC),
                 sunset=None if sunset is None else sunset.replace(tzinfo=UTC),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from modelyard.bundle.bundle import Bundle
@@ -61,6 +61,8 @@ class App:
         Where the rows of such requests wait for the model.
     takes_labels : bool
         Whether there is a log to write them to.
+    described : dict of str to mapping
+        By path, what the OpenAPI document says of those that only this server has.
     background : list of callable
         Coroutines that run as long as the server does.
     """
@@ -87,6 +89,7 @@ class App:
         answerer = Answerer if traces is None else TracedAnswerer
         self.answerer = answerer(OneVersion(self._version(bundle, self.terms.release)), log, self.terms.answer_seconds)
         self.background: list[Callable[[], Coroutine[Any, Any, None]]] = [self._tell]
+        self.described: dict[str, Mapping[str, Any]] = {}
         self._permissions: dict[str, str] = {}
         self._refusals = Refusals(lambda: self.router.stable.columns)
         self._rest = rest(self)
@@ -167,6 +170,7 @@ class App:
         at_once: AtOnce | None = None,
         wanted: str = "predict",
         methods: Sequence[str] = ("POST",),
+        described: Mapping[str, Any] | None = None,
     ) -> None:
         """Answer a path by a function of its own, with guard, counting and problems as every path has them.
 
@@ -182,8 +186,12 @@ class App:
             The permission a request needs; none (``""``) lets everybody in, guard or not.
         methods : sequence of str
             What it takes.
+        described : mapping, optional
+            Its operations, for the OpenAPI document; None where that has them already, or is not to tell of it.
         """
         self._permissions[route] = wanted
+        if described is not None:
+            self.described[route] = described
         paths = self._below if route.endswith("/") else self._paths
         plain = Endpoint(
             route,

@@ -25,6 +25,7 @@ from modelyard.serving.version import Unknown
 
 _SHOWN = "/v1/predict"
 _STARTING = "The server is starting or shutting down."
+_BUSY = "Too many requests are waiting."
 
 
 def openapi(
@@ -70,7 +71,7 @@ def openapi(
             **({"/v1/labels": {"post": _labels(answer)}} if labels else {}),
             "/health/live": get("live", "Whether the process lives", status),
             "/health/ready": get("ready", "Whether it should be sent requests", status, _503=_STARTING),
-            "/metrics": get("metrics", "Counters and histograms for Prometheus", text),
+            "/metrics": get("metrics", "Counters and histograms for Prometheus", text, _503=_BUSY),
         },
         "components": {
             "schemas": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -29,6 +29,7 @@ class Served(Protocol):
     ready: bool
     terms: Terms
     takes_labels: bool
+    described: dict[str, Mapping[str, Any]]
     background: list[Callable[[], Coroutine[Any, Any, None]]]
 
     @property
@@ -66,6 +67,7 @@ def rest(app: Served) -> FastAPI:
             served = app.answerer.router.stable
             answer = {"id": app.answerer.next_id(), **served.example()}
             document.update(openapi(served.bundle, answer, app.terms.unknown, served.number, labels=app.takes_labels))
+            document["paths"] |= app.described
             app.secure(document)
         return document
 

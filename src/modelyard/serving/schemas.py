@@ -247,6 +247,7 @@ REFUSALS = {
     "415": "The body is sent as something else than what is listed here, or compressed.",
     "422": "Fields do not fit the schema; each is named, with what was allowed.",
     "429": "More requests than the key's limit.",
+    "431": "The head of the request is larger than the server takes.",
     "500": "A fault of the server.",
     "503": "Neither the model nor a fallback could answer, or too many requests are waiting.",
 }
@@ -281,4 +282,5 @@ def get(name: str, summary: str, content: Mapping[str, Any], **texts: str) -> di
         Other answers, see `refused`.
     """
     answered = {"description": "Answered.", **({"content": dict(content)} if content else {})}
-    return {"get": {"operationId": name, "summary": summary, "responses": {"200": answered, **refused("405", **texts)}}}
+    responses = {"200": answered, **refused("405", "431", **texts)}
+    return {"get": {"operationId": name, "summary": summary, "responses": responses}}

@@ -74,7 +74,7 @@ class Terms:
         if min(self.body_limit, self.in_flight) < 1:
             raise ServingError("A server must take a byte and a request.", allowed="1 or more.")
         times = (self.head_seconds, self.body_seconds, self.answer_seconds, self.model_seconds)
-        if any(seconds is not None and seconds <= 0 for seconds in times):
+        if any(seconds is not None and not seconds > 0 for seconds in times):
             raise ServingError("A server must wait for a while.", allowed="More than 0 seconds.")
         ends = self.ends
         if ends is not None and self.deprecated is not None and ends < self.deprecated:

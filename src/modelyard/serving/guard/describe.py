@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _REFUSALS = {
+    "400": ("The header Authorization is sent twice.", ("WWW-Authenticate",)),
     "401": ("No key or token, or one that is not known, or has ended.", ("WWW-Authenticate",)),
     "403": ("The key or token may not do this.", ("WWW-Authenticate",)),
     "429": ("The caller's limit is used up.", ("Retry-After", "RateLimit", "RateLimit-Policy")),

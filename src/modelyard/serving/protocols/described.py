@@ -20,6 +20,7 @@ from modelyard.serving.schemas import REFUSALS, get, parameters, ref, refused
 
 _BYTES: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 COLUMNAR = {ARROW: _BYTES, PARQUET: _BYTES}
+_SERVED_BY = {"type": "string", "description": "Everything that answered a row, with commas between."}
 _NOTHING = "No such model or version."
 _NOT_READY = {"503": {"description": "Not ready.", "content": {"application/json": {"schema": {"type": "object"}}}}}
 
@@ -58,7 +59,7 @@ def protocol_paths(bundle: Bundle, answer: Mapping[str, Any], number: str) -> di
         for operation in operations.values():
             if "{version}" in path:
                 operation["parameters"] = [version, *operation.get("parameters", ())]
-                operation["responses"] |= refused("401", "403", "429", "500", _404=_NOTHING)
+                operation["responses"] |= refused("401", "403", "429", "500", "503", _404=_NOTHING)
             if path.endswith(("/ready", "/ping")):
                 operation["responses"] |= _NOT_READY
     return paths
@@ -110,7 +111,7 @@ def protocol_schemas(bundle: Bundle) -> dict[str, Any]:
                 "model_name": text,
                 "model_version": text,
                 "id": text,
-                "parameters": facts,
+                "parameters": _object(prediction_id=text, bundle=text, served_by=_SERVED_BY),
                 "outputs": {
                     "type": "array",
                     "items": {
@@ -139,8 +140,14 @@ def protocol_schemas(bundle: Bundle) -> dict[str, Any]:
         },
         "Invoked": {
             "type": "object",
-            "required": ["predictions"],
-            "properties": {"predictions": {"type": "array"}, "id": text, "model": text, "bundle": text},
+            "required": ["predictions", "served_by"],
+            "properties": {
+                "predictions": {"type": "array"},
+                "served_by": {"type": "array", "items": text, "description": "What answered each row."},
+                "id": text,
+                "model": text,
+                "bundle": text,
+            },
         },
         "Explained": {"anyOf": [told, _object(predictions={"type": "array", "items": told}, id=text)]},
         "Explanation": _object(

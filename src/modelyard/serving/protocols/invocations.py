@@ -89,13 +89,18 @@ def read_csv(body: bytes, bundle: Bundle, unknown: Literal["refuse", "ignore"] =
 
 
 def write(answers: Sequence[Mapping[str, Any]], about: Mapping[str, Any], probabilities: bool, bundle: Bundle) -> bytes:
-    """Return ``{"predictions": [...]}``: classes or values, or an object of probabilities by class for each row."""
+    """Return ``{"predictions": [...], "served_by": [...]}``, a value of each for every row.
+
+    A prediction is a class or a number, or an object of probabilities by class. What answered stands beside the list,
+    as clients read that alone: MLflow's server too may write other members there.
+    """
     if probabilities:
         nothing = dict.fromkeys(bundle.schema.classes)
         predictions = [answer.get("probabilities", nothing) for answer in answers]
     else:
         predictions = [answer["prediction"] for answer in answers]
-    return msgspec.json.encode({"predictions": predictions, **about})
+    served_by = [answer["served_by"] for answer in answers]
+    return msgspec.json.encode({"predictions": predictions, "served_by": served_by, **about})
 
 
 def _records(content: Any, at: str) -> Sent:

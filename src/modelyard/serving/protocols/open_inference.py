@@ -208,12 +208,14 @@ def write(
         else:
             tensor["data"] = values
         tensors.append({**tensor, "parameters": parameters} if parameters else tensor)
+    # Who names outputs gets those alone, as the protocol says: what answered is told in a plain value beside them.
+    served_by = ",".join(sorted({answer["served_by"] for answer in answers}))
     response = msgspec.json.encode(
         {
             "model_name": bundle.manifest.name,
             "model_version": version,
             "id": request.id or name,
-            "parameters": {"prediction_id": name, "bundle": bundle.hash[:12]},
+            "parameters": {"prediction_id": name, "bundle": bundle.hash[:12], "served_by": served_by},
             "outputs": tensors,
         }
     )

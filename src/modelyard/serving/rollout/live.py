@@ -21,6 +21,7 @@ from modelyard.serving.problem import HttpProblem
 from modelyard.serving.rollout.board import Board
 from modelyard.serving.rollout.control import end, move, start, status
 from modelyard.serving.rollout.decide import MOVES
+from modelyard.serving.rollout.described import described
 from modelyard.serving.rollout.looks import Looks
 from modelyard.serving.rollout.rollout import OPEN, Rollout, planned
 from modelyard.serving.rollout.router import RolloutRouter
@@ -77,7 +78,7 @@ class Live:
         self._told = ""
         self._shadow: Shadow | None = None
         app.router = self._router
-        app.add(PATH, self._answer, wanted="admin", methods=("GET", "POST"))
+        app.add(PATH, self._answer, wanted="admin", methods=("GET", "POST"), described=described(Start, Move))
         # Before the first request: after a restart the version that was promoted answers, and not the one before.
         self._safe_tick()
 
