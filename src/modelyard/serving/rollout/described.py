@@ -77,6 +77,7 @@ def _answered() -> dict[str, Any]:
         "why": _TEXT,
         "share": {**_NUMBER, "minimum": 0, "maximum": 1},
         "looks": _COUNT,
+        "unwatched": {"type": "boolean"},
         "last": {"type": ["object", "null"], "description": "The newest look, with what it read and decided."},
         "decisions": {"type": "array", "items": {"type": "object"}},
     }
