@@ -16,6 +16,7 @@ from modelyard.serving.rollout.board import Board
 from modelyard.serving.rollout.decide import moved
 from modelyard.serving.rollout.rollout import Arm, Plan, Rollout
 from modelyard.serving.rollout.store import Rollouts
+from modelyard.serving.rollout.times import times_lines
 
 FOLDER = "rollouts"
 """Of a workspace: where rollouts and boards lie."""
@@ -170,4 +171,5 @@ def status_lines(shown: dict[str, Any]) -> list[str]:
             seen = "no data" if r["missing"] else f"n = {r['requests']}, x = {r['events']}"
             apart = "" if r["difference"] is None else f", scores {r['difference']:.3g} apart in the mean"
             lines.append(f"    {r['metric']:<25}{seen:<22}log e {r['log_e']:.2f} of {r['needed']:.2f}{apart}")
+            lines += times_lines(r["times"])
     return lines

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from modelyard.serving.rollout.board import MILLION
 from modelyard.serving.rollout.eprocess import Evidence, Floats, nothing, odds_test, rate_test
 from modelyard.serving.rollout.rollout import Plan, Reading
+from modelyard.serving.rollout.times import times_of
 
 Ints = NDArray[np.int64]
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -30,6 +31,9 @@ class Counts:
         Those that a p99 was there to compare with, and those slower than it allows.
     scored, below : int arrays of shape [...] and [..., quantiles]
         Scores that were counted, and how many lie at or below each quantile of the baseline's earlier scores.
+    took : int array of shape [2 x bins] or None
+        Of a shadow: how many of the rows that both were timed for took how long, by the version that serves and then by
+        the candidate.
     """
 
     requests: Ints
@@ -38,6 +42,7 @@ class Counts:
     slow: Ints
     scored: Ints
     below: Ints
+    took: Ints | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +160,8 @@ def readings(plan: Plan, window: Window, log_e: dict[str, Floats], log_shown: di
     for metric, value in log_e.items():
         n, x, least = counted[metric]
         apart = float(c.below[1] / MILLION / n) if metric == _WRONG and n else None
-        found.append(Reading(metric, int(n), int(x), float(value), back, int(least) == 0, apart))
+        times = times_of(c.took) if metric == _WRONG and c.took is not None else None
+        found.append(Reading(metric, int(n), int(x), float(value), back, int(least) == 0, apart, times))
     for metric, value in log_shown.items():
         n, x, least = counted[metric]
         found.append(Reading(_SHOWN[metric], int(n), int(x), float(value), forth, missing=int(least) == 0))

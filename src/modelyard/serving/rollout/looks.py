@@ -11,6 +11,7 @@ import numpy as np
 
 from modelyard.serving.rollout.board import (
     ARM,
+    BESIDE,
     CANDIDATE,
     DIFFERENCE,
     ERRORS,
@@ -194,7 +195,7 @@ def _counts(arm: Ints, past: _Past, plan: Plan) -> Counts:
     if plan.kind == "shadow":
         below = np.zeros(len(QUANTILES), np.int64)
         below[:2] = arm[WRONG], arm[DIFFERENCE]
-        return Counts(arm[REQUESTS], arm[ERRORS], arm[TIMED], arm[SLOW], arm[PAIRS], below)
+        return Counts(arm[REQUESTS], arm[ERRORS], arm[TIMED], arm[SLOW], arm[PAIRS], below, arm[BESIDE:])
     running = np.cumsum(arm[SCORE : SCORE + SCORES])
     if past.cuts is None:
         scored, below = np.int64(0), np.zeros(len(QUANTILES), np.int64)

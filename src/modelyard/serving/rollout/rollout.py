@@ -177,6 +177,25 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class Times:
+    """What the same rows took a candidate, and the version that serves, since the look before.
+
+    Attributes
+    ----------
+    rows : int
+        How many were timed.
+    median : (float, float)
+        Processor seconds of the candidate, and of the version that serves.
+    p99 : (float, float) or None
+        The same; None where rows are too few to tell.
+    """
+
+    rows: int
+    median: tuple[float, float]
+    p99: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """One metric at one look.
 
@@ -193,7 +212,9 @@ class Reading:
     missing : bool
         Whether there was nothing to judge.
     difference : float or None
-        Of a shadow's disagreement: by how much the scores differ in the mean.
+        Of a shadow's disagreement: by how much the scores differ in the mean; numbers as a share of the label's range.
+    times : Times or None
+        Of a shadow's disagreement: what rows took both.
     """
 
     metric: str
@@ -203,6 +224,7 @@ class Reading:
     needed: float
     missing: bool = False
     difference: float | None = None
+    times: Times | None = None
 
     @property
     def fires(self) -> bool:
