@@ -146,7 +146,7 @@ class Looks:
                 decision, why = "ROLLBACK", "errors: a worker had the evidence between two looks"
             moved = after(rollout, decision, why, now)
             if moved.step != rollout.step:
-                gathered = stepped(gathered, rollout.plan)
+                gathered = stepped(gathered)
             _learn(memory, since[STABLE])
             self._keep(memory, gathered)
             moved = self._store.look(rollout, found, decision, why, moved, msgspec.msgpack.encode(memory), now)

@@ -2,8 +2,8 @@
 
 A request leaves its rows and answers in a bounded queue and goes on. A thread hands them over in batches, and a process
 of low priority scores each with one call of the candidate and counts on the board where both agree. One row of each
-batch is then answered alone, by the candidate and by the version that serves: what it took them is counted too. When
-it cannot keep up, copies are dropped.
+batch is then answered alone, by the candidate and by the version that serves: what it took them is counted too. When it
+cannot keep up, copies are dropped.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ _OF_ONE = 32
 """Rows copied of one request at most."""
 _NEAR = 0.01
 """Numbers agree when they differ by no more than this share of the label's range."""
+_SPARED = 9.0
+"""Times as long as timing a row took, until the next one: of a slow model, too, most of the time is for scoring."""
 _SECONDS = 10.0
 """What a batch may take: nobody waits for it, and a model that is stopped for being slow would count as failing."""
 
@@ -171,7 +173,7 @@ class Scorer:
 
     def __init__(self, candidate: Version, board: Board) -> None:
         self.stable: Version | None = None
-        self._candidate = candidate
+        self._candidate, self._next = candidate, 0.0
         self._words, self._at = board.words, board.claim() + CANDIDATE * ARM
         self._classes = bool(candidate.bundle.schema.classes)
         self._apart = _distance(candidate)
@@ -199,13 +201,16 @@ class Scorer:
         self._time(pairs[0][0])
 
     def _time(self, row: Any) -> None:
-        """Count how long both take for one row; one of each batch, so that it costs little however many there are."""
-        if self.stable is None:
+        """Count how long both take for a row, one of a batch at most: it costs little however many there are."""
+        began = time.monotonic()
+        if self.stable is None or began < self._next:
             return
         here, there = _seconds(self._candidate, row), _seconds(self.stable, row)
         if here is not None and there is not None:
             self._words[self._at + LATENCY + latency_bin(here)] += 1
             self._words[self._at + BESIDE + latency_bin(there)] += 1
+        now = time.monotonic()
+        self._next = now + _SPARED * (now - began)
 
 
 def _checked(version: Version, row: Any) -> Row | None:
