@@ -242,6 +242,9 @@ def test_an_ab_test_is_planned_by_the_keys_that_its_effect_needs():
     (longer,) = proposals(plan, few)
     assert longer.decides
     assert longer.horizon >= longer.keys_after
+    never = replace(traffic, keys=0.5)
+    assert list(proposals(plan, never)) == []
+    assert "2,102 days" in said(plan, forecast(plan, never), never)[-1]
     assert "sd of the outcome" in said(plan, forecast(plan, replace(traffic, sd=None)), traffic)[-1]
     # As many keys do give the answer that is promised, by the code that gives it.
     rollout = Rollout(7, "churn", plan, Arm("old", "a" * 64), Arm("new", "b" * 64), "held", 0, 0.0, 0.0, 0.0)

@@ -141,7 +141,7 @@ def proposals(plan: Plan, expected: Expected) -> Iterator[Forecast]:
                 break
     outcome = _DAY * math.ceil(_keys_after(expected, _keys(plan, expected.sd) or 0) / _DAY)
     horizon = outcome if outcome > plan.horizon else 3 * plan.horizon
-    while horizon <= max(_LONGEST, outcome):
+    while horizon <= _LONGEST:
         found = forecast(replace(plan, horizon=horizon), expected)
         if found.decides:
             yield found
@@ -229,5 +229,5 @@ def _time(seconds: float) -> str:
         if seconds == math.inf:
             return "no time within it"
         if seconds >= 2 * length:
-            return f"{seconds / length:.3g} {unit}"
+            return f"{seconds / length:.3g} {unit}" if seconds < 100 * length else f"{seconds / length:,.0f} {unit}"
     return f"{seconds:.0f} s"
