@@ -122,9 +122,15 @@ def test_the_command_line_plans_starts_moves_and_tells(tmp_path, capsys, monkeyp
     other = make(tmp_path / "other", name="other")
     assert _run(["rollout", "start", str(old), str(other), *where]) == 1
     assert "use case" in capsys.readouterr().err
-    assert _run(["rollout", "start", str(old), str(new), "--kind", "ab", "--metric", "sales", *where]) == 0
+    test = ["--kind", "ab", "--metric", "sales"]
+    for words in (["plan", "--rate", "9"], ["start", str(old), str(new), *where]):
+        assert _run(["rollout", *words, *test, "--horizon", "7d"]) == 1
+        assert "with a reason" in capsys.readouterr().err
+    assert _run(["rollout", "plan", "--rate", "9", *test, "--effect", "0.1", "--sd", "1", "--keys", "2"]) == 3
+    assert "4,203 keys" in capsys.readouterr().out
+    assert _run(["rollout", "start", str(old), str(new), *test, "--horizon", "7d", "--reason", "it ends", *where]) == 0
     keys, values, _ = drawn(200, 0.0, 6)
     outcomes = tmp_path / "outcomes.csv"
     outcomes.write_text("\n".join(["key,value", *(f"{k},{v}" for k, v in zip(keys, values, strict=True))]))
     assert _run(["rollout", "report", "churn", str(outcomes), "-o", str(tmp_path / "out"), *where]) == 3  # not over
-    assert (tmp_path / "out" / "ab-churn-2.html").is_file()
+    assert "it ends" in (tmp_path / "out" / "ab-churn-2.html").read_text()

@@ -14,6 +14,7 @@ import pytest
 from bundles import CITIES, ROW
 from disks import fill, mounted
 from modelyard.bundle.load import load_bundle
+from modelyard.core.canonical import to_plain
 from modelyard.core.errors import WorkspaceError
 from modelyard.serving.app import App
 from modelyard.serving.guard.store import KeyStore
@@ -265,6 +266,9 @@ def test_a_shadow_is_compared_and_answers_nobody(tmp_path, bundles):
     assert apart
     assert all(0 < one < 1 for one in apart)
     assert any("apart in the mean" in line for line in status_lines(shown))
+    looks = [to_plain(look) for look in Rollouts(tmp_path / "rollouts").looks(1)]
+    timed = [look for look in looks if any(r["times"] for r in look["readings"])]
+    assert any("median" in line and "beside" in line for line in status_lines({**shown, "last": timed[-1]}))
     assert 0 < pairs <= sent
 
 
@@ -286,7 +290,7 @@ def test_a_number_of_any_size_does_not_end_the_copies(tmp_path, bundles):
 
 def test_of_a_large_request_the_queue_of_a_shadow_holds_few_rows(tmp_path, bundles):
     begin(tmp_path, bundles, "good", Plan(kind="shadow", steps=(0.0,)))
-    shadow = Shadow(newest(tmp_path), tmp_path / "rollouts", bundles["good"])
+    shadow = Shadow(newest(tmp_path), tmp_path / "rollouts", bundles["good"], bundles["stable"])
     shadow.close()  # nobody takes anything out
     shadow.copy([ROW] * 1_000, [{"prediction": 1}] * 1_000)
     ((rows, answers),) = shadow._queue
@@ -295,7 +299,7 @@ def test_of_a_large_request_the_queue_of_a_shadow_holds_few_rows(tmp_path, bundl
 
 def test_a_shadow_that_cannot_score_says_why_and_is_not_started_over_and_over(tmp_path, bundles, monkeypatch, capfd):
     begin(tmp_path, bundles, "good", Plan(kind="shadow", steps=(0.0,)))
-    shadow = Shadow(newest(tmp_path), tmp_path / "rollouts", tmp_path / "gone")
+    shadow = Shadow(newest(tmp_path), tmp_path / "rollouts", tmp_path / "gone", bundles["stable"])
     first = shadow._process
     first.join(60)
     shadow.keep_alive()

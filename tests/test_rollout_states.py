@@ -104,6 +104,12 @@ def test_what_a_plan_does_not_say_is_as_its_kind_has_it():
     assert planned({"kind": "blue-green", "horizon": 60}).bake == 60.0
     test = planned({"kind": "ab", "metric": "sales"})
     assert (test.steps, test.bake, test.horizon) == ((0.5,), TWO_WEEKS, TWO_WEEKS)
+    short = {"kind": "ab", "metric": "sales", "horizon": TWO_WEEKS - 1.0}
+    for reason in ("", " "):
+        with pytest.raises(ServingError, match="horizon") as refused:
+            planned({**short, "reason": reason})
+        assert "with a reason" in refused.value.render()
+    assert planned({**short, "reason": "sales end on Friday"}).reason == "sales end on Friday"
     with pytest.raises(ServingError, match="error_limt"):
         planned({"error_limt": 0.05})
     with pytest.raises(msgspec.ValidationError):

@@ -22,6 +22,7 @@ _PLAN = [
     click.option("--metric", default="", help="Outcome an A/B test is registered for."),
     click.option("--goal", type=click.Choice(["higher", "lower"]), default="higher", help="Which way is better."),
     click.option("--effect", type=float, default=0.0, help="Least difference of the outcome worth having."),
+    click.option("--reason", default="", help="Why an A/B test may take less than two weeks."),
 ]
 
 
@@ -50,24 +51,44 @@ def command() -> None:
 @click.option("--errors", type=click.FloatRange(0, 1), default=0.003, show_default=True, help="Of the baseline.")
 @click.option("--bad", type=click.FloatRange(0, 1), default=0.02, show_default=True, help="That must be caught.")
 @click.option("--burst", type=click.FloatRange(1), default=1.0, show_default=True, help="Errors that come together.")
+@click.option(
+    "--differs",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="Share of rows that a shadow's good candidate answers otherwise.",
+)
+@click.option("--sd", type=click.FloatRange(0, min_open=True), help="Of an A/B test's outcome, between keys.")
+@click.option("--keys", type=click.FloatRange(0, min_open=True), help="Keys a day of an A/B test; default: requests.")
 @_plan_options
 @options.as_json
-def plan_command(rate: float, errors: float, bad: float, burst: float, as_json: bool, **words: Any) -> int:
+def plan_command(
+    rate: float,
+    errors: float,
+    bad: float,
+    burst: float,
+    differs: float,
+    sd: float | None,
+    keys: float | None,
+    as_json: bool,
+    **words: Any,
+) -> int:
     """Say how long a rollout will take at the given traffic; exits with 3 where it would not decide."""
     from modelyard.core.canonical import to_plain
-    from modelyard.serving.rollout.planner import forecast, proposals, said
+    from modelyard.serving.rollout.planner import Expected, forecast, proposals, said
 
     plan = _plan(**words)
-    found = forecast(plan, rate, errors, bad, burst=burst)
-    others = [] if found.decides else list(proposals(plan, rate, errors, bad, burst=burst))
+    expected = Expected(rate, errors, bad, burst, differs, sd, keys)
+    found = forecast(plan, expected)
+    others = [] if found.decides else list(proposals(plan, expected))
     if as_json:
         options.print_json({"plan": to_plain(plan), "forecast": to_plain(found), "proposals": to_plain(others)})
     else:
-        for line in said(plan, found, errors, bad):
+        for line in said(plan, found, expected):
             click.echo(line)
         for number, other in enumerate(others):
             click.echo("Instead:" if number == 0 else "Or:")
-            for line in said(plan, other, errors, bad):
+            for line in said(plan, other, expected):
                 click.echo(f"  {line}")
     return 0 if found.decides else 3
 

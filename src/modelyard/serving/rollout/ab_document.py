@@ -51,7 +51,10 @@ def ab_document(rollout: Rollout, found: Outcome) -> Document:
         Table(("difference b - a", "estimate and 95 % interval"), rows, align="lr"),
     ]  # fmt: skip
     if plan.horizon < TWO_WEEKS:
-        blocks.append(Note("warn", "It was registered for less than two weeks: weekdays and novelty may weigh on it."))
+        why = f" The reason that was given: {literal(plan.reason)}." if plan.reason else ""
+        blocks.append(
+            Note("warn", f"It was registered for less than two weeks: weekdays and novelty may weigh on it.{why}")
+        )
     blocks += [
         Heading("Registered before the first request"),
         Facts(

@@ -32,12 +32,14 @@ REQUESTS, ERRORS, TIMED, SLOW, PAIRS, WRONG, DIFFERENCE, SCORE = range(8)
 """Words of an arm. Three are a shadow's: rows that both answered, how many of them otherwise, and the sum of the
 scores' differences in millionths. Scores' bins begin at the last."""
 MILLION = 1_000_000
-LATENCY = SCORE + SCORES
+BESIDE = SCORE + SCORES
+"""Bins of what rows took the version that serves, where a shadow timed both; those of the candidate lie behind them."""
+LATENCY = BESIDE + LATENCIES
 ARM = LATENCY + LATENCIES
 STABLE, CANDIDATE = 0, 1
 
 _HEADER = 128
-_FORMAT = 1
+_FORMAT = 2
 _NONCE, _ID, _SHARE, _SLOW_FROM, _TRIPPED, _SEQUENCE = 1, 2, 3, 4, 5, 6
 _NEEDED, _DISPERSION, _LOOKS, _REQUESTS, _ERRORS, _LIMIT = 8, 9, 10, 11, 12, 13
 _WEIGHTS = 16

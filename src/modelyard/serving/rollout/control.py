@@ -19,6 +19,7 @@ from modelyard.serving.rollout.decide import moved
 from modelyard.serving.rollout.released import check_gates, number_of
 from modelyard.serving.rollout.rollout import Arm, Plan, Rollout
 from modelyard.serving.rollout.store import Rollouts
+from modelyard.serving.rollout.times import times_lines
 
 FOLDER = "rollouts"
 """Of a workspace: where rollouts and boards lie."""
@@ -111,8 +112,10 @@ def _settle(store: Rollouts, after: Rollout, by: str) -> Rollout:
     board = Board(store.folder, after.name)
     try:
         if board.rollout == after.id:
-            if after.share == 0:
-                board.share = 0.0  # first of all: writing it down may take its time
+            if after.state in ("rolled_back", "ended"):
+                board.tripped = True  # first of all, and for good: a look under way may yet set the share it has read
+            elif after.share == 0:
+                board.share = 0.0
             store.move(after, by)
             if after.state == "promoted":
                 board.tripped = False  # a person promotes whatever was shown
@@ -222,6 +225,7 @@ def status_lines(shown: dict[str, Any]) -> list[str]:
             seen = "no data" if r["missing"] else f"n = {r['requests']}, x = {r['events']}"
             apart = "" if r["difference"] is None else f", scores {r['difference']:.3g} apart in the mean"
             lines.append(f"    {r['metric']:<25}{seen:<22}log e {r['log_e']:.2f} of {r['needed']:.2f}{apart}")
+            lines += times_lines(r["times"])
     return lines
 
 

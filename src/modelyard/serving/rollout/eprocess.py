@@ -167,6 +167,16 @@ class Evidence:
         began = np.logaddexp(self.weights, _begins(self.looks + 1, late))
         return Evidence(self.looks + 1, began + log_ratio / np.asarray(dispersion, float)[..., None])
 
+    def restarted(self, where: ArrayLike = True) -> Evidence:
+        """Return it with nothing gathered in some of its processes, after a look at least and where late=False.
+
+        Parameters
+        ----------
+        where : bool or array of shape [...]
+            In which.
+        """
+        return Evidence(self.looks, np.where(np.asarray(where)[..., None], 0.0, self.weights))
+
     def log_e(self, prior: Floats, *, late: bool = True) -> Floats:
         """Return the log of the e-value, shape [...]."""
         return np.asarray(np.logaddexp(_log_sum(self.weights + prior), _waits(self.looks, late)))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from modelyard.serving.rollout.board import MILLION
 from modelyard.serving.rollout.eprocess import Evidence, Floats, nothing, odds_test, rate_test
 from modelyard.serving.rollout.rollout import Plan, Reading
+from modelyard.serving.rollout.times import times_of
 
 Ints = NDArray[np.int64]
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -30,6 +31,9 @@ class Counts:
         Those that a p99 was there to compare with, and those slower than it allows.
     scored, below : int arrays of shape [...] and [..., quantiles]
         Scores that were counted, and how many lie at or below each quantile of the baseline's earlier scores.
+    took : int array of shape [2 x bins] or None
+        Of a shadow: how many of the rows that both were timed for took how long, by the version that serves and then by
+        the candidate.
     """
 
     requests: Ints
@@ -38,6 +42,7 @@ class Counts:
     slow: Ints
     scored: Ints
     below: Ints
+    took: Ints | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ class Gathered:
 def metrics(plan: Plan) -> tuple[str, ...]:
     """Return the metrics a plan watches: they share its alpha."""
     if plan.kind == "shadow":
-        return (_LIMIT, _WRONG)  # copies are scored in batches by a process that waits its turn: its times say little
+        return (_LIMIT, _WRONG)  # its times are the model's alone: they are told, and what callers wait is tested later
     if plan.kind == "blue-green":
         return (_LIMIT, _SLOW)  # nothing is served beside it that it could be compared with
     return (_LIMIT, _BASELINE, _SLOW, *((_SCORES,) if plan.score_odds else ()))
@@ -67,12 +72,8 @@ def metrics(plan: Plan) -> tuple[str, ...]:
 
 def begun(plan: Plan, shape: tuple[int, ...] = ()) -> Gathered:
     """Return the e-processes of a plan before the first look."""
-    return Gathered({m: _begin(m, shape) for m in metrics(plan)}, shown_begun(plan, shape))
-
-
-def shown_begun(plan: Plan, shape: tuple[int, ...] = ()) -> dict[str, Evidence]:
-    """Return those that show a step to be good, as each step must do so by itself."""
-    return {m: _begin(_LIMIT, shape) for m in metrics(plan) if m in _SHOWN}
+    against = {m: _begin(m, shape) for m in metrics(plan)}
+    return Gathered(against, {m: _begin(m, shape) for m in against if m in _SHOWN})
 
 
 def judge(
@@ -143,28 +144,48 @@ def needed(plan: Plan) -> tuple[float, float]:
 def readings(plan: Plan, window: Window, log_e: dict[str, Floats], log_shown: dict[str, Floats]) -> tuple[Reading, ...]:
     """Return one look's record of a single rollout, metric by metric; a metric without requests is missing."""
     back, forth = needed(plan)
-    c, b = window.candidate, window.baseline
-    counted = {
-        _LIMIT: (c.requests, c.errors, c.requests),
-        _BASELINE: (c.requests, c.errors, np.minimum(c.requests, b.requests)),
-        _SLOW: (c.timed, c.slow, c.timed),
-        _SCORES: (c.scored, c.below[2], np.minimum(c.scored, b.scored)),
-        _WRONG: (c.scored, c.below[0], c.scored),
-    }
+    c, counted = window.candidate, _counted(window)
     found = []
     for metric, value in log_e.items():
         n, x, least = counted[metric]
         apart = float(c.below[1] / MILLION / n) if metric == _WRONG and n else None
-        found.append(Reading(metric, int(n), int(x), float(value), back, int(least) == 0, apart))
+        times = times_of(c.took) if metric == _WRONG and c.took is not None else None
+        found.append(Reading(metric, int(n), int(x), float(value), back, int(least) == 0, apart, times))
     for metric, value in log_shown.items():
         n, x, least = counted[metric]
         found.append(Reading(_SHOWN[metric], int(n), int(x), float(value), forth, missing=int(least) == 0))
     return tuple(found)
 
 
-def stepped(gathered: Gathered, plan: Plan) -> Gathered:
-    """Return the e-processes at the beginning of a step: what speaks against the candidate stays."""
-    return replace(gathered, shown=shown_begun(plan))
+def stepped(gathered: Gathered, where: ArrayLike = True) -> Gathered:
+    """Return the e-processes at the beginning of a step: what speaks against the candidate stays.
+
+    Parameters
+    ----------
+    gathered : Gathered
+        After a look at least.
+    where : bool or array of shape [...]
+        Which rollouts begin a step.
+    """
+    return replace(gathered, shown={metric: e.restarted(where) for metric, e in gathered.shown.items()})
+
+
+def missing(gathered: Gathered, window: Window) -> NDArray[np.bool_]:
+    """Return where a metric has no data since the last look, shape [...]."""
+    counted = _counted(window)
+    return np.asarray(np.any([counted[metric][2] == 0 for metric in gathered.against], axis=0))
+
+
+def _counted(window: Window) -> dict[str, tuple[Ints, Ints, Ints]]:
+    """Return for each metric requests and events of the candidate, and the requests of the arm that has least."""
+    c, b = window.candidate, window.baseline
+    return {
+        _LIMIT: (c.requests, c.errors, c.requests),
+        _BASELINE: (c.requests, c.errors, np.minimum(c.requests, b.requests)),
+        _SLOW: (c.timed, c.slow, c.timed),
+        _SCORES: (c.scored, c.below[..., 2], np.minimum(c.scored, b.scored)),
+        _WRONG: (c.scored, c.below[..., 0], c.scored),
+    }
 
 
 def _limits(plan: Plan) -> dict[str, float]:

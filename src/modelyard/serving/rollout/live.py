@@ -149,7 +149,7 @@ class Live:
         if self._loaded != rollout.id:
             if rollout.plan.kind == "shadow":
                 where = self._copies.place(rollout.candidate.path, rollout.candidate.hash)
-                self._shadow = Shadow(rollout, self._folder, where)
+                self._shadow = Shadow(rollout, self._folder, where, self._router.baseline.bundle.path)
                 self._app.answerer.copy = self._shadow.copy
             else:
                 self._router.take(self._candidate(rollout), rollout.id)

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from modelyard.serving.rollout.board import (
     ARM,
+    BESIDE,
     CANDIDATE,
     DIFFERENCE,
     ERRORS,
@@ -156,11 +157,11 @@ class Looks:
         found = readings(plan, window, log_e, log_shown)
         decision, why = decide(rollout, found, now)
         if stopped and decision != "ROLLBACK":
-            decision, why = "ROLLBACK", "it was stopped on evidence that stood before this look"
+            decision, why = "ROLLBACK", "it was stopped before this look, on evidence or by a person"
         if decision == "ROLLBACK":
             self._board.tripped = True  # first of all: writing it down may take its time, or fail
         moved = after(rollout, decision, why, now)
-        seen = _kept(seen, gathered if moved.step == rollout.step else stepped(gathered, plan))
+        seen = _kept(seen, gathered if moved.step == rollout.step else stepped(gathered))
         moved = self._store.look(rollout, found, decision, why, moved, msgspec.msgpack.encode(seen), now)
         self._memory = seen
         if moved.state == "promoted":
@@ -193,7 +194,7 @@ def _counts(arm: Ints, past: _Past, plan: Plan) -> Counts:
     if plan.kind == "shadow":
         below = np.zeros(len(QUANTILES), np.int64)
         below[:2] = arm[WRONG], arm[DIFFERENCE]
-        return Counts(arm[REQUESTS], arm[ERRORS], arm[TIMED], arm[SLOW], arm[PAIRS], below)
+        return Counts(arm[REQUESTS], arm[ERRORS], arm[TIMED], arm[SLOW], arm[PAIRS], below, arm[BESIDE:])
     running = np.cumsum(arm[SCORE : SCORE + SCORES])
     if past.cuts is None:
         scored, below = np.int64(0), np.zeros(len(QUANTILES), np.int64)

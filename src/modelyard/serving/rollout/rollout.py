@@ -57,6 +57,8 @@ class Plan:
         Chance of promoting a candidate that does not.
     metric, goal, effect : str, {"higher", "lower"}, float
         Of an A/B test: the outcome it was registered for, which way is better, and the least difference worth having.
+    reason : str
+        Of an A/B test: why less than two weeks are enough.
     """
 
     kind: Kind = "canary"
@@ -73,6 +75,7 @@ class Plan:
     metric: str = ""
     goal: Literal["higher", "lower"] = "higher"
     effect: float = 0.0
+    reason: str = ""
 
     def __post_init__(self) -> None:
         _check("kind", self.kind in KINDS, self.kind, "One of " + ", ".join(KINDS) + ".")
@@ -107,7 +110,8 @@ def planned(said: Mapping[str, Any]) -> Plan:
     Raises
     ------
     ServingError
-        If a plan has no such attribute, or it cannot have such a value.
+        If a plan has no such attribute, or it cannot have such a value; if an A/B test is to end within two weeks and
+        no reason is given. (Those that were started before this was asked are read all the same.)
     msgspec.ValidationError
         If a value is of another type.
     """
@@ -119,7 +123,15 @@ def planned(said: Mapping[str, Any]) -> Plan:
     long, short = (TWO_WEEKS, TWO_WEEKS) if kind == "ab" else (6 * 3_600.0, 900.0)
     horizon = said.get("horizon", long)
     bake = min(time for time in (short, horizon) if isinstance(time, int | float))
-    return msgspec.convert({"steps": usual, "horizon": horizon, "bake": bake, **said}, Plan)
+    plan = msgspec.convert({"steps": usual, "horizon": horizon, "bake": bake, **said}, Plan)
+    _check(
+        "horizon",
+        kind != "ab" or plan.horizon >= TWO_WEEKS or bool(plan.reason.strip()),
+        plan.horizon,
+        f"Two weeks ({TWO_WEEKS:g} s) or more for an A/B test, as weekdays and novelty weigh on a shorter one; less "
+        "with a reason, which its report tells.",
+    )
+    return plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +190,25 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class Times:
+    """What the same rows took a candidate, and the version that serves, since the look before.
+
+    Attributes
+    ----------
+    rows : int
+        How many were timed.
+    median : (float, float)
+        Processor seconds of the candidate, and of the version that serves.
+    p99 : (float, float) or None
+        The same; None where rows are too few to tell.
+    """
+
+    rows: int
+    median: tuple[float, float]
+    p99: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """One metric at one look.
 
@@ -194,7 +225,9 @@ class Reading:
     missing : bool
         Whether there was nothing to judge.
     difference : float or None
-        Of a shadow's disagreement: by how much the scores differ in the mean.
+        Of a shadow's disagreement: by how much the scores differ in the mean; numbers as a share of the label's range.
+    times : Times or None
+        Of a shadow's disagreement: what rows took both.
     """
 
     metric: str
@@ -204,6 +237,7 @@ class Reading:
     needed: float
     missing: bool = False
     difference: float | None = None
+    times: Times | None = None
 
     @property
     def fires(self) -> bool:
