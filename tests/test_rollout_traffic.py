@@ -160,7 +160,8 @@ def test_blue_green_moves_every_request_at_once_and_back_at_once(served, bundles
 def test_an_ab_test_keeps_each_key_on_its_arm_and_waits_for_a_person_at_its_end(served, bundles, hashes):
     folder, address = served
     said = {"kind": "ab", "metric": "sales", "look": 0.3, "horizon": 3.0, "bake": 0.5, "error_limit": 0.2}
-    rollout = begin(folder, bundles, "good", planned({**said, "score_odds": 0.0, "slow_factor": 1e4}))
+    short = {"reason": "the test is of the machinery", "score_odds": 0.0, "slow_factor": 1e4}
+    rollout = begin(folder, bundles, "good", planned({**said, **short}))
     until_loaded(address, rollout, hashes["good"])
     met: dict[str, set[str]] = {}
     for _ in range(4):
