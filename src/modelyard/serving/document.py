@@ -162,7 +162,7 @@ def _load(bundle: Bundle, needs: Capacity) -> list[Block]:
                 ("CPU a pod", f"{needs.millicores}m; no limit, so that a burst is not throttled"),
                 (
                     "Memory a pod",
-                    f"{needs.mebibytes} MiB, for the server, for {BODIES} bodies of 1 MiB at once, and for the model's "
+                    f"{needs.mebibytes} MiB, for the server, for the {BODIES} MiB of bodies it holds at once, and for the model's "
                     f"file ({_size(model_bytes(bundle))})",
                 ),
             ]
