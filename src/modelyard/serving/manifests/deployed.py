@@ -11,12 +11,15 @@ import yaml
 from modelyard.bundle.bundle import Bundle
 from modelyard.core.names import slug
 from modelyard.serving.capacity import Capacity
+from modelyard.serving.guard.store import FILE
+from modelyard.serving.manifests.callers import EVERYBODY, Callers
 from modelyard.serving.manifests.outside import Outside
 
 BUNDLE = "/srv/bundle"
 STATE = "/var/lib/modelyard"
 """The workspace of a server in a container: what it may write, beside /tmp."""
 LOG = f"{STATE}/predictions"
+KEYS = f"{STATE}/{FILE}"
 PORT = 8000
 USER = 10001
 
@@ -35,12 +38,15 @@ class Deployed:
         The container image.
     outside : tuple of Outside
         What the server connects to.
+    callers : Callers
+        Who may call it.
     """
 
     bundle: Bundle
     needs: Capacity
     image: str
     outside: tuple[Outside, ...] = ()
+    callers: Callers = EVERYBODY
 
     @property
     def name(self) -> str:
