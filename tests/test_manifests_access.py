@@ -59,7 +59,7 @@ def test_a_server_that_is_open_is_said_to_be(made, guarded, tmp_path):
 def test_every_format_asks_for_the_keys_and_tokens_that_were_asked_for(guarded):
     folder, words, _ = guarded
     assert json.loads(re.search(r"^CMD (.*)$", (folder / "Dockerfile").read_text(), re.MULTILINE)[1]) == [*words]
-    assert 'ARG EXTRAS="auth"' in (folder / "Dockerfile").read_text()
+    assert re.search(r"^ARG EXTRAS=\"auth\"$", (folder / "Dockerfile").read_text(), re.MULTILINE)
     run(Path(sys.executable).with_name("hadolint"), folder / "Dockerfile")
     unit = (folder / "systemd/churn.service").read_text().replace("\\\n", " ")
     command = re.search(r"^ExecStart=(.*)$", unit, re.MULTILINE)[1]
@@ -75,6 +75,13 @@ def test_every_format_asks_for_the_keys_and_tokens_that_were_asked_for(guarded):
         assert mount["mountPath"] == "/var/lib/modelyard/keys.db"
         (volume,) = (volume for volume in pod["volumes"] if volume["name"] == "keys")
         assert volume["secret"]["secretName"] == "churn-keys"
+
+
+def test_what_the_server_connects_to_is_installed(made, tmp_path):
+    reached = ("--store", "postgresql://db", "--redis", "redis://limits", "--traces", "https://collector")
+    exported(made, tmp_path, "--target", "docker", "--target", "systemd", *reached)
+    assert 'ARG EXTRAS="postgres,otel"\n' in (tmp_path / "Dockerfile").read_text()
+    assert "with modelyard[postgres,otel];" in (tmp_path / "systemd/churn.service").read_text()
 
 
 def test_the_tools_accept_the_files_of_a_guarded_server(guarded):

@@ -22,6 +22,8 @@ LOG = f"{STATE}/predictions"
 KEYS = f"{STATE}/{FILE}"
 PORT = 8000
 USER = 10001
+_EXTRAS = {"store": "postgres", "issuer": "auth", "traces": "otel"}
+"""By option of `Outside`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,11 @@ class Deployed:
     def name(self) -> str:
         """The model's name as files and objects take it."""
         return object_name(self.bundle)
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """The extras of modelyard that the server needs to reach what it connects to."""
+        return tuple(_EXTRAS[place] for place in dict.fromkeys(p.option for p in self.outside) if place in _EXTRAS)
 
     @property
     def about(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 
 from modelyard.bundle.bundle import Bundle
@@ -16,14 +17,14 @@ _PYTHONS = ("3.11", "3.12", "3.13")
 def image_files(deployed: Deployed) -> dict[str, str]:
     """Return what builds the image beside the bundle's copy, and a Compose file that runs it locked down."""
     return {
-        "Dockerfile": dockerfile(deployed.bundle, deployed.callers),
+        "Dockerfile": dockerfile(deployed.bundle, deployed.callers, deployed.extras),
         ".dockerignore": dockerignore(),
         "constraints.txt": constraints(),
         "compose.yaml": compose(deployed),
     }
 
 
-def dockerfile(bundle: Bundle, callers: Callers = EVERYBODY) -> str:
+def dockerfile(bundle: Bundle, callers: Callers = EVERYBODY, extras: Sequence[str] = ()) -> str:
     """Return the Dockerfile of a bundle: slim, without a shell to log in to, not root, with a health check.
 
     Parameters
@@ -32,12 +33,13 @@ def dockerfile(bundle: Bundle, callers: Callers = EVERYBODY) -> str:
         What is served.
     callers : Callers
         Who may call it, unless the container is given other words.
+    extras : sequence of str
+        What is installed beside the base, unless the build is told otherwise.
     """
     manifest = bundle.manifest
     command = ["modelyard", "serve", BUNDLE, "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104
     own = version("modelyard")
     probe = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{PORT}/health/ready', timeout=2)"
-    extras = "auth" if callers.issuer else ""
     words = f"CMD {json.dumps(callers.words)}\n" if callers.words else ""
     told = "".join(f"# {line}\n" for line in callers.told())
     return f"""\
@@ -54,7 +56,7 @@ RUN useradd --uid {USER} --user-group --no-create-home --shell /usr/sbin/nologin
 COPY constraints.txt *.whl /srv/
 # A wheel of modelyard beside this file is installed; without one, the package index is asked.
 # More than the base install is asked for by its extras: docker build --build-arg EXTRAS=auth,otel
-ARG EXTRAS="{extras}"
+ARG EXTRAS="{",".join(extras)}"
 RUN if ls /srv/*.whl > /dev/null 2>&1; \\
     then pip install --no-cache-dir --constraint /srv/constraints.txt /srv/*.whl; \\
     else pip install --no-cache-dir modelyard=={own} --constraint /srv/constraints.txt; fi \\
@@ -114,7 +116,7 @@ def compose(deployed: Deployed) -> str:
             "Keys, before it starts and while it runs:",
             "docker compose run --rm --no-deps --entrypoint modelyard server keys create NAME",
         ),
-        "For traces: `args: {EXTRAS: otel}` for build, `environment: {OTEL_EXPORTER_OTLP_ENDPOINT: URL}` for server.",
+        "For traces: export with --traces URL, and `environment: {OTEL_EXPORTER_OTLP_ENDPOINT: URL}` for server.",
     )
 
 

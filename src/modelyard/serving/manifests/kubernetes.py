@@ -44,7 +44,7 @@ def kubernetes_files(deployed: Deployed) -> dict[str, str]:
     more = {
         "deployment.yaml": (
             *deployed.callers.told(*making_keys(deployed, deployed.name)),
-            "For traces: an image built with EXTRAS=otel, and OTEL_EXPORTER_OTLP_ENDPOINT among the container's env.",
+            "For traces: export with --traces URL, which is OTEL_EXPORTER_OTLP_ENDPOINT among the container's env.",
         ),
         "networkpolicy.yaml": _ways_out(deployed),
     }

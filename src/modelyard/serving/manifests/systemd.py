@@ -85,7 +85,7 @@ IPAddressAllow=localhost
 [Install]
 WantedBy=multi-user.target
 """
-    package = "modelyard[auth]" if deployed.callers.issuer else "modelyard"
+    package = f"modelyard[{','.join(deployed.extras)}]" if deployed.extras else "modelyard"
     reached = "".join(f", and {place.option} at {place.host}:{place.port}" for place in deployed.outside)
     how = (
         f"Copy this file to /etc/systemd/system/{name}.service, then: systemctl enable --now {name}",
