@@ -21,8 +21,10 @@ from modelyard.serving.guard.store import KeyStore
 from test_manifests import HERE, KUBERNETES, WITHIN, predicted, run, serving, systemd_accepts
 
 OPEN = "Open to whoever reaches it: export with --auth keys or --auth oidc to ask for a key or a token."
-STARTS = ("Dockerfile", "compose.yaml", "kubernetes/deployment.yaml", "kserve/inferenceservice.yaml",
-          "systemd/churn.service")  # fmt: skip
+STARTS = [
+    *("Dockerfile", "compose.yaml", "systemd/churn.service"),
+    *("kubernetes/deployment.yaml", "argo/kustomization.yaml", "kserve/inferenceservice.yaml"),
+]
 
 
 def exported(made, folder: Path, *words: str, rc: int = 0) -> str:
