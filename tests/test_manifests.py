@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -192,10 +192,14 @@ def test_compose_fits_its_schema_and_locks_the_container_down(written):
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 def test_systemd_accepts_the_unit_and_finds_little_exposed(written, tmp_path):
     folder, _ = written
-    unit = folder / "systemd/churn.service"
+    systemd_accepts(folder / "systemd/churn.service", tmp_path)
+
+
+def systemd_accepts(unit: Path, folder: Path) -> None:
+    """Have systemd verify a unit, and say how exposed its service is."""
     program = re.search(r"^ExecStart=(\S+)", unit.read_text(), re.MULTILINE)[1]
     # The program lies elsewhere here; everything else is verified as it is.
-    here = tmp_path / "churn.service"
+    here = folder / unit.name
     here.write_text(unit.read_text().replace(program, str(Path(sys.executable))))
     assert run("systemd-analyze", "verify", "--man=no", here) == ""
     said = run("systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager", here)
@@ -210,21 +214,38 @@ def test_the_units_command_serves_and_logs_where_it_may_write(made, written, tmp
     assert int(workers) == 1
     state = str(tmp_path / "state")
     asked = [{"/srv/churn/bundle": str(made.path), "8000": "0"}.get(w, w.replace("%S", state)) for w in words[1:]]
-    # As under the unit, and in a container, the server stands where it can write nothing: no workspace can be made.
+    with serving(*asked) as address:
+        assert json.loads(predicted(address)[1])["served_by"] == "model"
+        assert list(Path(state, re.search(r"^StateDirectory=(.*)$", unit, re.MULTILINE)[1], "predictions").iterdir())
+
+
+@contextmanager
+def serving(*words: str, **environment: str):
+    """Start modelyard and yield where it listens.
+
+    As under the unit, and in a container, it stands where it can write nothing: no workspace can be made.
+    """
     with subprocess.Popen(
-        [Path(sys.executable).with_name("modelyard"), *asked], stdout=subprocess.PIPE, text=True, cwd="/proc/sys"
+        [Path(sys.executable).with_name("modelyard"), *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd="/proc/sys",
+        env=os.environ | environment,
     ) as server:
         try:
-            address = re.search(r"http://(\S+)", server.stdout.readline())[1]
-            with closing(http.client.HTTPConnection(address, timeout=60)) as connection:
-                connection.request("POST", "/v1/predict", json.dumps(ROW), {"Content-Type": "application/json"})
-                assert json.loads(connection.getresponse().read())["served_by"] == "model"
-            assert list(
-                Path(state, re.search(r"^StateDirectory=(.*)$", unit, re.MULTILINE)[1], "predictions").iterdir()
-            )
+            yield re.search(r"http://(\S+)", server.stdout.readline())[1]
         finally:
             server.terminate()
     assert server.returncode == 0
+
+
+def predicted(address: str, key: str | None = None) -> tuple[int, bytes]:
+    """Return what a server answers to one row."""
+    fields = {"Content-Type": "application/json"} | ({} if key is None else {"Authorization": f"Bearer {key}"})
+    with closing(http.client.HTTPConnection(address, timeout=60)) as connection:
+        connection.request("POST", "/v1/predict", json.dumps(ROW), fields)
+        response = connection.getresponse()
+        return response.status, response.read()
 
 
 def by_path(package: str, file: str) -> ModuleType:
@@ -299,6 +320,7 @@ def test_the_command_writes_the_targets_that_are_named(made, tmp_path):
 
 
 NAMES = [(53, "UDP"), (53, "TCP")]
+TOKENS = ("--auth", "oidc", "--audience", "models")
 
 
 @pytest.mark.parametrize(
@@ -314,10 +336,10 @@ NAMES = [(53, "UDP"), (53, "TCP")]
         (("--store", "postgresql:///models?host=a,b&port=6000"), [6000]),
         (("--redis", "redis://:secret@limits"), [6379]),
         (("--redis", "rediss://:secret@limits:6380/0"), [6380]),
-        (("--issuer", "https://login.example.org/realms/ward"), [443]),
+        ((*TOKENS, "--issuer", "https://login.example.org/realms/ward"), [443]),
         (("--traces", "http://user:secret@collector:4318/v1/traces"), [4318]),
         (
-            ("--store", "postgresql://db", "--redis", "redis://limits", "--issuer", "https://login",
+            (*TOKENS, "--store", "postgresql://db", "--redis", "redis://limits", "--issuer", "https://login",
              "--traces", "https://collector"),
             [5432, 6379, 443],
         ),
@@ -351,7 +373,8 @@ def test_what_is_reached_may_come_from_the_environment_as_it_does_for_the_server
     "words",
     [
         ("--store", "mysql://:secret@db"), ("--store", "postgresql:///models"), ("--redis", "limits:6379"),
-        ("--redis", "redis://:secret@limits:port"), ("--issuer", "login.example.org"), ("--traces", "grpc://:secret@c"),
+        ("--redis", "redis://:secret@limits:port"), ("--issuer", "login.example.org", *TOKENS),
+        ("--issuer", "http://login.example.org", *TOKENS), ("--traces", "grpc://:secret@c"),
     ],
 )  # fmt: skip
 def test_what_is_no_address_is_refused_without_being_repeated(made, tmp_path, words, capsys):

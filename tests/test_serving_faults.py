@@ -706,6 +706,6 @@ def test_tls(tmp_path, packed, workers):
 
 
 def test_terms_nobody_could_be_served_on():
-    for terms in ({"in_flight": 0}, {"body_limit": 0}, {"body_seconds": 0.0}):
+    for terms in ({"in_flight": 0}, {"body_limit": 0}, {"body_limit": 2**30}, {"body_seconds": 0.0}):
         with pytest.raises(ServingError):
             Terms(**terms)

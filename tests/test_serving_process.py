@@ -6,13 +6,14 @@ import http.client
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -23,15 +24,17 @@ from bundles import ROW, make
 from modelyard.bundle.load import load_bundle
 from modelyard.bundle.write import with_file
 from modelyard.core.errors import BundleError, ServingError
-from modelyard.serving.capacity import capacity
+from modelyard.serving.capacity import BODIES, capacity
 from modelyard.serving.log import read_log
 from modelyard.serving.serve import serve
+from modelyard.serving.terms import BODY_LIMIT
 from processes import workers_of
 
 PROGRAM = """
 import json, resource, sys
 from pathlib import Path
 from modelyard.serving.serve import serve
+from modelyard.serving.terms import BODY_LIMIT
 if __name__ == "__main__":
     path, log, workers, drain, most = json.loads(sys.argv[1])
     if most:
@@ -58,6 +61,11 @@ def server(folder: Path, packed: Path, *, log: Path | None = None, workers: int 
     finally:
         process.kill()
         process.communicate()
+
+
+def peak_of(process: subprocess.Popen) -> float:
+    """Return the most memory a process has had, in MiB."""
+    return int(re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())[1]) / 1024
 
 
 def ask(address, body=ROW, path="/v1/predict") -> tuple[int, bytes]:
@@ -221,10 +229,40 @@ def test_memory_asked_for_holds_sixteen_large_bodies_at_once(tmp_path, packed, r
             call.start()
         for call in calls:
             call.join()
-        status = Path(f"/proc/{process.pid}/status").read_text()
-    peak = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
+        peak = peak_of(process)
     assert statuses == [200 if row == ROW else 422] * 16
     assert peak < capacity(load_bundle(packed), 100.0).mebibytes, f"{peak:.0f} MiB"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_memory_asked_for_holds_hundreds_of_large_bodies_that_never_end(tmp_path, packed):
+    body = json.dumps({"instances": [ROW] * 100}).encode().ljust(900_000)
+    head = ["POST /v1/predict HTTP/1.1", "Host: m", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+    most_of_it = "\r\n".join([*head, "", ""]).encode() + body[:-1]
+    with server(tmp_path, packed, log=tmp_path / "log") as (process, address), ExitStack() as opened:
+        assert ask(address)[0] == 200
+        before, callers = peak_of(process), []
+        for _ in range(500):
+            callers.append(opened.enter_context(socket.create_connection(address, timeout=30)))
+            with suppress(OSError):  # who is refused finds the connection closed
+                callers[-1].sendall(most_of_it)
+        room = BODIES * BODY_LIMIT // len(body)
+        end = time.monotonic() + 5
+        while len(refused := select.select(callers, [], [], 0)[0]) < 500 - room:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        waiting = [caller for caller in callers if caller not in refused]
+        assert len(waiting) > room // 2
+        said = refused[0].recv(1_000)
+        assert said.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nretry-after: 1\r\n" in said
+        for caller in waiting:
+            caller.sendall(body[-1:])
+        assert {caller.recv(1_000)[:12] for caller in waiting} == {b"HTTP/1.1 200"}
+        assert ask(address, {"instances": [ROW] * 5_000})[0] == 200  # there is room again
+        peak = peak_of(process)
+    assert peak < capacity(load_bundle(packed), 100.0).mebibytes, f"{peak:.0f} MiB"
+    assert peak - before < 64, f"{peak - before:.0f} MiB"  # what of it is for bodies: those refused are let go at once
 
 
 def test_a_port_in_use_and_a_damaged_bundle_are_said_before_anything_runs(tmp_path, packed):

@@ -1,4 +1,4 @@
-"""Options of ``modelyard serve`` that say who may call."""
+"""Options of ``modelyard serve`` and ``modelyard export`` that say who may call."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_OPTIONS = (
+_CALLERS = (
     click.option(
         "--auth",
         multiple=True,
@@ -22,6 +22,8 @@ _OPTIONS = (
     click.option("--issuer", metavar="URL", help="Whose tokens are taken, as in their claim iss."),
     click.option("--audience", metavar="NAME", help="Whom tokens must be for: this server, as in their claim aud."),
     click.option("--scope-prefix", default="", metavar="TEXT", help="What stands before a permission in a scope."),
+)
+_LIMITS = (
     click.option("--rate", type=int, metavar="N", help="Requests a minute of a caller; default: 1,000."),
     click.option("--burst", type=int, metavar="N", help="Requests at once after a pause; default: as in a minute."),
     click.option(
@@ -43,26 +45,27 @@ _OPTIONS = (
 
 def access(command: F) -> F:
     """Add the options to a command; it takes them as ``**asked`` and hands them to `access_of`."""
-    for option in reversed(_OPTIONS):
+    for option in reversed(_LIMITS):
+        command = option(command)
+    return callers(command)
+
+
+def callers(command: F) -> F:
+    """Add the options that say who callers are; a command takes them as ``**asked`` and hands them to `auth_of`."""
+    for option in reversed(_CALLERS):
         command = option(command)
     return command
 
 
 def access_of(workspace: Path, asked: dict[str, Any]) -> Any:
     """Return the `Access` that the options ask for, or None for everybody."""
-    auth = set(asked["auth"]) - {"none"}
-    if "none" in asked["auth"] and auth:
-        raise click.UsageError("--auth none goes with no other.")
+    auth = auth_of(asked)
     if not auth:
         for name in asked:
             if name != "auth" and _typed(name):
                 option = name.replace("_", "-")
                 raise click.UsageError(f"--{option} needs to tell callers apart: add --auth keys or --auth oidc.")
         return None
-    if "oidc" in auth and not (asked["issuer"] and asked["audience"]):
-        raise click.UsageError("--auth oidc needs --issuer URL and --audience NAME.")
-    if "oidc" not in auth and (asked["issuer"] or asked["audience"]):
-        raise click.UsageError("--issuer and --audience go with --auth oidc.")
     from modelyard.adapters.redis_limits import SECONDS, SHORTLY, RedisLimits
     from modelyard.serving.guard.access import Access
     from modelyard.serving.guard.limit import RATE
@@ -80,6 +83,18 @@ def access_of(workspace: Path, asked: dict[str, Any]) -> Any:
         otherwise=asked["redis_lost"],
         metrics=asked["guard_metrics"],
     )
+
+
+def auth_of(asked: dict[str, Any]) -> set[str]:
+    """Return what callers may show, of "keys" and "oidc"; nothing of them where everybody may call."""
+    auth = set(asked["auth"]) - {"none"}
+    if "none" in asked["auth"] and auth:
+        raise click.UsageError("--auth none goes with no other.")
+    if "oidc" in auth and not (asked["issuer"] and asked["audience"]):
+        raise click.UsageError("--auth oidc needs --issuer URL and --audience NAME.")
+    if "oidc" not in auth and (asked["issuer"] or asked["audience"] or asked["scope_prefix"]):
+        raise click.UsageError("--issuer, --audience and --scope-prefix go with --auth oidc.")
+    return auth
 
 
 def _typed(name: str) -> bool:

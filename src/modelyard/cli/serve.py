@@ -130,7 +130,7 @@ def command(
     from modelyard.flow.loader import loading, parse_keep
     from modelyard.serving.predictions.withhold import Withheld
     from modelyard.serving.serve import serve
-    from modelyard.serving.terms import Terms
+    from modelyard.serving.terms import BODIES_LIMIT, Terms
 
     place, keep, rollouts = options.predictions(log, store, workspace), parse_keep(log_keep), _rollouts(workspace)
     with nullcontext() if no_log or no_load else loading(place, keep):
@@ -146,6 +146,7 @@ def command(
             access=who,
             terms=Terms(
                 body_limit=body_limit,
+                bodies_limit=max(BODIES_LIMIT, body_limit),
                 in_flight=in_flight,
                 unknown="ignore" if unknown == "ignore" else "refuse",
                 head_seconds=head_timeout,

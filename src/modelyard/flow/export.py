@@ -10,6 +10,7 @@ from modelyard.monitoring.dashboard import dashboard_text
 from modelyard.monitoring.rules import rules_text
 from modelyard.registry.workflow import workflow_text
 from modelyard.serving.capacity import Capacity
+from modelyard.serving.manifests.callers import EVERYBODY, Callers
 from modelyard.serving.manifests.export import export_files
 from modelyard.serving.manifests.outside import Outside
 
@@ -22,10 +23,11 @@ def export_all(
     needs: Capacity | None = None,
     targets: Sequence[str] = (),
     outside: Sequence[Outside] = (),
+    callers: Callers = EVERYBODY,
 ) -> list[Path]:
     """Write what deploys a bundle, watches it and makes the next one; `targets` chooses a part.
 
-    Servers may connect to what is `outside`.
+    Servers may connect to what is `outside`, and be called by the `callers`.
 
     Raises
     ------
@@ -39,7 +41,9 @@ def export_all(
         "grafana": {"grafana/dashboard.json": dashboard_text(bundle)},
         "workflow": {f".github/workflows/{bundle.manifest.name}.yml": ci_workflow(bundle, image)},
     }
-    return export_files(bundle, folder, targets=targets, image=image, more=more, needs=needs, outside=outside)
+    return export_files(
+        bundle, folder, targets=targets, image=image, more=more, needs=needs, outside=outside, callers=callers
+    )
 
 
 def ci_workflow(bundle: Bundle, image: str | None = None) -> str:

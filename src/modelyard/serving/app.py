@@ -10,6 +10,7 @@ from typing import Any
 from modelyard.bundle.bundle import Bundle
 from modelyard.serving.answerer import Answerer
 from modelyard.serving.asgi import Asgi, Headers, Message, Receive, Scope, Send, path_of, reply
+from modelyard.serving.bodies import Bodies, Counted
 from modelyard.serving.endpoint import Answer, AtOnce, Endpoint, Load, Refusals, Reply
 from modelyard.serving.guard.admitted import Admitted, Guard
 from modelyard.serving.guard.describe import secure
@@ -82,6 +83,7 @@ class App:
         self.terms = terms or Terms()
         self.metrics = Metrics(bundle.manifest.name, None if limit is None else limit.milliseconds / 1e3)
         self.load = Load(self.terms.in_flight)
+        self._bodies = Bodies(self.terms.bodies_limit)
         self._notice = list(self.terms.headers)
         self._log, self._guard, self._traces = log, guard, traces
         self._known: Known | None = None
@@ -250,7 +252,11 @@ class App:
         if endpoint is None:
             below = (e for route, e in self._below.items() if path.startswith(route))
             endpoint = next(below, self._other)
-        await endpoint(scope, receive, send)
+        body = Counted(receive, self._bodies)
+        try:
+            await endpoint(scope, body, send)
+        finally:
+            body.release()
 
     async def _exposed(self, scope: Scope, receive: Receive, admitted: Admitted) -> Reply:
         self.metrics.in_flight(self.load.count)

@@ -14,7 +14,7 @@ PEAK = 3.0
 BUSY = 0.6
 """Share of a core one worker is meant to use at the peak: above it, waiting grows fast."""
 BODIES = 16
-"""Bodies of 1 MiB that a server's memory holds at once."""
+"""Bodies of 1 MiB that a server's memory is made for: it takes no more bytes at once (see `Terms.bodies_limit`)."""
 _SECONDS = 86_400.0
 _LEAST_PODS = 2  # so that one can be lost or replaced while the other answers
 _LEAST_MILLICORES, _MOST_MILLICORES = 100, 1_000
@@ -22,7 +22,7 @@ _LEAST_MILLICORES, _MOST_MILLICORES = 100, 1_000
 # bodies of 0.9 MB sent at once, as it parses and scores two at a time. A forest's graph takes 12 to 15 times its file
 # once loaded, and a little more while loading (files of 5, 8 and 68 MiB). Tests hold real servers against all three.
 _SERVER_MEBIBYTES, _BATCHES_MEBIBYTES, _TIMES_FILE = 128, 64, 16
-# Four bodies of columns are held, and one is answered: 20,000 rows of 30 columns took 64 MiB as the log writes them.
+# Bodies of columns are answered one at a time: 20,000 rows of 30 columns took 64 MiB as the log writes them.
 _COLUMNS_MEBIBYTES = 96
 _LOADER_MEBIBYTES = 96
 """Of the process beside it that loads the prediction log: 65 at most while it loaded 60,000 records that had waited."""

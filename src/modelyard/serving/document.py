@@ -162,8 +162,8 @@ def _load(bundle: Bundle, needs: Capacity) -> list[Block]:
                 ("CPU a pod", f"{needs.millicores}m; no limit, so that a burst is not throttled"),
                 (
                     "Memory a pod",
-                    f"{needs.mebibytes} MiB, for the server, for {BODIES} bodies of 1 MiB at once, and for the model's "
-                    f"file ({_size(model_bytes(bundle))})",
+                    f"{needs.mebibytes} MiB, for the server, for the {BODIES} MiB of bodies it holds at once, and for "
+                    f"the model's file ({_size(model_bytes(bundle))})",
                 ),
             ]
         ),
@@ -176,7 +176,7 @@ def _running(bundle: Bundle, needs: Capacity, files: Sequence[Path | str]) -> li
     commands = [
         f"pip wheel --no-deps --wheel-dir {folder} .    # in a checkout of modelyard",
         f"docker build -t {image} {folder}",
-        f"docker run --rm --read-only --tmpfs /tmp -p 8000:8000 {image}",
+        f"docker run --rm --read-only --tmpfs /tmp -p 127.0.0.1:8000:8000 {image}",
         f"kubectl apply -k {folder}/kubernetes",
         f"kubectl rollout status deployment/{name}",
         f"kubectl port-forward service/{name} 8000:80",
@@ -193,6 +193,10 @@ def _running(bundle: Bundle, needs: Capacity, files: Sequence[Path | str]) -> li
         Text(
             "A pod is ready once the bundle is loaded and has answered its example rows. Told to stop, it turns "
             "unready first, answers what is under way, then ends."
+        ),
+        Text(
+            "These servers answer whoever reaches them. `modelyard export` with `--auth keys` or `--auth oidc` writes "
+            "the files of servers that ask for a key or a token."
         ),
         Text(
             "Each file says at its top how it is applied and what is to be filled in. Beside it stands how such files "

@@ -182,6 +182,7 @@ class Endpoint:
         finally:
             load.count -= 1
         status, headers, body = self._whole(found, admitted)
+        del found  # an error's trace holds this frame, and through it the body: a cycle that would keep it for long
         await reply(send, status, headers, body)
         self._observe(scope["method"], self.route, status, time.perf_counter() - began)
 

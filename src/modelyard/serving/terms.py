@@ -10,10 +10,12 @@ from pathlib import Path
 from modelyard.core.errors import ServingError
 from modelyard.registry.release import SUNSET_AFTER
 from modelyard.serving.asgi import Headers
+from modelyard.serving.capacity import BODIES
 from modelyard.serving.predictions.withhold import NOTHING_MORE, Withheld
 from modelyard.serving.version import Unknown
 
 BODY_LIMIT = 2**20
+BODIES_LIMIT = BODIES * BODY_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class Terms:
     ----------
     body_limit : int
         Bytes a request's body may have.
+    bodies_limit : int
+        Bytes the bodies of all requests that a worker has under way may have together; what is more is answered 503.
     in_flight : int
         Requests a worker has under way at once; one more is answered 503.
     unknown : {"refuse", "ignore"}
@@ -53,6 +57,7 @@ class Terms:
     """
 
     body_limit: int = BODY_LIMIT
+    bodies_limit: int = BODIES_LIMIT
     in_flight: int = 1_000
     unknown: Unknown = "refuse"
     head_seconds: float = 10.0
@@ -73,6 +78,8 @@ class Terms:
         """Refuse terms that nobody could be served on."""
         if min(self.body_limit, self.in_flight) < 1:
             raise ServingError("A server must take a byte and a request.", allowed="1 or more.")
+        if self.bodies_limit < self.body_limit:
+            raise ServingError("A server must have room for one body.", do="Give a larger bodies_limit.")
         times = (self.head_seconds, self.body_seconds, self.answer_seconds, self.model_seconds)
         if any(seconds is not None and not seconds > 0 for seconds in times):
             raise ServingError("A server must wait for a while.", allowed="More than 0 seconds.")

@@ -44,6 +44,9 @@ def argo_files(deployed: Deployed) -> dict[str, str]:
     how = (
         "kubectl apply -k argo/ (Argo Rollouts 1.8 or newer with its Gateway API plugin, and Prometheus)",
         "Fill in: namespace, in rollout.yaml; the Gateway, in route.yaml; the address of Prometheus, in analysis.yaml.",
+        *deployed.callers.told(
+            f"Keys: see kubernetes/deployment.yaml; after a change of them: kubectl argo rollouts restart {name}"
+        ),
     )
     return {
         "argo/rollout.yaml": deployed.yaml(rollout(deployed), "Fill in: namespace, where the route lies."),

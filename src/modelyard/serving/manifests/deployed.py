@@ -11,14 +11,19 @@ import yaml
 from modelyard.bundle.bundle import Bundle
 from modelyard.core.names import slug
 from modelyard.serving.capacity import Capacity
+from modelyard.serving.guard.store import FILE
+from modelyard.serving.manifests.callers import EVERYBODY, Callers
 from modelyard.serving.manifests.outside import Outside
 
 BUNDLE = "/srv/bundle"
 STATE = "/var/lib/modelyard"
 """The workspace of a server in a container: what it may write, beside /tmp."""
 LOG = f"{STATE}/predictions"
+KEYS = f"{STATE}/{FILE}"
 PORT = 8000
 USER = 10001
+_EXTRAS = {"store": "postgres", "issuer": "auth", "traces": "otel"}
+"""By option of `Outside`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +40,25 @@ class Deployed:
         The container image.
     outside : tuple of Outside
         What the server connects to.
+    callers : Callers
+        Who may call it.
     """
 
     bundle: Bundle
     needs: Capacity
     image: str
     outside: tuple[Outside, ...] = ()
+    callers: Callers = EVERYBODY
 
     @property
     def name(self) -> str:
         """The model's name as files and objects take it."""
         return object_name(self.bundle)
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """The extras of modelyard that the server needs to reach what it connects to."""
+        return tuple(_EXTRAS[place] for place in dict.fromkeys(p.option for p in self.outside) if place in _EXTRAS)
 
     @property
     def about(self) -> str:

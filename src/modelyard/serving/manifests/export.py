@@ -11,6 +11,7 @@ from modelyard.core.errors import ServingError
 from modelyard.core.files import write_atomic
 from modelyard.serving.capacity import Capacity, capacity
 from modelyard.serving.manifests.argo import argo_files
+from modelyard.serving.manifests.callers import EVERYBODY, Callers
 from modelyard.serving.manifests.deployed import Deployed
 from modelyard.serving.manifests.image import image_files, image_name
 from modelyard.serving.manifests.kserve import kserve_files
@@ -48,6 +49,7 @@ def export_files(
     more: Mapping[str, Files] | None = None,
     needs: Capacity | None = None,
     outside: Sequence[Outside] = (),
+    callers: Callers = EVERYBODY,
 ) -> list[Path]:
     """Write the files a bundle is deployed with.
 
@@ -68,6 +70,8 @@ def export_files(
         What the load needs; default: reckoned from a short measurement here.
     outside : sequence of Outside
         What the server connects to: a network policy lets it, and nowhere else.
+    callers : Callers
+        Who may call the server; default: everybody who reaches it.
 
     Returns
     -------
@@ -90,7 +94,7 @@ def export_files(
         raise ServingError(f"No target is called '{unknown[0]}'.", allowed=f"{', '.join(known)}.")
     chosen = targets or [t for t in known if t != "triton" or bundle.manifest.runtime == "onnx"]
     needs = needs or capacity(bundle, request_microseconds(bundle))
-    deployed = Deployed(bundle, needs, image or image_name(bundle), tuple(outside))
+    deployed = Deployed(bundle, needs, image or image_name(bundle), tuple(outside), callers)
     files: dict[str, str | bytes] = {}
     for target in chosen:
         files |= {**(TARGETS[target](deployed) if target in TARGETS else {}), **more.get(target, {})}

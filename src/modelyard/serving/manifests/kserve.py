@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modelyard.serving.capacity import BUSY
 from modelyard.serving.manifests.deployed import Deployed
-from modelyard.serving.manifests.kubernetes import container, metadata, pod_spec
+from modelyard.serving.manifests.kubernetes import container, making_keys, metadata, pod_spec
 
 
 def kserve_files(deployed: Deployed) -> dict[str, str]:
@@ -14,7 +14,7 @@ def kserve_files(deployed: Deployed) -> dict[str, str]:
     plain Deployment: a pod takes seconds to start, which scaling to none and back would put on a caller.
     """
     server = container(deployed, "kserve-container")
-    predictor = pod_spec(server) | {
+    predictor = pod_spec(deployed, server) | {
         "minReplicas": deployed.needs.pods,
         "maxReplicas": deployed.needs.most_pods,
         "scaleMetric": "cpu",
@@ -36,5 +36,6 @@ def kserve_files(deployed: Deployed) -> dict[str, str]:
     how = (
         "kubectl apply -f kserve/inferenceservice.yaml (KServe 0.16 or newer)",
         "Fill in: image, where your cluster pulls from another registry.",
+        *deployed.callers.told(*making_keys(deployed, f"{deployed.name}-predictor")),
     )
     return {"kserve/inferenceservice.yaml": deployed.yaml(service, *how)}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from modelyard.serving.capacity import BODIES, BUSY, plain_capacity
-from modelyard.serving.manifests.deployed import PORT, STATE, USER, Deployed
+from modelyard.serving.guard.store import FILE
+from modelyard.serving.manifests.deployed import KEYS, PORT, STATE, USER, Deployed
 from modelyard.serving.metrics import IN_FLIGHT
 
 CALLERS = "modelyard/callers"
@@ -42,7 +43,8 @@ def kubernetes_files(deployed: Deployed) -> dict[str, str]:
     )
     more = {
         "deployment.yaml": (
-            "For traces: an image built with EXTRAS=otel, and OTEL_EXPORTER_OTLP_ENDPOINT among the container's env.",
+            *deployed.callers.told(*making_keys(deployed, deployed.name)),
+            "For traces: export with --traces URL, which is OTEL_EXPORTER_OTLP_ENDPOINT among the container's env.",
         ),
         "networkpolicy.yaml": _ways_out(deployed),
     }
@@ -54,7 +56,7 @@ def kubernetes_files(deployed: Deployed) -> dict[str, str]:
 def deployment(deployed: Deployed) -> dict[str, Any]:
     """Return the Deployment: several pods, replaced one by one, on several machines where there are."""
     bundle = deployed.bundle
-    pod = pod_spec(container(deployed))
+    pod = pod_spec(deployed, container(deployed))
     pod["topologySpreadConstraints"] = [
         {
             "maxSkew": 1,
@@ -80,9 +82,12 @@ def deployment(deployed: Deployed) -> dict[str, Any]:
 def container(deployed: Deployed, name: str = "server") -> dict[str, Any]:
     """Return the container: probes, measured resources, and no right to do anything but answer."""
     quantities = plain_capacity(deployed.needs)
+    callers = deployed.callers
+    keys = {"name": "keys", "mountPath": KEYS, "subPath": FILE, "readOnly": True}
     return {
         "name": name,
         "image": deployed.image,
+        **({"args": [word.replace("$", "$$") for word in callers.words]} if callers.words else {}),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "resources": {"requests": dict(quantities), "limits": {"memory": quantities["memory"]}},
         "startupProbe": _probe("/health/ready", periodSeconds=1, failureThreshold=60),
@@ -94,12 +99,20 @@ def container(deployed: Deployed, name: str = "server") -> dict[str, Any]:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "state", "mountPath": STATE}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
+        "volumeMounts": [
+            {"name": "state", "mountPath": STATE},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            *([keys] if callers.keys else []),
+        ],
     }
 
 
-def pod_spec(server: dict[str, Any]) -> dict[str, Any]:
-    """Return the pod around the container: not root, no token of the cluster, and two folders it may write."""
+def pod_spec(deployed: Deployed, server: dict[str, Any]) -> dict[str, Any]:
+    """Return the pod around the container: not root, no token of the cluster, and two folders it may write.
+
+    Its keys are a Secret's: SQLite shares a file among the processes of one machine, and pods run on several.
+    """
+    keys = {"name": "keys", "secret": {"secretName": keys_name(deployed)}}
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -112,8 +125,27 @@ def pod_spec(server: dict[str, Any]) -> dict[str, Any]:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [server],
-        "volumes": [{"name": "state", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
+        "volumes": [
+            {"name": "state", "emptyDir": {}},
+            {"name": "tmp", "emptyDir": {}},
+            *([keys] if deployed.callers.keys else []),
+        ],
     }
+
+
+def keys_name(deployed: Deployed) -> str:
+    """Return the name of the Secret that holds the file of keys."""
+    return f"{deployed.name}-keys"
+
+
+def making_keys(deployed: Deployed, pods: str) -> tuple[str, ...]:
+    """Return how the Secret of the keys is made, and what brings it to the `pods` of a Deployment."""
+    return (
+        "Keys: modelyard keys create NAME --workspace keys, and before the pods start:",
+        f"kubectl create secret generic {keys_name(deployed)} --from-file=keys/{FILE} --dry-run=client -o yaml"
+        " | kubectl apply -f -",
+        f"After another change of the keys the same, and then: kubectl rollout restart deployment/{pods}",
+    )
 
 
 def service(deployed: Deployed, role: str | None = None) -> dict[str, Any]:

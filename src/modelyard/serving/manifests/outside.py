@@ -11,7 +11,7 @@ from modelyard.core.errors import ServingError
 _PORTS: Mapping[str, Mapping[str, int]] = {
     "store": {"postgresql": 5432, "postgres": 5432},
     "redis": {"redis": 6379, "rediss": 6379},
-    "issuer": {"https": 443, "http": 80},
+    "issuer": {"https": 443},  # the server takes no other
     "traces": {"https": 443, "http": 80},
 }
 """By option and scheme, the port where an address names none."""

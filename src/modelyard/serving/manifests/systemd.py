@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 
 from modelyard.serving.manifests.deployed import PORT, Deployed
 
@@ -21,6 +23,7 @@ def systemd_files(deployed: Deployed) -> dict[str, str]:
     processes = (
         workers if workers == 1 else workers + 1
     )  # the first one looks after the others, and holds the bundle too
+    words = "".join(f" {_quoted(word)}" for word in deployed.callers.words)
     unit = f"""\
 
 [Unit]
@@ -33,7 +36,7 @@ StartLimitBurst=5
 [Service]
 Type=exec
 ExecStart={PROGRAM} serve /srv/{name}/bundle --host 127.0.0.1 --port {PORT} --workers {workers} \\
-  --workspace %S/{name}
+  --workspace %S/{name}{words}
 Environment=PYTHONUNBUFFERED=1
 Restart=always
 RestartSec=1
@@ -82,10 +85,22 @@ IPAddressAllow=localhost
 [Install]
 WantedBy=multi-user.target
 """
+    package = f"modelyard[{','.join(deployed.extras)}]" if deployed.extras else "modelyard"
     reached = "".join(f", and {place.option} at {place.host}:{place.port}" for place in deployed.outside)
     how = (
         f"Copy this file to /etc/systemd/system/{name}.service, then: systemctl enable --now {name}",
-        f"Fill in: {PROGRAM}, a virtual environment with modelyard; /srv/{name}/bundle, where the bundle lies;",
+        f"Fill in: {PROGRAM}, a virtual environment with {package}; /srv/{name}/bundle, where the bundle lies;",
         f"IPAddressAllow, with who is to reach it beside a proxy on this machine{reached}.",
+        *deployed.callers.told(
+            "Keys, before it starts and while it runs, as root:",
+            f"{PROGRAM} keys create NAME --workspace /var/lib/{name}",
+        ),
     )
     return {f"systemd/{name}.service": deployed.commented(unit, *how)}
+
+
+def _quoted(word: str) -> str:
+    """Return a word of a command as systemd reads it (systemd.service(5), "Command lines")."""
+    if re.fullmatch(r"[\w:/.=-]+", word):
+        return word
+    return json.dumps(word, ensure_ascii=False).replace("%", "%%").replace("$", "$$")
