@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from contextlib import suppress
+from typing import Any, Literal
 
 import polars as pl
 
@@ -10,6 +11,8 @@ from modelyard.core.errors import Problem, RowError
 from modelyard.data.column import Column
 from modelyard.data.dates import parse_dates
 from modelyard.data.infer import natural
+from modelyard.data.limits import is_limited, outside
+from modelyard.data.printed import as_text
 from modelyard.data.rows import convert
 from modelyard.data.schema import Schema
 
@@ -51,7 +54,7 @@ def check_frame(
         with a whole column, under ``/column``.
     """
     check = schema.row_check()
-    known = {c.name for c in schema.columns}
+    known = {c.name: c for c in schema.columns}
     strange = [name for name in table.columns if name not in known] if unknown == "refuse" else []
     problems = [check.unknown(name, "") for name in strange]
     bad: list[tuple[int, str]] = []
@@ -69,6 +72,8 @@ def check_frame(
             continue
         series = plain.to_series()
         misfits = _misfits(series, column, text)
+        if is_limited(column):
+            misfits |= outside(_as_typed(series, column), column)
         wrong = misfits | series.is_null() if column.missing == 0.0 else misfits
         if bool(wrong.any()):
             bad += [(int(row), column.name) for row in wrong.arg_true().head(most).to_list()]
@@ -76,7 +81,7 @@ def check_frame(
         typed.append(convert(series.str.to_lowercase() if text and column.kind == "boolean" else series, column))
     bad.sort(key=lambda place: place[0])
     for row, name in bad[: max(0, most - len(problems))]:
-        problems.append(check.problem(name, table[name][row], f"/{row}"))
+        problems.append(check.problem(name, _sent(table[name][row], known[name], text), f"/{row}"))
     if problems:
         raise RowError(problems[:most])
     return pl.DataFrame(typed)
@@ -104,3 +109,23 @@ def _misfits(series: pl.Series, column: Column, text: bool) -> pl.Series:
             return parse_dates(series).is_null() & present
         return none if kind.is_temporal() else present
     return series.is_infinite().fill_null(False) if kind.is_float() else none
+
+
+def _as_typed(series: pl.Series, column: Column) -> pl.Series:
+    """Return a plain series in its column's type, null where a value is no such thing."""
+    if column.kind == "number":
+        return series.cast(pl.Float64, strict=False).fill_nan(None)
+    if column.kind == "date":
+        if series.dtype == pl.String:
+            return parse_dates(series)
+        nothing = pl.Series(series.name, [None], dtype=pl.Datetime("us")).new_from_index(0, series.len())
+        return series.cast(pl.Datetime("us")) if series.dtype.is_temporal() else nothing
+    return as_text(series, column)
+
+
+def _sent(value: Any, column: Column, text: bool) -> Any:
+    """Return a value as a row would bring it: in a text file a number is a text that reads as one."""
+    if text and column.kind == "number":
+        with suppress(TypeError, ValueError):
+            return float(value)
+    return value
