@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import jsonschema
@@ -18,12 +18,14 @@ from bundles import FEATURES, ROW, bundle, make_plain, schema
 from modelyard.brief.brief import Brief, DataBrief
 from modelyard.brief.read import read_brief
 from modelyard.bundle.bundle import Bundle
+from modelyard.bundle.examples import plain_rows, synthetic
 from modelyard.bundle.load import load_bundle
 from modelyard.bundle.stream import predict_file
 from modelyard.bundle.verify import MANIFEST, SEAL, seal
 from modelyard.core.errors import BriefError, DataError, RowError
 from modelyard.data.read import read_data
 from modelyard.data.schema import Schema
+from modelyard.selection.show import plan_lines
 from modelyard.serving.app import App
 from modelyard.serving.protocols.columnar import ARROW, PARQUET
 from modelyard.serving.reader import reader
@@ -275,18 +277,31 @@ def test_a_bundle_written_before_there_were_limits_is_read(tmp_path) -> None:
     assert load_bundle(folder).predict({**ROW, **BAD}) in (0, 1)
 
 
+def test_made_up_rows_are_allowed() -> None:
+    seen = pl.Series("seen", [datetime(2024, 1, 1, 9), datetime(2024, 1, 1, 10)] * 30)
+    data = read_data(table(seen=seen), brief(minimum={"seen": "2024-01-01T08:30:00"}))
+    for row in plain_rows(synthetic(data.frame, data.schema, 0), data.schema):
+        data.schema.check_row(row)
+
+
 def test_a_developed_bundle_keeps_what_its_brief_allows(tmp_path) -> None:
-    rows = table().drop("seen", "dose")
+    rows = table(one=1).drop("seen", "dose")
     pl.concat([rows] * 5).write_csv(tmp_path / "rows.csv")
     (tmp_path / "brief.yaml").write_text(
         "presets: fast\nmodel: linear\nbudget: {seconds: 5}\n"
         "data: {path: rows.csv, label: y, types: {ward: category}, keep: [age, ward],\n"
-        "  minimum: {age: 0}, levels: {ward: [1, 2, 3]}}\n"
+        "  minimum: {age: 0}, maximum: {one: 1}, levels: {ward: [1, 2, 3]}}\n"
     )
     done = my.develop(my.read_brief(tmp_path / "brief.yaml"), workspace=tmp_path / "yard")
+    plan = "\n".join(plan_lines(done.run.plan, "stratified"))
+    assert "age 0 or more: other values are refused\n" in plan
+    assert "one 1 or less: other values are refused in training alone, as no model reads it" in plan
+    page = (done.folder / "1-architecture.md").read_text(encoding="utf-8")
+    assert "`age` 0 or more | other values stop training; refused in rows that are sent too" in page
+    assert "`one` 1 or less | other values stop training; no model reads it, so rows sent may have others" in page
     packed = my.load_bundle(done.bundle.path)
     good = {"age": 41, "sex": "F", "ward": 3, "smokes": False}
-    assert packed.predict(good) in (0, 1)
+    assert packed.predict({**good, "one": 2}) in (0, 1)
     with pytest.raises(RowError, match="'age': -1 is less than 0"):
         packed.predict({**good, "age": -1})
     with pytest.raises(RowError, match="'ward': 4 is not an allowed level"):

@@ -11,8 +11,7 @@ from modelyard.core.errors import Problem, RowError
 from modelyard.data.column import Column
 from modelyard.data.dates import parse_dates
 from modelyard.data.infer import natural
-from modelyard.data.limits import is_limited, outside
-from modelyard.data.printed import as_text
+from modelyard.data.limits import disallowed, is_limited
 from modelyard.data.rows import convert
 from modelyard.data.schema import Schema
 
@@ -73,7 +72,7 @@ def check_frame(
         series = plain.to_series()
         misfits = _misfits(series, column, text)
         if is_limited(column):
-            misfits |= outside(_as_typed(series, column), column)
+            misfits |= disallowed(series, column)
         wrong = misfits | series.is_null() if column.missing == 0.0 else misfits
         if bool(wrong.any()):
             bad += [(int(row), column.name) for row in wrong.arg_true().head(most).to_list()]
@@ -109,18 +108,6 @@ def _misfits(series: pl.Series, column: Column, text: bool) -> pl.Series:
             return parse_dates(series).is_null() & present
         return none if kind.is_temporal() else present
     return series.is_infinite().fill_null(False) if kind.is_float() else none
-
-
-def _as_typed(series: pl.Series, column: Column) -> pl.Series:
-    """Return a plain series in its column's type, null where a value is no such thing."""
-    if column.kind == "number":
-        return series.cast(pl.Float64, strict=False).fill_nan(None)
-    if column.kind == "date":
-        if series.dtype == pl.String:
-            return parse_dates(series)
-        nothing = pl.Series(series.name, [None], dtype=pl.Datetime("us")).new_from_index(0, series.len())
-        return series.cast(pl.Datetime("us")) if series.dtype.is_temporal() else nothing
-    return as_text(series, column)
 
 
 def _sent(value: Any, column: Column, text: bool) -> Any:

@@ -16,7 +16,7 @@ from modelyard.brief.brief import Brief
 from modelyard.brief.words import shortest
 from modelyard.core.errors import BriefError, DataError, listed
 from modelyard.data.column import Column
-from modelyard.data.dates import ALLOWED, parse_date
+from modelyard.data.dates import ALLOWED, parse_date, parse_dates
 from modelyard.data.printed import as_text
 
 WIDEN = "Correct these rows or leave them out, or widen data.minimum, data.maximum or data.levels."
@@ -142,6 +142,18 @@ def outside(series: pl.Series, column: Column) -> pl.Series:
         wrong = wrong if low is None else wrong | (series < low)
         wrong = wrong if high is None else wrong | (series > high)
     return wrong.fill_null(False)
+
+
+def disallowed(series: pl.Series, column: Column) -> pl.Series:
+    """Return `outside` for a series whose values may be of another type still: those are no limit's business."""
+    if column.kind == "number":
+        return outside(series.cast(pl.Float64, strict=False).fill_nan(None), column)
+    if column.kind != "date":
+        return outside(as_text(series, column), column)
+    if series.dtype == pl.String:
+        return outside(parse_dates(series), column)
+    nothing = pl.Series(series.name, [None], dtype=pl.Datetime("us")).new_from_index(0, series.len())
+    return outside(series.cast(pl.Datetime("us")) if series.dtype.is_temporal() else nothing, column)
 
 
 def check_limits(frame: pl.DataFrame, columns: Iterable[Column], do: str, first_row: int = 1) -> None:
