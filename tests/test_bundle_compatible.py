@@ -13,6 +13,9 @@ from modelyard.bundle.load import load_bundle
 from modelyard.core.errors import ServingError
 from modelyard.flow.releases import _compatible
 from modelyard.registry.release import Release
+from modelyard.registry.store import Registry
+from modelyard.serving.app import App
+from modelyard.serving.follow import Follower
 from modelyard.serving.rollout.control import start
 from modelyard.serving.rollout.rollout import Plan
 from modelyard.serving.rollout.store import Rollouts
@@ -81,3 +84,15 @@ def test_a_rollout_refuses_such_a_candidate(tmp_path, whole: Bundle, bare: Bundl
         start(tmp_path / "rollouts", Plan(steps=(0.05,)), stable, str(bare.path), "anna")
     assert caught.value.where == "; ".join(GONE)
     assert not Rollouts(tmp_path / "rollouts").all()
+
+
+def test_a_server_that_follows_the_registry_refuses_such_a_release(tmp_path, whole: Bundle, bare: Bundle) -> None:
+    store, name = Registry(tmp_path / "registry.db"), whole.manifest.name
+    for version, one in enumerate((whole, bare), 1):
+        store.register(name, one.path, one.hash, "run", by="tests")
+        for _ in range(2):
+            store.promote(name, version, by="tests", approved_by="tests", why="tests")
+    app = App(load_bundle(whole.path))
+    Follower(app, store.path).look()
+    assert app.bundle.hash == whole.hash
+    assert b'result="refused"} 1.0' in app.metrics.text()
