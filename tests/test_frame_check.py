@@ -17,6 +17,20 @@ from modelyard.data.frame_check import check_frame
 from modelyard.data.schema import Column, Schema
 
 SCHEMA = schema("binary")
+CODES = (
+    Column("ward", "category", "feature", "integer", missing=0.1, distinct=3, levels=("1", "2")),
+    Column("dose", "category", "feature", "float", missing=0.1, distinct=2, levels=("1.0", "2.5")),
+)
+LIMITS: dict[str, dict[str, Any]] = {
+    "age": {"minimum": 0.0, "maximum": 50.0},
+    "income": {"maximum": 1.5},
+    "city": {"allowed": ("Oslo", "7", "True", "0.5")},
+    "joined": {"minimum": -86_400.0 * 365, "maximum": 86_400.0 * 365 * 55},
+    "ward": {"allowed": ("1", "2", "7.5")},
+    "dose": {"allowed": ("1.0", "2.5")},
+}
+LIMITED = Schema(tuple(replace(c, **LIMITS.get(c.name, {})) for c in (*FEATURES, *CODES)), "regression")
+"""What the brief allows of every kind of column that it may limit."""
 NUMBERS = st.floats(width=32) | st.integers(-(2**40), 2**40) | st.just(None)
 COLUMNS: dict[str, list[st.SearchStrategy[Any]]] = {
     "age": [st.floats() | st.none(), st.integers(0, 99), st.text(max_size=3), st.booleans() | st.none()],
@@ -30,13 +44,20 @@ COLUMNS: dict[str, list[st.SearchStrategy[Any]]] = {
         st.integers(0, 9),
     ],
 }
+LEVELS = [
+    st.integers(0, 3) | st.none(),
+    st.sampled_from([1.0, 2.0, 2.5, 7.5, -0.0, None]),
+    st.sampled_from(["1", "01", "1.0", " 1", "+1", "2.5", "2.50", "1e0", "7.5", "x", "", None]),
+    st.booleans(),
+]
+LIMITED_COLUMNS = COLUMNS | {"city": [*COLUMNS["city"], *LEVELS], "ward": LEVELS, "dose": LEVELS}
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> pl.DataFrame:
+def tables(draw: st.DrawFn, columns: dict[str, list[st.SearchStrategy[Any]]] = COLUMNS) -> pl.DataFrame:
     rows = draw(st.integers(1, 5))
     held = {}
-    for name, kinds in COLUMNS.items():
+    for name, kinds in columns.items():
         if draw(st.integers(0, 9)):
             held[name] = draw(st.lists(draw(st.sampled_from(kinds)), min_size=rows, max_size=rows))
     if not draw(st.integers(0, 9)):
@@ -47,15 +68,26 @@ def tables(draw: st.DrawFn) -> pl.DataFrame:
 @settings(max_examples=150, deadline=None)
 @given(table=tables())
 def test_a_table_is_refused_where_its_rows_are(table: pl.DataFrame) -> None:
+    held_to_its_rows(SCHEMA, table)
+
+
+@settings(max_examples=300, deadline=None)
+@given(table=tables(LIMITED_COLUMNS))
+def test_a_table_is_refused_where_its_rows_are_beyond_what_the_brief_allows(table: pl.DataFrame) -> None:
+    held_to_its_rows(LIMITED, table)
+
+
+def held_to_its_rows(schema: Schema, table: pl.DataFrame) -> None:
+    """Hold a table's check to that of its rows."""
     expected: dict[str, str] = {}
     typed = []
     for i, row in enumerate(table.to_dicts()):
         try:
-            typed.append(SCHEMA.check_row(row, pointer=f"/{i}"))
+            typed.append(schema.check_row(row, pointer=f"/{i}"))
         except RowError as error:
             expected |= {p.pointer: p.what for p in error.problems}
     try:
-        found = check_frame(SCHEMA, table)
+        found = check_frame(schema, table)
     except RowError as error:
         for problem in error.problems:
             whole = problem.pointer.count("/") == 1  # a column that is absent or unknown is told once, not by row
@@ -88,6 +120,28 @@ def test_a_category_of_numbers_is_written_as_the_table_it_was_learnt_from() -> N
         assert check_frame(made, pl.DataFrame({"code": values, "age": [1, 2]}))["code"].to_list() == ["1.0", "2.0"]
     with pytest.raises(RowError, match="not a string"):
         check_frame(made, pl.DataFrame({"code": [1.0, float("inf")], "age": [1, 2]}))
+
+
+def test_a_text_file_s_values_are_refused_by_what_they_stand_for() -> None:
+    columns = {
+        "age": ["41", "51", "x"],
+        "income": ["1.50", "nan", "2e0"],
+        "city": ["Oslo", "7", "Rome"],
+        "member": ["TRUE"] * 3,
+        "joined": ["2024-12-18", "1968-01-01", None],
+        "ward": ["01", "3", None],
+    }
+    with pytest.raises(RowError) as caught:
+        check_frame(LIMITED, pl.DataFrame(columns), text=True)
+    assert [(p.pointer, p.what) for p in caught.value.problems] == [
+        ("/1/age", "'age': 51.0 is more than 50"),
+        ("/1/joined", "'joined': '1968-01-01' is before 1969-01-01"),
+        ("/1/ward", "'ward': '3' is not an allowed level"),
+        ("/2/age", "'age': 'x' is not a finite number"),
+        ("/2/income", "'income': 2.0 is more than 1.5"),
+        ("/2/city", "'city': 'Rome' is not an allowed level"),
+    ]
+    assert check_frame(LIMITED, pl.DataFrame(columns).head(1), text=True)["ward"].to_list() == ["1"]
 
 
 def test_columns_of_lists_are_named_and_what_may_be_missing_may_be_absent() -> None:

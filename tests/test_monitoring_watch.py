@@ -8,13 +8,14 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import replace
+from datetime import datetime
 
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bundles import make
+from bundles import make, table
 from modelyard.bundle.load import load_bundle
 from modelyard.core.errors import BundleError, DataError, WorkspaceError
 from modelyard.data.profile import PREDICTION
@@ -101,6 +102,33 @@ def test_a_column_the_model_does_not_know_raises_nothing_and_no_trigger_says_so(
     assert watch(bundle, rows().with_columns(ward=pl.lit("7"))) == ()
     (threshold,) = (t.threshold for t in TRIGGERS if t.kind == "schema")
     assert "new" not in threshold.replace(",", "").split()
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_values_that_the_brief_does_not_allow_are_alarms(tmp_path, text):
+    limits = {"age": {"maximum": 90.0}, "city": {"allowed": ("Bergen", "Oslo", "Tromsø")}, "joined": {"minimum": 0.0}}
+    made = table("binary").schema
+    columns = tuple(replace(c, **limits.get(c.name, {})) for c in made.columns)
+    bundle = monitored(tmp_path / "bundle", schema=replace(made, columns=columns))
+    at = pl.int_range(pl.len())
+    frame = rows(500).with_columns(
+        age=pl.when(at < 3).then(999.0).otherwise("age"),
+        city=pl.when(at < 5).then(pl.lit("Paris")).otherwise("city"),
+        joined=pl.when(at < 7).then(pl.lit(datetime(1969, 12, 31))).otherwise("joined"),
+    )
+    traffic = frame
+    if text:
+        traffic = tmp_path / "rows.csv"
+        frame.write_csv(traffic)
+    found = compare(bundle, traffic)
+    assert {(m.kind, m.column): m.rows for m in found.misfits} == {
+        ("limit", "age"): 3, ("limit", "city"): 5, ("limit", "joined"): 7,
+    }  # fmt: skip
+    raised = alarms(found)
+    assert {c for kind, c in urgent(raised) if kind == "schema"} == {"joined"}  # over 1 % of rows
+    assert "does not allow in 3 of 500 rows: '999.0'" in next(a.what for a in raised if a.column == "age")
+    predicted = next(c for c in found.columns if c.name == PREDICTION)
+    assert sum(predicted.window.counts) == 493  # no row the server would refuse
 
 
 @pytest.mark.parametrize("text", [False, True])

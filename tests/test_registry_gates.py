@@ -93,6 +93,8 @@ KNOWN = Schema((AGE, WARD, LEFT), "binary", ("0", "1"))
         ((AGE, LEFT), "'ward' is removed"),
         ((replace(AGE, kind="category", physical="string"), WARD, LEFT), "'age' was a number and is a text"),
         ((AGE, WARD, replace(LEFT, physical="string")), "written as integer and are as string"),
+        ((replace(AGE, minimum=0.0), WARD, LEFT), "'age' was allowed every value and is 0 or more"),
+        ((AGE, replace(WARD, allowed=("a", "b", "c")), LEFT), "'ward' was allowed every value and is a, b, c"),
     ],
 )
 def test_compatible_when_callers_can_go_on(columns, said):
@@ -101,6 +103,37 @@ def test_compatible_when_callers_can_go_on(columns, said):
     assert gate.answer == ("pass" if said is None else "fail")
     assert said is None or said in gate.why
     assert "version 4" in gate.why
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, None),
+        ({"minimum": None, "maximum": None}, None),
+        ({"minimum": -1.0, "maximum": 121.0}, None),
+        ({"minimum": 18.0}, "'age' was allowed 0 to 120 and is 18 to 120"),
+        ({"maximum": 119.5}, "'age' was allowed 0 to 120 and is 0 to 119.5"),
+    ],
+)
+def test_a_narrower_range_breaks_callers_and_a_wider_one_does_not(changes, said):
+    age = replace(AGE, minimum=0.0, maximum=120.0)
+    found = breaking(replace(KNOWN, columns=(age, WARD, LEFT)), replace(KNOWN, columns=(replace(age, **changes), LEFT)))
+    assert [f for f in found if "age" in f] == ([] if said is None else [f"the column {said}"])
+
+
+def test_fewer_levels_break_callers_and_more_do_not():
+    known = replace(KNOWN, columns=(AGE, replace(WARD, allowed=("a", "b")), LEFT))
+    for allowed in (("b", "a"), ("a", "b", "c"), ()):
+        assert not breaking(known, replace(KNOWN, columns=(AGE, replace(WARD, allowed=allowed), LEFT)))
+    fewer = replace(KNOWN, columns=(AGE, replace(WARD, allowed=("b", "c")), LEFT))
+    assert breaking(known, fewer) == ("the column 'ward' is no longer allowed a",)
+
+
+def test_ends_of_dates_are_compared_as_dates():
+    seen = Column("seen", "date", "feature", "date", maximum=86_400.0 * 365)
+    sooner = replace(seen, maximum=86_400.0 * 364)
+    found = breaking(*(Schema((one, LEFT), "binary", ("0", "1")) for one in (seen, sooner)))
+    assert found == ("the column 'seen' was allowed 1971-01-01 or earlier and is 1970-12-31 or earlier",)
 
 
 def test_other_classes_or_another_task_break_callers():

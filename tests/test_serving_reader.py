@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 from bundles import CITIES, FEATURES, LABELS, PLAIN, ROW, make_plain, schema
 from modelyard.bundle.load import load_bundle
 from modelyard.core.errors import RowError
+from modelyard.data.frame_check import check_frame
 from modelyard.data.schema import Column, Schema
 from modelyard.encoding.encoding import Encoding
 from modelyard.serving.app import App
@@ -46,6 +50,17 @@ FULL: dict[str, Any] = {
     "left at": "2024-03-09T12:30:00+02:00",
 }
 ENCODING = Encoding.of(WIDE, moments=True)
+LIMITS: dict[str, dict[str, Any]] = {
+    "age": {"minimum": 0.5, "maximum": 90.0},
+    "income": {"minimum": -1e300},
+    "city": {"allowed": ("Oslo", "Bergen")},
+    "joined": {"maximum": 1.72e9},
+    "ward": {"allowed": ("1", "2")},
+    "dose": {"allowed": ("1.0", "2.5")},
+    "left at": {"minimum": 1.7e9, "maximum": 1.72e9},
+}
+LIMITED = replace(WIDE, columns=tuple(replace(c, **LIMITS.get(c.name, {})) for c in WIDE.columns))
+"""What the brief allows of every kind of column that it may limit."""
 VALUES = (
     st.none()
     | st.booleans()
@@ -56,22 +71,22 @@ VALUES = (
 )
 
 
-def exact(body: bytes, unknown: str = "refuse") -> dict[str, Any] | None:
+def exact(body: bytes, unknown: str = "refuse", schema: Schema = WIDE) -> dict[str, Any] | None:
     """Return the inputs the slow way, None where it refuses."""
     try:
         sent = msgspec.json.decode(body)
-        return ENCODING.inputs_of_rows([WIDE.check_row(sent, unknown=unknown)])
+        return ENCODING.inputs_of_rows([schema.check_row(sent, unknown=unknown)])
     except (RowError, msgspec.MsgspecError):
         return None
 
 
-def held(body: bytes, unknown: str = "refuse") -> bool:
+def held(body: bytes, unknown: str = "refuse", schema: Schema = WIDE) -> bool:
     """Hold the quick way to the slow one; return whether it read the body."""
-    read = Reader(WIDE, ENCODING, ignore=unknown == "ignore")
+    read = Reader(schema, ENCODING, ignore=unknown == "ignore")
     found = read(body)
     if found is None:
         return False
-    slow = exact(body, unknown)
+    slow = exact(body, unknown, schema)
     assert slow is not None
     row, given = found
     inputs = read.inputs([given])
@@ -140,6 +155,50 @@ def test_whatever_it_reads_the_schema_reads_alike(change, without):
     body = json.dumps(sent).encode()
     for unknown in ("refuse", "ignore"):
         held(body, unknown)
+        held(body, unknown, LIMITED)
+
+
+EDGES = [0, 1, 0.5, 0.49, 90, 90.0, 91, 90.1, 1.0, 2.5, "1", "01", "1.0", "2.5", "Oslo", "Bergen", "Rome", "", None]
+DATES = [
+    "2023-11-14T22:13:20",
+    "2023-11-14T22:13:19",
+    "2024-07-03T09:46:40Z",
+    "2024-07-03T09:46:41",
+    "2024-03-09",
+    None,
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    change=st.dictionaries(st.sampled_from(["age", "income", "city", "ward", "dose"]), st.sampled_from(EDGES))
+    | st.dictionaries(st.sampled_from(["joined", "left at"]), st.sampled_from(DATES))
+)
+def test_rows_at_the_edge_of_what_is_allowed_are_read_alike_every_way(change):
+    row = FULL | change
+    held(json.dumps(row).encode(), schema=LIMITED)
+    by_row = answer(lambda: [LIMITED.check_row(row, pointer="/0")])
+    assert answer(lambda: check_frame(LIMITED, pl.DataFrame([row], infer_schema_length=None)).to_dicts()) == by_row
+
+
+def answer(check: Callable[[], list[dict[str, Any]]]) -> object:
+    """Return what a check read, or what it said was wrong where."""
+    try:
+        return check()
+    except RowError as error:
+        return [(p.pointer, p.what, p.allowed) for p in error.problems]
+
+
+@pytest.mark.parametrize(
+    ("change", "quick"),
+    [({}, True), ({"age": 90}, True), ({"age": 0.5}, True), ({"age": 0}, False), ({"age": 90.5}, False),
+     ({"city": None}, True), ({"city": "Rome"}, False), ({"ward": 2}, True), ({"ward": "2"}, True),
+     ({"ward": 3}, False), ({"dose": 2.5}, True), ({"dose": 2}, False), ({"joined": "2024-07-04"}, False),
+     ({"left at": "2023-11-14"}, False), ({"income": -5e37}, True)],
+)  # fmt: skip
+def test_what_the_brief_allows_is_read_quickly_and_nothing_else(change, quick):
+    assert held(json.dumps({**FULL, **change}).encode(), schema=LIMITED) is quick
+    assert held(json.dumps({**FULL, **change}).encode())  # without limits all of them are
 
 
 def test_there_is_none_where_the_graph_is_given_the_parts_of_dates():

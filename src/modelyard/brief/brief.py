@@ -101,6 +101,10 @@ class DataBrief:
         Overrides of the inferred column types.
     monotone : mapping of str to {"increasing", "decreasing"}
         Numbers with which the answer may only rise, or only fall, all else equal.
+    minimum, maximum : mapping of str to float or str
+        Least and largest value allowed of numbers, and of dates as ISO 8601 text.
+    levels : mapping of str to tuple of str
+        The only levels allowed of categories.
     """
 
     path: str | None = None
@@ -114,6 +118,9 @@ class DataBrief:
     positive: str | None = None
     types: dict[str, ColumnKind] = field(default_factory=dict)
     monotone: dict[str, Direction] = field(default_factory=dict)
+    minimum: dict[str, float | str] = field(default_factory=dict)
+    maximum: dict[str, float | str] = field(default_factory=dict)
+    levels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

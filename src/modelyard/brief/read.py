@@ -29,7 +29,7 @@ from modelyard.brief.rule import Rule
 from modelyard.brief.sentence import parse_sentence
 from modelyard.brief.size import parse_size
 from modelyard.brief.target import parse_latency, parse_targets
-from modelyard.brief.words import load
+from modelyard.brief.words import load, number
 from modelyard.core.errors import BriefError
 from modelyard.metrics.find import metric as find_metric
 
@@ -177,19 +177,33 @@ def _data(entry: Entry, keys: dict[str, Entry], folder: Path) -> DataBrief:
         positive=_take(keys, "positive", Entry.text, None),
         types=_by_column(keys, "types", "types", kinds, "{zip: category}"),
         monotone=_by_column(keys, "monotone", "directions", directions, "{age: increasing}"),
+        minimum=_of_columns(keys, "minimum", "numbers or dates", "Such as {age: 0}", _bound),
+        maximum=_of_columns(keys, "maximum", "numbers or dates", "Such as {age: 120}", _bound),
+        levels=_of_columns(keys, "levels", "lists of levels", "Such as {sex: [F, M]}", Entry.words),
     )
 
 
 def _by_column(keys: dict[str, Entry], key: str, words: str, known: tuple[Word, ...], example: str) -> dict[str, Word]:
     """Return one of a few words for each column that a key names."""
+    allowed = f"Such as {example}; {words}: {', '.join(known)}"
+    return _of_columns(keys, key, words, allowed, lambda e: e.choice(known))
+
+
+def _of_columns(keys: dict[str, Entry], key: str, words: str, allowed: str, read: Callable[[Entry], T]) -> dict[str, T]:
+    """Return what a key says of each column it names."""
     if key not in keys:
         return {}
     entry = keys[key]
     if not isinstance(entry.value, dict):
-        raise entry.error(
-            f"'data.{key}' must be columns with {words}.", allowed=f"Such as {example}; {words}: {', '.join(known)}"
-        )
-    return {name: e.choice(known) for name, e in entry.value.items()}
+        raise entry.error(f"'data.{key}' must be columns with {words}.", allowed=allowed)
+    return {name: read(e) for name, e in entry.value.items()}
+
+
+def _bound(entry: Entry) -> float | str:
+    """Return a number, or the text of a date: which of them a column takes is seen once its type is known."""
+    text = entry.text("A number, or a date as ISO 8601.").strip()
+    value = number(text)
+    return text if value != value else value
 
 
 def _path(entry: Entry, folder: Path) -> str:
@@ -206,21 +220,16 @@ def _check_columns(data: DataBrief, keys: dict[str, Entry]) -> None:
         if name in data.drop:
             raise keys["drop"].error(f"'{name}' is data.{role} and cannot be dropped.", do="Take it out of data.drop.")
         taken[name] = role
-    for key, columns in (("keep", data.keep), ("monotone", data.monotone)):
-        for name in columns:
-            if name in taken and not (key == "keep" and taken[name] == "time"):
+    for key in ("keep", "monotone", "minimum", "maximum", "levels"):
+        for name in getattr(data, key):
+            # Rows bring the time, and a direction alone has no meaning for it.
+            if name in taken and (key == "monotone" or taken[name] != "time"):
                 raise keys[key].error(
                     f"'{name}' is data.{taken[name]}, which no model reads as a column.",
                     do=f"Take it out of data.{key}.",
                 )
-    turned = [name for name in data.drop if name in data.monotone]
-    if turned:
-        raise keys["monotone"].error(
-            f"'{turned[0]}' is both in data.drop and in data.monotone.", do="Keep it in one of them."
-        )
-    both = [name for name in data.drop if name in data.keep]
-    if both:
-        raise keys["keep"].error(f"'{both[0]}' is both in data.drop and in data.keep.", do="Keep it in one of them.")
+            if name in data.drop:
+                raise keys[key].error(f"'{name}' is both in data.drop and in data.{key}.", do="Keep it in one of them.")
 
 
 def _take(entries: dict[str, Entry], key: str, read: Callable[[Entry], T], otherwise: T) -> T:

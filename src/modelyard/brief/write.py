@@ -83,7 +83,9 @@ def _values(brief: Brief) -> dict[str, str]:
         "seed": _number(brief.seed),
         "data.types": _flow({str(k): str(v) for k, v in data.types.items()}) if data.types else "",
         "data.monotone": _flow({str(k): str(v) for k, v in data.monotone.items()}) if data.monotone else "",
+        "data.levels": _flow({k: list(v) for k, v in data.levels.items()}) if data.levels else "",
     }
+    values |= {f"data.{k}": _bounds(getattr(data, k)) for k in ("minimum", "maximum")}
     values |= {f"data.{k}": _scalar(getattr(data, k)) for k in ("path", "label", "group", "time", "weight", "positive")}
     values |= {f"log.{k}": _list(getattr(brief.log, k)) for k in ("hash", "drop")}
     return values | {f"data.{k}": _list(getattr(data, k)) for k in ("sensitive", "drop", "keep")}
@@ -98,7 +100,8 @@ def _example(key: str) -> str:
         "data.group": "entity_column", "data.time": "time_column",
         "data.sensitive": "[sex, age]", "data.drop": "[known_only_later]", "data.keep": "[known_in_time]",
         "data.weight": "weight_column", "data.positive": "'yes'", "data.types": "{zip: category}",
-        "data.monotone": "{age: increasing}",
+        "data.monotone": "{age: increasing}", "data.minimum": "{age: 0}", "data.maximum": "{age: 120}",
+        "data.levels": "{sex: [F, M]}",
         "rule": "prior_visits > 2", "budget.trials": "20", "budget.memory": "4", "validation.test_fraction": "0.2",
         "log.hash": "[patient_number]", "log.drop": "[name]", "validation.folds": "5",
         "forecast.horizon": "12", "forecast.season": "12",
@@ -122,9 +125,15 @@ def _list(words: Sequence[str]) -> str:
     return "" if not words else _scalar(words[0]) if len(words) == 1 else _flow(list(words))
 
 
-def _flow(value: list[str] | dict[str, str]) -> str:
+def _bounds(bounds: Mapping[str, float | str]) -> str:
+    texts = {name: bound if isinstance(bound, str) else shortest(bound) for name, bound in bounds.items()}
+    return _flow(texts) if texts else ""
+
+
+def _flow(value: list[str] | dict[str, str] | dict[str, list[str]]) -> str:
     """Return a list or a mapping on one line, quoted where YAML asks for it."""
-    broken = re.search(r"[\n\r\x85\u2028\u2029]", "".join(value))
+    inside = [text for texts in value.values() for text in texts] if isinstance(value, dict) else []
+    broken = re.search(r"[\n\r\x85\u2028\u2029]", "".join([*value, *inside]))
     style = '"' if broken else None  # only double quotes keep a line break on one line
     return yaml.safe_dump(
         value, default_flow_style=True, default_style=style, allow_unicode=True, width=2**31, sort_keys=False

@@ -19,7 +19,8 @@ from modelyard.bundle.runtimes.arrays import ArraysRuntime
 from modelyard.bundle.runtimes.runtime import Answers, Row, Runtime
 from modelyard.core.errors import BundleError, RowError
 from modelyard.data.dataset import Dataset
-from modelyard.data.rows import typed
+from modelyard.data.limits import check_limits
+from modelyard.data.rows import CORRECT, typed
 from modelyard.data.schema import Schema
 from modelyard.uncertainty.novelty import Novelty
 from modelyard.uncertainty.uncertainty import Uncertainty, no_coverage
@@ -316,7 +317,10 @@ class Bundle:
         rows = checked_rows(self.schema, x)
         table = x if rows is None else pl.DataFrame(rows, infer_schema_length=None)
         # Features alone: a label that comes along may be of any type, and is not looked at.
-        return typed(table, replace(self.schema, columns=self.schema.features), text=text, first_row=first_row)
+        features = self.schema.features
+        frame = typed(table, replace(self.schema, columns=features), text=text, first_row=first_row)
+        check_limits(frame, features, CORRECT, first_row)
+        return frame
 
     def _codes(self, answers: Answers) -> NDArray[np.intp]:
         if self.threshold is None:

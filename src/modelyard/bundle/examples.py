@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from modelyard.core.seeds import derive_seed
+from modelyard.data.limits import ends
 from modelyard.data.schema import Column, Schema, Value
 
 COUNT = 5
@@ -82,7 +83,8 @@ def _usual(values: pl.Series, column: Column) -> pl.Series:
         return values
     if column.kind == "date":
         day = values.sort()[(len(values) - 1) // 2].replace(hour=0, minute=0, second=0, microsecond=0)
-        return pl.Series(values.name, [day], dtype=values.dtype)
+        least, _ = ends(column)  # the first moment of its first day may be too early
+        return pl.Series(values.name, [day if least is None else max(day, least)], dtype=values.dtype)
     if column.kind == "number":
         quantiles = [values.quantile(q, "nearest") for q in _QUANTILES]
         return pl.Series(values.name, quantiles, dtype=pl.Float64).cast(values.dtype)

@@ -7,9 +7,13 @@ from datetime import date, datetime
 from math import isfinite
 from typing import Any
 
+import polars as pl
+
 from modelyard.core.errors import Problem, RowError, did_you_mean, listed
 from modelyard.data.column import Column, Value
 from modelyard.data.dates import ALLOWED, naive, parse_date
+from modelyard.data.limits import allowed_values, is_limited, refusal
+from modelyard.data.printed import as_text
 
 _SHOWN = 60
 _MOST_SHOWN_LEVELS = 10
@@ -88,23 +92,47 @@ def _at(pointer: str, name: str) -> str:
 
 
 def _shown(value: object) -> str:
-    # Callers sent JSON: their word for it is true, not True.
-    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    # Callers sent JSON: their word for it is true, not True, and a date is a text.
+    text = str(value).lower() if isinstance(value, bool) else repr(str(value) if isinstance(value, date) else value)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
 def _allowed(column: Column) -> str:
+    limits = allowed_values(column)
     if column.kind == "number":
         seen = "" if column.low is None else f" (seen: {column.low:g} to {column.high:g})"
-        return f"A finite number{seen}."
+        return f"A finite number{', ' * bool(limits)}{limits}{seen}."
     if column.kind == "boolean":
         return "true or false."
     if column.kind == "date":
-        return ALLOWED
+        return f"{limits}. {ALLOWED}" if limits else ALLOWED
+    if limits:
+        return f"One of: {limits}."
     return f"A string (seen: {listed(column.levels, _MOST_SHOWN_LEVELS)})." if column.levels else "A string."
 
 
 def _reader(column: Column) -> Callable[[Any], Value | datetime]:
+    read = _typed(column)
+    return _limited(column, read) if is_limited(column) else read
+
+
+def _limited(column: Column, read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    allowed, refused = _allowed(column), refusal(column)
+    levels = frozenset(column.allowed)
+
+    def limited(value: Any) -> Any:
+        found = read(value)
+        if levels and found not in levels:
+            found = as_text(pl.Series([found]), column)[0]  # a text may be the number of a level, as in a table
+        why = refused(found)
+        if why is not None:
+            raise _Bad(f"{_shown(value)} {why}", allowed)
+        return found
+
+    return limited
+
+
+def _typed(column: Column) -> Callable[[Any], Value | datetime]:
     if column.kind == "number":
         return _number(column)
     if column.kind == "boolean":

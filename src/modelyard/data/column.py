@@ -39,6 +39,11 @@ class Column:
         Named by the brief for fairness slices.
     monotone : {"increasing", "decreasing"} or None
         How the answer may move with it, all else equal; None both ways.
+    minimum, maximum : float or None
+        Least and largest value the brief allows; of a date, in seconds since 1970 (UTC). None where it says nothing,
+        as in every schema made before it could.
+    allowed : tuple of str
+        The only levels the brief allows of a category, as `levels` are written; empty where it says nothing.
     """
 
     name: str
@@ -52,3 +57,6 @@ class Column:
     levels: tuple[str, ...] = ()
     sensitive: bool = False
     monotone: Direction | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    allowed: tuple[str, ...] = ()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from contextlib import suppress
+from typing import Any, Literal
 
 import polars as pl
 
@@ -10,6 +11,7 @@ from modelyard.core.errors import Problem, RowError
 from modelyard.data.column import Column
 from modelyard.data.dates import parse_dates
 from modelyard.data.infer import natural
+from modelyard.data.limits import disallowed, is_limited
 from modelyard.data.rows import convert
 from modelyard.data.schema import Schema
 
@@ -51,7 +53,7 @@ def check_frame(
         with a whole column, under ``/column``.
     """
     check = schema.row_check()
-    known = {c.name for c in schema.columns}
+    known = {c.name: c for c in schema.columns}
     strange = [name for name in table.columns if name not in known] if unknown == "refuse" else []
     problems = [check.unknown(name, "") for name in strange]
     bad: list[tuple[int, str]] = []
@@ -69,6 +71,8 @@ def check_frame(
             continue
         series = plain.to_series()
         misfits = _misfits(series, column, text)
+        if is_limited(column):
+            misfits |= disallowed(series, column)
         wrong = misfits | series.is_null() if column.missing == 0.0 else misfits
         if bool(wrong.any()):
             bad += [(int(row), column.name) for row in wrong.arg_true().head(most).to_list()]
@@ -76,7 +80,7 @@ def check_frame(
         typed.append(convert(series.str.to_lowercase() if text and column.kind == "boolean" else series, column))
     bad.sort(key=lambda place: place[0])
     for row, name in bad[: max(0, most - len(problems))]:
-        problems.append(check.problem(name, table[name][row], f"/{row}"))
+        problems.append(check.problem(name, _sent(table[name][row], known[name], text), f"/{row}"))
     if problems:
         raise RowError(problems[:most])
     return pl.DataFrame(typed)
@@ -104,3 +108,11 @@ def _misfits(series: pl.Series, column: Column, text: bool) -> pl.Series:
             return parse_dates(series).is_null() & present
         return none if kind.is_temporal() else present
     return series.is_infinite().fill_null(False) if kind.is_float() else none
+
+
+def _sent(value: Any, column: Column, text: bool) -> Any:
+    """Return a value as a row would bring it: in a text file a number is a text that reads as one."""
+    if text and column.kind == "number":
+        with suppress(TypeError, ValueError):
+            return float(value)
+    return value

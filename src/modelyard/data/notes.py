@@ -15,6 +15,7 @@ from modelyard.data.infer import unclear_date
 
 _MANY_LEVELS = 1000
 _MOST_NAMED = 10
+_BY_COLUMN = ("types", "monotone", "minimum", "maximum", "levels")
 
 
 def not_in_table(names: Sequence[str], brief: Brief) -> list[Finding]:
@@ -34,7 +35,7 @@ def not_in_table(names: Sequence[str], brief: Brief) -> list[Finding]:
     single = {"label": data.label, "group": data.group, "time": data.time, "weight": data.weight}
     asked = [(f"data.{key}", name) for key, name in single.items() if name is not None]
     asked += [("data.drop", n) for n in data.drop] + [("data.keep", n) for n in data.keep]
-    asked += [("data.types", n) for n in data.types] + [("data.monotone", n) for n in data.monotone]
+    asked += [(f"data.{key}", n) for key in _BY_COLUMN for n in getattr(data, key)]
     asked += [("log.hash", n) for n in brief.log.hash] + [("log.drop", n) for n in brief.log.drop]
     for key, name in asked:
         if name not in names:

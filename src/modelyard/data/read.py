@@ -18,9 +18,11 @@ from modelyard.data.dataset import Dataset
 from modelyard.data.finding import Finding
 from modelyard.data.fingerprint import fingerprint
 from modelyard.data.infer import date_physical, kind_of, natural, physical_of
+from modelyard.data.limits import WIDEN, check_limits, with_limits
 from modelyard.data.measure import measure
 from modelyard.data.notes import date_unclear, ignored_because, left_out, missing_words, not_in_table, note_kinds
-from modelyard.data.rows import CORRECT, as_text, convert, typed
+from modelyard.data.printed import as_text
+from modelyard.data.rows import CORRECT, convert, typed
 from modelyard.data.schema import Schema
 from modelyard.data.share import load_within
 from modelyard.data.source import Table, batches, load, not_read
@@ -48,10 +50,10 @@ def read_data(source: Table = None, brief: Brief | None = None) -> Dataset:
     Raises
     ------
     BriefError
-        If the brief keeps a column no model can read, or asks for a direction of what has none.
+        If the brief keeps a column no model can read, or asks for a direction or a limit of what has none.
     DataError
-        If the table cannot be read or used as the brief asks; a column of lists or the like that the brief names
-        no role or type for is left out with a note.
+        If the table cannot be read or used as the brief asks, or holds values it does not allow; a column of lists or
+        the like that the brief names no role or type for is left out with a note.
     """
     asked = brief or Brief()
     source = asked.data.path if source is None else source
@@ -124,9 +126,10 @@ def _settled(frame: pl.DataFrame, brief: Brief, name: str, notes: list[Finding])
             sensitive=plain.name in data.sensitive,
             monotone=data.monotone.get(plain.name),
         )
-        columns.append(column)
+        columns.append(with_limits(column, brief))
         series.append(plain if column.role == "label" else _converted(plain, column))
     table = pl.DataFrame(series)
+    check_limits(table, columns, WIDEN)
     # Every value has been looked at before rows are left out, so that an error counts rows as the file does.
     table = _labelled(table, data.label, notes)
     if data.time is not None:

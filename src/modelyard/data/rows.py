@@ -8,6 +8,7 @@ from modelyard.core.errors import DataError, listed
 from modelyard.data.column import Column
 from modelyard.data.dates import ALLOWED, parse_dates
 from modelyard.data.infer import natural
+from modelyard.data.printed import as_text
 from modelyard.data.schema import Schema
 from modelyard.data.source import Table, from_memory, not_read
 
@@ -95,47 +96,6 @@ def convert(series: pl.Series, column: Column, first_row: int = 1) -> pl.Series:
     if column.kind == "date":
         return _dates(series, first_row)
     return as_text(series, column)
-
-
-def as_text(series: pl.Series, column: Column) -> pl.Series:
-    """Return values as Python prints them, in the type the column had when the schema was made: 1, 1.0, True."""
-    physical = column.physical
-    if series.dtype == pl.String:
-        if physical in ("integer", "float", "boolean"):
-            series = _reprinted(series, column)
-        return series
-    if series.dtype == pl.Float64 and physical == "integer":
-        whole = series.cast(pl.Int64, strict=False)
-        if bool((whole.cast(pl.Float64) == series).fill_null(True).all()):
-            series = whole
-    elif series.dtype == pl.Int64 and physical == "float":
-        series = series.cast(pl.Float64)
-    return _printed(series)
-
-
-def _printed(series: pl.Series) -> pl.Series:
-    if series.dtype == pl.Int64:
-        return series.cast(pl.String)
-    values = series.unique().drop_nulls()
-    texts = pl.Series([str(v) for v in values.to_list()], dtype=pl.String)
-    return series.replace_strict(values, texts, default=None, return_dtype=pl.String)
-
-
-def _reprinted(series: pl.Series, column: Column) -> pl.Series:
-    """Print the numbers and booleans of a text file as the training data printed them; leave what is neither."""
-    if column.physical == "boolean":
-        lowered = series.str.to_lowercase()
-        frame = pl.select(
-            pl.when(lowered == "true")
-            .then(pl.lit("True"))
-            .when(lowered == "false")
-            .then(pl.lit("False"))
-            .otherwise(series)
-            .alias(series.name)
-        )
-        return frame.to_series()
-    number = series.cast(pl.Int64 if column.physical == "integer" else pl.Float64, strict=False)
-    return pl.select(pl.coalesce(_printed(number), series).alias(series.name)).to_series()
 
 
 def _bad(series: pl.Series, wrong: pl.Series, first_row: int, what: str, allowed: str) -> DataError:

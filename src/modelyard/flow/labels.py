@@ -11,7 +11,7 @@ import polars as pl
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.core.errors import DataError, RowError, WorkspaceError
-from modelyard.data.rows import as_text
+from modelyard.data.printed import as_text
 from modelyard.data.source import batches
 from modelyard.serving.log import PredictionLog
 from modelyard.serving.predictions.label_check import FIELDS, LabelCheck

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from modelyard.bundle.compatible import breaking
 from modelyard.bundle.latency import Timing
 from modelyard.bundle.load import load_bundle
-from modelyard.bundle.verify import read_manifest
 from modelyard.core.canonical import from_json
 from modelyard.core.errors import ModelyardError
-from modelyard.data.compatible import breaking
 from modelyard.data.finding import Finding
 from modelyard.evaluation.store import load_report
 from modelyard.flow.compare import gain
@@ -191,11 +190,11 @@ def _last_gates(registry: Registry, release: Release) -> tuple[Gate, ...]:
 
 
 def _compatible(release: Release, rival: Release | None) -> Gate:
-    """Compare what callers send and are answered with what production takes and answers."""
+    """Compare what callers send, ask for and are answered with what production takes and answers."""
     if rival is None:
         return compatible(None, None)
     try:
-        before, after = (read_manifest(Path(one.bundle))[0].schema for one in (rival, release))
+        before, after = (load_bundle(one.bundle) for one in (rival, release))
     except ModelyardError:
         return compatible(rival, None)
     return compatible(rival, breaking(before, after))

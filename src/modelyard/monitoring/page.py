@@ -125,8 +125,8 @@ def _method(found: Drift) -> list[Block]:
                         f"with a false discovery rate of {FALSE_DISCOVERIES:g} (Benjamini-Hochberg).",
                         f"Action: significant and PSI* over {ACTION:g}. Warning: over {WARNING:g}. Watch: over "
                         f"{FLOOR:g} and significant in two windows in a row.",
-                        "A value that does not fit its column's type is counted as a schema alarm, and is left out "
-                        "here.",
+                        "A value that does not fit its column's type, or that the brief does not allow, is counted as "
+                        "a schema alarm, and is left out here.",
                     )
                 )
             ],

@@ -222,6 +222,10 @@ def _schema(misfit: Misfit, rows: int) -> Alarm:
             f"'{name}' holds values of another type in {count}: {shown}.",
             "Correct them where they arise: the server refuses such rows.", few,
         ),
+        "limit": (
+            f"'{name}' holds values that the brief does not allow in {count}: {shown}.",
+            "Correct them where they arise, or widen the limit: the server refuses such rows.", few,
+        ),
         "missing": (
             f"'{name}' is missing in {count}; it never was where the model learnt.",
             "Fill it, or train again with such rows: the server refuses them.", few,

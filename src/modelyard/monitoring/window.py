@@ -18,6 +18,7 @@ from modelyard.data.column import Column
 from modelyard.data.dataset import Dataset, Floats
 from modelyard.data.dates import parse_dates
 from modelyard.data.infer import natural
+from modelyard.data.limits import disallowed, is_limited
 from modelyard.data.profile import ColumnProfile, Profile, add, profile
 from modelyard.data.rows import convert
 from modelyard.data.significance import beyond
@@ -38,10 +39,10 @@ class Misfit:
 
     Attributes
     ----------
-    kind : {"absent", "value", "missing", "level", "range", "series", "time"}
-        The column is not there; values are not of its type; values are missing that never were; levels are new; more
-        numbers lie outside the reference's range than chance explains; the forecast has no such series, or not that
-        time of it.
+    kind : {"absent", "value", "limit", "missing", "level", "range", "series", "time"}
+        The column is not there; values are not of its type; the brief does not allow them; values are missing that
+        never were; levels are new; more numbers lie outside the reference's range than chance explains; the forecast
+        has no such series, or not that time of it.
     column : str
         Of the schema.
     rows : int
@@ -107,7 +108,7 @@ class Window:
         for name in self._features:
             if name not in present:
                 self._note("absent", name, 0 if name in withheld else height)
-        fits = {name: piece[name].is_null() | _fits(piece[name], self._features[name]) for name in present}
+        fits = {name: self._fits(piece[name], self._features[name]) for name in present}
         frame = pl.DataFrame([self._typed(piece[name], self._features[name], fits[name]) for name in present])
         for column in self._profile(frame).columns:
             # A value that does not fit was noted, and is not missing as well.
@@ -136,11 +137,18 @@ class Window:
         found += [m for name, outside in self._outside.items() if (m := self._range(name, outside)) is not None]
         return tuple(sorted(found, key=lambda m: (-m.rows, m.kind, m.column)))
 
+    def _fits(self, series: pl.Series, column: Column) -> pl.Series:
+        """Say which values a server takes, missing ones among them, and note the others."""
+        of_type = series.is_null() | _of_type(series, column)
+        fits = of_type & ~disallowed(series, column) if is_limited(column) else of_type
+        for kind, wrong in () if fits.all() else (("value", ~of_type), ("limit", of_type & ~fits)):
+            bad = series.filter(wrong)
+            self._note(kind, column.name, bad.len(), bad.unique(maintain_order=True).head(_SHOWN).to_list())
+        return fits
+
     def _typed(self, series: pl.Series, column: Column, fits: pl.Series) -> pl.Series:
-        """Return a column in its type, null where a value does not fit, which is noted."""
+        """Return a column in its type, null where a value does not fit."""
         if not fits.all():
-            bad = series.filter(~fits)
-            self._note("value", column.name, bad.len(), bad.unique(maintain_order=True).head(_SHOWN).to_list())
             series = pl.select(pl.when(fits).then(series).alias(series.name)).to_series()
         if series.null_count() == series.len():
             series = series.clear(series.len()).cast(pl.String)  # without values it is of any type
@@ -212,7 +220,7 @@ def _spots(frame: pl.DataFrame, series: str | None, time: str) -> pl.DataFrame:
     return frame.select(series=name, name=name, time=whole, shown=at.cast(pl.String))
 
 
-def _fits(series: pl.Series, column: Column) -> pl.Series:
+def _of_type(series: pl.Series, column: Column) -> pl.Series:
     """Say which values are of a column's type, as `convert` sees it, which names only the first that is not."""
     if column.kind == "number" and not series.dtype.is_temporal():
         return series.cast(pl.Float64, strict=False).is_finite().fill_null(False)

@@ -71,13 +71,13 @@ def compatible(production: Release | None, broken: Sequence[str] | None) -> Gate
     production : Release or None
         The present one; None lets the release pass.
     broken : sequence of str or None
-        What breaks them (see `modelyard.data.compatible.breaking`); None when a schema could not be read.
+        What breaks them (see `modelyard.bundle.compatible.breaking`); None when a bundle could not be read.
     """
     if production is None:
         return Gate("compatible", "pass", "nothing is in production")
     said = f"callers of version {production.version}"
     if broken is None:
-        return Gate("compatible", "inconclusive", f"{said}: a schema cannot be read")
+        return Gate("compatible", "inconclusive", f"{said}: a bundle cannot be read")
     if broken:
         return Gate("compatible", "fail", f"{said} could not go on: {'; '.join(broken)}. Give it a use_case of its own")
     return Gate("compatible", "pass", f"{said} go on unchanged")

@@ -9,6 +9,8 @@ from modelyard.brief.brief import MODEL_SHARE, Brief
 from modelyard.brief.presets import settled
 from modelyard.core.errors import listed
 from modelyard.core.markup import Block, Heading, Table, Text, literal
+from modelyard.data.column import Column
+from modelyard.data.limits import allowed_values, is_limited
 from modelyard.selection.plan import Plan
 
 _NAMED = 12
@@ -36,6 +38,9 @@ def constraint_lines(plan: Plan) -> list[str]:
         lines.append(
             f"answers {direction} with {listed(columns, _NAMED)}: every model is held to it, and packing checks"
         )
+    for column in _limited(plan):
+        alone = "" if column in plan.schema.features else " in training alone, as no model reads it"
+        lines.append(f"{column.name} {allowed_values(column)}: other values are refused{alone}")
     if brief.data.keep:
         lines.append(f"given to every model: {listed(brief.data.keep, _NAMED)}")
     if brief.data.drop:
@@ -66,6 +71,11 @@ def constraint_blocks(plan: Plan, facts: Mapping[str, Any]) -> list[Block]:
         if column.monotone is not None:
             checked = _direction(facts, column.name) if facts else _LATER
             rows.append([f"{column.monotone} with {_code(column.name)}", "no member may go the other way", checked])
+    for column in _limited(plan):
+        read = column in plan.schema.features
+        sent = "refused in rows that are sent too" if read else "no model reads it, so rows sent may have others"
+        allowed = f"{_code(column.name)} {literal(allowed_values(column))}"
+        rows.append([allowed, f"other values stop training; {sent}", "every row of the table is within"])
     for names, demand, how, seen in (
         (brief.data.keep, "given to every model", "no finding leaves it out", True),
         (brief.data.drop, "kept from every model", "left out when the table is read", False),
@@ -93,6 +103,10 @@ def _directions(plan: Plan) -> dict[str, list[str]]:
         if column.monotone is not None:
             found.setdefault(column.monotone, []).append(column.name)
     return found
+
+
+def _limited(plan: Plan) -> list[Column]:
+    return [column for column in plan.schema.columns if is_limited(column)]
 
 
 def _direction(facts: Mapping[str, Any], name: str) -> str:

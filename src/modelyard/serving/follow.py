@@ -9,8 +9,8 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from modelyard.bundle.compatible import breaking
 from modelyard.core.errors import BundleError, WorkspaceError
-from modelyard.data.compatible import breaking
 from modelyard.registry.release import Release
 from modelyard.registry.store import Registry
 from modelyard.serving.app import App
@@ -130,7 +130,7 @@ class Follower:
                 "The folder holds another bundle than was registered.",
                 where=f"{release.bundle}: {bundle.hash[:12]}, registered {release.hash[:12]}",
             )
-        broken = breaking(self._app.bundle.schema, bundle.schema)
+        broken = breaking(self._app.bundle, bundle)
         if broken and not self._rolled_back(release):
             raise BundleError("Callers of /v1 could not go on.", where="; ".join(broken))
         version = self._app.version(bundle, str(release.version))

@@ -19,6 +19,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from modelyard.data.column import Column
 from modelyard.data.dates import parse_date
+from modelyard.data.limits import is_limited, refusal
 from modelyard.data.schema import Schema
 from modelyard.encoding.encoding import MISSING, MOST_CHARACTERS, NO_MOMENT, Encoding, moment
 
@@ -26,8 +27,6 @@ _LARGEST = float(np.finfo(np.float32).max)
 _EXACT = 2**53
 Given = list[Any]
 """What a row gives to the graph, of each kind of input it has."""
-_NUMBER = Annotated[int, Meta(ge=-_EXACT, le=_EXACT)] | Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)]
-"""Two types, so that the log has 41 where 41 was sent."""
 _TEXT = Annotated[str, Meta(min_length=1)]
 _NEVER = Annotated[int, Meta(ge=1, le=0)]
 _MOST_COLUMNS = 500
@@ -68,6 +67,8 @@ class Reader:
         levels = [_LEVELS.get(columns[name].physical, _text) for name in encoding.strings]
         plain = all(level is _text for level in levels) and not any(columns[n].missing for n in encoding.strings)
         self._levels = None if plain else levels
+        limited = [c for c in schema.features if c.kind != "number" and is_limited(c)]
+        self._limits = tuple((place[c.name], _within(c)) for c in limited)
         picked = self._numbers, self._dates, self._strings, self._texts
         kinds: list[tuple[str, Callable[[tuple[Any, ...]], Any]]] = [
             ("numbers", lambda rows: np.ndarray((len(rows), len(encoding.given)), np.float32, b"".join(rows))),
@@ -87,6 +88,9 @@ class Reader:
         except _ERRORS:
             return None
         sent = msgspec.structs.astuple(row)
+        for place, within in self._limits:
+            if not within(sent[place]):
+                return None
         given: list[Any] = []
         if self._numbers is not None:
             numbers: Any = self._numbers(sent)
@@ -143,12 +147,30 @@ def _row(schema: Schema, ignore: bool) -> Any:
 def _field(column: Column) -> tuple[Any, ...]:
     kind: Any = _TEXT if column.missing == 0.0 else str
     if column.kind == "number":
-        kind = _NUMBER
+        kind = _number(column)
     elif column.kind == "boolean":
         kind = bool | Annotated[int, Meta(ge=0, le=1)]
     elif column.kind == "category" and column.physical in _NUMERIC:
         kind |= _NUMERIC[column.physical]
     return (kind,) if column.missing == 0.0 else (kind | None | UnsetType, UNSET)
+
+
+def _number(column: Column) -> Any:
+    """Return the type of the numbers a column takes: two types, so that the log has 41 where 41 was sent."""
+    low = -math.inf if column.minimum is None else column.minimum
+    high = math.inf if column.maximum is None else column.maximum
+    least, most = math.ceil(max(low, -_EXACT)), math.floor(min(high, _EXACT))
+    whole = Annotated[int, Meta(ge=min(least, _EXACT + 1), le=max(most, -_EXACT - 1))]
+    return whole | Annotated[float, Meta(ge=max(low, -_LARGEST), le=min(high, _LARGEST))]
+
+
+def _within(column: Column) -> Callable[[Any], bool]:
+    """Return what says whether a value as it was sent plainly is one that the brief allows, or a missing one."""
+    refused = refusal(column)
+    if column.kind == "date":
+        return lambda value: not value or ((found := parse_date(value)) is not None and refused(found) is None)
+    level = _LEVELS.get(column.physical, _text)
+    return lambda value: (text := level(value)) == MISSING or refused(text) is None
 
 
 def _pick(places: list[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]] | None:

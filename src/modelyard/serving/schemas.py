@@ -7,6 +7,7 @@ from typing import Any
 
 from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.runtimes.arrays import ArraysRuntime
+from modelyard.data.limits import allowed_values
 from modelyard.data.schema import Column
 from modelyard.encoding.encoding import MOST_CHARACTERS
 from modelyard.serving.predictions.label_check import MOST_CHARACTERS_OF_ID, MOST_ROWS
@@ -46,20 +47,44 @@ def _property(column: Column) -> dict[str, Any]:
     described: dict[str, Any] = {"type": kinds[0] if len(kinds) == 1 else kinds, "description": _seen(column)}
     if column.kind == "date":
         described["format"] = "date" if column.physical == "date" else "date-time"
-    return described
+    return described | _limits(column)
+
+
+def _limits(column: Column) -> dict[str, Any]:
+    """Return what the brief allows, as far as JSON Schema has a word for it: it has none for the ends of dates."""
+    if column.allowed:
+        numbers = [n for level in column.allowed if (n := _number(level, column)) is not None]
+        return {"enum": [*column.allowed, *numbers, *([None] if column.missing > 0.0 else [])]}
+    ends = {"minimum": column.minimum, "maximum": column.maximum} if column.kind == "number" else {}
+    return {word: end for word, end in ends.items() if end is not None}
+
+
+def _number(level: str, column: Column) -> float | None:
+    """Return a level of a category that was read from numbers as the number it may be sent as."""
+    if column.physical not in ("integer", "float"):
+        return None
+    try:
+        return int(level) if column.physical == "integer" else float(level)
+    except ValueError:
+        return None
 
 
 def _seen(column: Column) -> str:
     missing = f", {column.missing:.1%} missing" if column.missing else ""
+    limits = allowed_values(column)
+    return f"{_shown(column)}{missing}{'; allowed: ' * bool(limits)}{limits}"
+
+
+def _shown(column: Column) -> str:
     if column.kind == "number" and column.low is not None and column.high is not None:
-        return f"{column.low:g} to {column.high:g}{missing}"
+        return f"{column.low:g} to {column.high:g}"
     if column.kind == "date":
-        return f"ISO 8601{missing}"
+        return "ISO 8601"
     if column.kind == "text":
-        return f"Text, of which the first {MOST_CHARACTERS:,} characters are read{missing}"
+        return f"Text, of which the first {MOST_CHARACTERS:,} characters are read"
     levels = ", ".join(column.levels[:_SHOWN_LEVELS])
     more = f", and {column.distinct - _SHOWN_LEVELS:,} more" if column.distinct > _SHOWN_LEVELS else ""
-    return f"{levels or column.kind}{more}{missing}"
+    return f"{levels or column.kind}{more}"
 
 
 def row_schemas(bundle: Bundle, unknown: Unknown) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.bundle.bundle import Bundle
+from modelyard.bundle.compatible import breaking
 from modelyard.bundle.load import load_bundle
 from modelyard.core.canonical import to_plain
 from modelyard.core.errors import ServingError
-from modelyard.data.compatible import breaking
 from modelyard.serving.rollout.ab import Outcome, outcome
 from modelyard.serving.rollout.board import Board
 from modelyard.serving.rollout.decide import moved
@@ -195,7 +195,7 @@ def _check_compatible(old: Bundle, new: Bundle) -> None:
             allowed="Both are of one use case.",
             do="Name another bundle.",
         )
-    broken = breaking(old.schema, new.schema)
+    broken = breaking(old, new)
     if broken:
         raise ServingError(
             "The candidate cannot answer the requests that the stable version answers.",
