@@ -39,7 +39,7 @@ def hangs(graph: ModelProto, over: float) -> ModelProto:
 
 def takes_long(graph: ModelProto, over: float) -> ModelProto:
     """Return a graph that takes milliseconds for any row, and a hundred times as long where its number is over it."""
-    return _loops(graph, over, [4_000, 400_000])
+    return _loops(graph, over, [10_000, 1_000_000])
 
 
 def _loops(graph: ModelProto, over: float, rounds: list[int]) -> ModelProto:
