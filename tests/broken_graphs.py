@@ -1,4 +1,4 @@
-"""Graphs that fail on some rows: they raise, answer NaN or never end; on every other row they answer as before."""
+"""Graphs that fail on some rows: they raise, answer NaN, take long or never end; other rows they answer as before."""
 
 from __future__ import annotations
 
@@ -34,6 +34,15 @@ def answers_nan(graph: ModelProto, over: float) -> ModelProto:
 
 def hangs(graph: ModelProto, over: float) -> ModelProto:
     """Return a graph that adds nothing, for as long as nobody stops it, where a row's first number is over a bound."""
+    return _loops(graph, over, [0, 2**62])
+
+
+def takes_long(graph: ModelProto, over: float) -> ModelProto:
+    """Return a graph that takes milliseconds for any row, and a hundred times as long where its number is over it."""
+    return _loops(graph, over, [10_000, 1_000_000])
+
+
+def _loops(graph: ModelProto, over: float, rounds: list[int]) -> ModelProto:
     width = graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     step = helper.make_graph(
         [helper.make_node("Add", ["held", "nothing"], ["sum"]), helper.make_node("Identity", ["go"], ["on"])],
@@ -53,7 +62,7 @@ def hangs(graph: ModelProto, over: float) -> ModelProto:
         helper.make_node("Gather", ["fault_rounds", "bad"], ["fault_most"]),
         helper.make_node("Loop", ["fault_most", "fault_yes", "whole"], ["answer"], body=step),
     ]
-    return _broken(graph, over, nodes, fault_rounds=np.array([0, 2**62]), fault_yes=np.array(True))
+    return _broken(graph, over, nodes, fault_rounds=np.array(rounds), fault_yes=np.array(True))
 
 
 def same(graph: ModelProto, over: float = 0.0) -> ModelProto:

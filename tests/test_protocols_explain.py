@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import signal
 import subprocess
@@ -26,8 +27,14 @@ from modelyard.core.canonical import pretty_json
 from modelyard.core.errors import DataError
 from modelyard.serving.app import App
 from modelyard.serving.log import PredictionLog, read_log
+from modelyard.serving.predictor import Unanswered
 from modelyard.serving.problem import HttpProblem
+from modelyard.serving.protocols import explainer
 from modelyard.serving.protocols.explainer import Explainer
+from modelyard.serving.rollout.board import CANDIDATE, ERRORS, LATENCY, REQUESTS, STABLE, Board, no_evidence
+from modelyard.serving.rollout.router import RolloutRouter
+from modelyard.serving.router import OneVersion
+from modelyard.serving.version import Version
 from processes import command
 from serving_client import Client, packed_linear, pointers, problem
 
@@ -123,15 +130,92 @@ def test_a_process_that_died_is_replaced_and_a_slow_one_ended(packed: Bundle) ->
         assert explainer.pid != before
         os.kill(explainer.pid or 0, signal.SIGSTOP)
         explainer._seconds = 0.2
-        with pytest.raises(HttpProblem, match="not finished") as slow:
+        with pytest.raises(Unanswered, match="not finished") as slow:
             await explainer.explain(rows)
-        assert slow.value.status == 503
+        assert slow.value.again == 1.0
         assert explainer.pid is None
         explainer._seconds = 30.0
         assert await explainer.explain(rows) == first
         explainer.close()
 
     asyncio.run(through())
+
+
+def between(stable: Bundle, candidate: Bundle, folder: Path) -> tuple[App, Board]:
+    """Return a server whose candidate is sent every request."""
+    app, board = App(stable), Board(folder, "churn")
+    router = RolloutRouter(app.router.stable, board)
+    router.take(app.version(candidate, "2", "canary"))
+    plain = {"limit": 0.01, "needed": 100.0, "dispersion": 1.0, "evidence": no_evidence(0.01)}
+    board.publish(1, 1.0, math.inf, sums=board.sums(), **plain)
+    app.router = router
+    return app, board
+
+
+def failed(board: Board) -> list[list[int]]:
+    """Return requests and errors of the stable version, and of the candidate."""
+    sums = board.sums()
+    return [[int(sums[arm, REQUESTS]), int(sums[arm, ERRORS])] for arm in (STABLE, CANDIDATE)]
+
+
+def test_a_candidate_that_has_no_explanations_gives_way_and_has_failed(packed: Bundle, tmp_path: Path) -> None:
+    app, board = between(packed, bundle(tmp_path / "plain"), tmp_path)
+    good, bad, plain = asked(app, ("/v1/explain", ROW), ("/v1/explain", {**ROW, "age": "old"}), ("/v1/predict", ROW))
+    assert (good.status_code, good.json()["bundle"]) == (200, packed.hash[:12])
+    assert good.json()["explanation"]["contributions"] == pytest.approx(packed.explain(ROW)[0])
+    assert pointers(bad) == ["/age"]  # of the caller's faults none is counted
+    assert plain.json()["bundle"] != packed.hash[:12]
+    assert failed(board) == [[1, 0], [2, 1]]
+
+
+@pytest.mark.parametrize("how", ["dies", "is damaged"])
+def test_a_candidate_whose_explainer_fails_gives_way_and_has_failed(
+    packed: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    candidate = packed_linear("binary", tmp_path / "candidate", 200)
+    app, board = between(packed, candidate, tmp_path)
+    if how == "is damaged":
+        (candidate.path / "members" / "explain.json").write_text("{}")
+    else:
+        start = explainer._start
+
+        def starts(path: Path, expected: str) -> subprocess.Popen[bytes]:
+            process = start(path, expected)
+            if path == candidate.path:
+                process.kill()
+            return process
+
+        monkeypatch.setattr(explainer, "_start", starts)
+    (answer,) = asked(app, ("/v1/explain?coverage=0.9", {"instances": [ROW, ROW]}))
+    assert (answer.status_code, answer.json()["bundle"]) == (200, packed.hash[:12])
+    assert all("explanation" in one and "set" in one for one in answer.json()["predictions"])
+    assert failed(board) == [[1, 0], [1, 1]]
+
+
+def test_what_neither_version_explains_is_no_failure_of_either(tmp_path: Path) -> None:
+    app, board = between(bundle(tmp_path / "one"), bundle(tmp_path / "two"), tmp_path)
+    (answer,) = asked(app, ("/v1/explain", ROW))
+    problem(answer, 501)
+    assert failed(board) == [[0, 0], [0, 0]]
+
+
+def test_what_a_rollout_compares_are_times_of_a_row_and_none_of_an_explanation(packed: Bundle, tmp_path: Path) -> None:
+    heard = []
+
+    class Hearing(OneVersion):
+        def seen(self, version: Version, ok: bool, seconds: float | None, score: float | None) -> None:
+            heard.append(seconds)
+
+    app = App(packed, log=PredictionLog(tmp_path))
+    app.router = Hearing(app.router.stable)
+    asked(app, ("/v1/predict", ROW), ("/v1/predict", {"instances": [ROW] * 50}), ("/v1/explain", ROW))
+    one, many, explained = (record.milliseconds / 1e3 for record in read_log(tmp_path))
+    assert heard == [pytest.approx(one), pytest.approx(many / 50), None]
+    assert explained > 0.0
+    app, board = between(packed, packed, tmp_path)
+    asked(app, ("/v1/explain", ROW), ("/v1/predict", ROW), ("/v1/explain", ROW))
+    counted = board.sums()[CANDIDATE]
+    assert (counted[REQUESTS], counted[ERRORS], counted[LATENCY:].sum()) == (3, 0, 1)
 
 
 def test_more_than_may_wait_are_told_to_come_again(packed: Bundle) -> None:

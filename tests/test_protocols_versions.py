@@ -42,7 +42,7 @@ class Canary:
     def instead(self, version: Version) -> Version | None:
         return self.stable if version is self.candidate else None
 
-    def seen(self, version: Version, ok: bool, seconds: float, score: float | None) -> None:
+    def seen(self, version: Version, ok: bool, seconds: float | None, score: float | None) -> None:
         self.heard.append((version.number, ok))
 
 
@@ -65,7 +65,7 @@ def test_the_version_that_answered_is_the_one_that_is_named_and_logged(
         path, sent = f"/v2/models/{packed.manifest.name}/infer", {"json": {"inputs": tensors([ROW])}}
     elif path == "/invocations":
         sent = {"json": {"instances": [ROW]}}
-    elif path == "/v1/explain":  # of the candidate: it says nothing of what another version answered
+    elif path == "/v1/explain":  # of the candidate: it says nothing of what another version answers, and explains
         app._explain._explaining[failing.hash] = (Explains(), None)  # type: ignore[assignment]
 
     async def once() -> dict:
@@ -79,7 +79,8 @@ def test_the_version_that_answered_is_the_one_that_is_named_and_logged(
     about = told.get("parameters", told)
     assert about["bundle"] == packed.hash[:12]
     assert told.get("model_version", "1") == "1"
-    assert "explanation" not in told
+    if path == "/v1/explain":
+        assert told["explanation"]["contributions"] == pytest.approx(packed.explain(ROW)[0])
     (record,) = read_log(tmp_path)
     assert (record.bundle, record.version, record.variant) == (packed.hash, "1", "stable")
     assert router.heard == [("2", False), ("1", True)]

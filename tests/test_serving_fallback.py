@@ -21,6 +21,7 @@ from modelyard.bundle.write import with_file
 from modelyard.core.errors import BriefError, BundleError
 from modelyard.serving import timed
 from modelyard.serving.app import App
+from modelyard.serving.terms import Terms
 from modelyard.serving.timed import Overdue, Timed
 from modelyard.serving.version import version
 from test_serving_app import Client, problem
@@ -115,7 +116,7 @@ def test_a_version_behind_which_another_stands_answers_every_row_or_none(folders
     candidate, stable = app.router.stable, version(load_bundle(folders[0]), app.metrics)
     heard = []
     monkeypatch.setattr(app.router, "instead", lambda one: stable if one is candidate else None)
-    monkeypatch.setattr(app.router, "seen", lambda one, ok, seconds, score: heard.append((one, ok)))
+    monkeypatch.setattr(app.router, "seen", lambda one, ok, seconds, score: heard.append((one, ok, seconds)))
     whole = app.bundle.runtime.run
 
     def run(names, inputs, options=None):
@@ -127,7 +128,8 @@ def test_a_version_behind_which_another_stands_answers_every_row_or_none(folders
     answer = client.predict({"instances": [PLAIN, {**PLAIN, "age": 77}]}).json()
     assert answer["bundle"] == stable.bundle.hash[:12]
     assert [one["served_by"] for one in answer["predictions"]] == ["model", "model"]
-    assert heard == [(candidate, False), (stable, True)]
+    assert [(one, ok) for one, ok, _ in heard] == [(candidate, False), (stable, True)]
+    assert heard[1][2] is None  # what the candidate took is no time of the stable version
 
 
 def test_cached_answers_are_bounded_and_know_rows_read_either_way(folders):
@@ -163,6 +165,21 @@ def test_a_model_that_hangs_is_stopped_and_rests(folders, tmp_path):
     assert [client.predict(row).json()["served_by"] for row in [old, *[PLAIN] * 20]] == ["rule"] * 21
     # The quick way met it; the long one and all later requests found it resting.
     assert len(calls) == 1
+
+
+def test_a_model_that_rests_says_when_to_come_again_and_one_that_fails_does_not(folders, tmp_path):
+    def refused(how, age) -> str | None:
+        bundle = graph(folders[1], tmp_path, how, 50.0)
+        bundle = replace(bundle, manifest=replace(bundle.manifest, brief=Brief(fallback=())))
+        app = App(bundle, terms=Terms(model_seconds=0.2))
+        client = Client(app)
+        client.predict({**PLAIN, "age": 77})
+        answer = client.predict({**PLAIN, "age": age})
+        problem(answer, 503)
+        return answer.headers.get("retry-after")
+
+    assert 1 <= int(refused(hangs, 30)) <= 10
+    assert refused(raises, 77) is None
 
 
 def test_a_graph_that_fails_tells_the_caller_of_it_and_not_the_error_output(folders, tmp_path, capfd):

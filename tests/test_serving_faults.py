@@ -32,7 +32,7 @@ from modelyard.flow.workspace import Workspace
 from modelyard.registry.store import Registry
 from modelyard.serving.app import App
 from modelyard.serving.copies import copies_for
-from modelyard.serving.follow import Follower
+from modelyard.serving.follow import Follower, follow
 from modelyard.serving.listen import listen_unix
 from modelyard.serving.log import read_log
 from modelyard.serving.rollout.control import FOLDER, move, start
@@ -41,6 +41,7 @@ from modelyard.serving.rollout.rollout import Plan
 from modelyard.serving.serve import serve
 from modelyard.serving.terms import Terms
 from processes import workers_of
+from serving_client import Client
 
 APPROVED = {"approved_by": "tests", "why": "tests"}
 PROGRAM = """
@@ -305,6 +306,38 @@ def test_a_worker_that_starts_later_answers_with_what_is_in_production(tmp_path,
     with server(tmp_path, folders[0], terms={"registry": store.path, "release": "1"}) as (_, port):
         answer = json.loads(get(port, "/v1/predict", "POST", json.dumps(PLAIN).encode())[2])
     assert answer["bundle"] == load_bundle(folders[1]).hash[:12]
+
+
+def test_what_was_in_production_before_stands_in_from_the_start(tmp_path, registry, caplog):
+    store, folders = registry
+    first, second = map(load_bundle, folders)
+    promote(store, 2)
+
+    def broken_since(bundle) -> tuple[str, str]:
+        """Start a server, have its model fail, and return what answers, and with what."""
+        app = App(bundle)
+        follow(app, store.path)
+        client = Client(app)
+        bundle.runtime.run._run = raises
+        answer = client.post("/v1/predict", new).json()
+        follower = app.background[-1].__self__
+        held.append(None if follower._before is None else follower._before.bundle.hash)
+        return answer.get("served_by"), answer.get("prediction")
+
+    def raises(names, inputs, options=None):
+        raise RuntimeError("the graph broke")
+
+    held, new = [], {**PLAIN, "age": 77}
+    assert broken_since(load_bundle(folders[1])) == ("previous", first.predict(new))
+    assert held == [first.hash]
+    (folders[0] / "model.onnx").write_bytes(b"damaged")
+    assert broken_since(load_bundle(folders[1]))[0] is None
+    assert held == [first.hash, None]
+    assert "the version before does not stand in" in caplog.text
+    store.rollback("churn", by="tests", why="tests")
+    other = Follower(App(second), store.path)
+    other.recall()  # of what is not in production nothing is before
+    assert other._before is None
 
 
 def replace_workers(pid: int) -> None:

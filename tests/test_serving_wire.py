@@ -131,6 +131,27 @@ def test_what_is_no_body_is_not_taken_for_ever(port, begin, said):
     assert answers(port, post())[0][0] == 200
 
 
+@pytest.mark.parametrize(
+    ("sent", "statuses"),
+    [
+        (b"\x16\x03\x01 no HTTP at all\r\n\r\n", [400]),
+        (b"GET /health/live HTTP/9.9 and more\r\n\r\n", [400]),
+        (post() + b"no request\r\n\r\n", [200, 400]),
+        (post(b"no chunk\r\n", "Transfer-Encoding: chunked", length=False), [400]),
+        (post(b"no chunk\r\n", "Transfer-Encoding: chunked", path="/invocations", length=False), [400]),
+    ],
+    ids=["bytes", "version", "after an answer", "chunk", "chunk of one that waits"],
+)
+def test_what_is_no_http_is_a_problem_as_everything_that_is_refused(port, waited, sent, statuses):
+    found = answers(port, sent, count=9)  # until the connection is closed
+    assert [answer[0] for answer in found] == statuses
+    fields, problem = found[-1][1], json.loads(found[-1][2])
+    assert (fields["content-type"], fields["connection"]) == ("application/problem+json", "close")
+    assert (problem["status"], "not valid HTTP" in problem["detail"]) == (400, True)
+    assert "/v1/predict" not in waited
+    assert answers(port, post())[0][0] == 200
+
+
 def test_long_heads_long_bodies_and_many_requests_in_one_piece_are_taken(port):
     long = post(BODY, "X-Long: " + 40_000 * "x")
     (answer,) = answers(port, *(long[i : i + 10_000] for i in range(0, len(long), 10_000)))

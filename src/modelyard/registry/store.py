@@ -256,6 +256,13 @@ class Registry:
         with opened(self.path) as db:
             return self._current(db, name, stage)
 
+    def previous(self, name: str) -> Release | None:
+        """Return the production release that `rollback` would put back, or None."""
+        with opened(self.path) as db:
+            present = self._current(db, name, "production")
+            before = None if present is None else self._before(db, present)
+            return None if before is None else self._find(db, name, before)
+
     def holding(self, name: str, hash: str) -> Release | None:
         """Return the release of a name that is this bundle, or None."""
         with opened(self.path) as db:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,15 +19,16 @@ from modelyard.serving.asked import Asked
 from modelyard.serving.guard.admitted import Admitted
 from modelyard.serving.log import Entry, PredictionLog
 from modelyard.serving.predictor import Unanswered
-from modelyard.serving.problem import MOST_ERRORS, HttpProblem, bad_fields
+from modelyard.serving.problem import MOST_ERRORS, HttpProblem, NotOffered, bad_fields
 from modelyard.serving.router import Router
 from modelyard.serving.rows import check_rows
 from modelyard.serving.version import Version
 
 T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
-_INLINE = 32
-"""Rows up to which a request is answered on the event loop; more go to a thread, and health checks do not wait."""
+REQUEST_KEY = "x-request-key"
+"""Header whose value keeps a caller on one version."""
+_KEY = REQUEST_KEY.encode()
 _SLICE = 1_000
 """Rows checked and scored at a time: what scoring takes does not grow with the request."""
 
@@ -63,6 +66,8 @@ class Served(msgspec.Struct):
         The request's, as ASGI gives it, and who sent it.
     sent, told : bytes or None
         Rows and answers as JSON lists, where they are there as such.
+    comparable : bool
+        Whether a rollout may compare the time it took: not where another version had failed before.
     """
 
     rows: list[Any]
@@ -72,6 +77,7 @@ class Served(msgspec.Struct):
     admitted: Admitted
     sent: bytes | None = None
     told: bytes | None = None
+    comparable: bool = True
 
 
 class Answerer:
@@ -96,6 +102,8 @@ class Answerer:
         self.router, self._seconds = router, seconds
         self.copy: Callable[[list[Any], list[dict[str, Any]]], None] | None = None
         self._log = log
+        # Of their own: what else goes to threads, such as looking at the registry, does not wait behind requests.
+        self._threads = ThreadPoolExecutor(thread_name_prefix="modelyard-score")
         self._start = os.urandom(6).hex()
         self._count = 0
 
@@ -106,7 +114,7 @@ class Answerer:
 
     def choose(self, scope: Scope) -> Version:
         """Return the version that is to answer a request."""
-        return self.router.choose(head(scope).get(b"x-request-key", b""))
+        return self.router.choose(head(scope).get(_KEY, b""))
 
     async def answer(
         self,
@@ -118,7 +126,6 @@ class Answerer:
         version: Version | None = None,
         at: str | None = "/instances",
         began: float | None = None,
-        more: Sequence[dict[str, Any]] | None = None,
     ) -> Answered:
         """Answer the rows of one request, all or none.
 
@@ -138,9 +145,6 @@ class Answerer:
             JSON pointer of the list the rows stand in; None where the one row is the body.
         began : float, optional
             ``time.perf_counter()`` when the body was there; default: now.
-        more : sequence of dict, optional
-            What each answer says beside the prediction, such as its reasons: told and logged with it, where the model
-            of `version` gave it.
 
         Raises
         ------
@@ -149,13 +153,8 @@ class Answerer:
         """
         began = time.perf_counter() if began is None else began
         chosen = self.choose(scope) if version is None else version
-        by, answers = await self.scored(chosen, lambda by: self._scored(by, rows, at, wanted), lambda told: told, began)
-        if more is not None and by is version:
-            answers = [
-                {**answer, **extra} if answer["served_by"] == "model" else answer
-                for answer, extra in zip(answers, more, strict=True)
-            ]
-        (name,) = self.keep(by, [Served(rows, answers, began, scope, admitted)])
+        by, answers = await self.scored(chosen, lambda by: self.predict(by, rows, at, wanted), lambda told: told, began)
+        (name,) = self.keep(by, [Served(rows, answers, began, scope, admitted, comparable=by is chosen)])
         return Answered(name, answers, by)
 
     async def scored(
@@ -197,26 +196,43 @@ class Answerer:
                         return version, found
                 except (Unanswered, TimeoutError):
                     pass
-                except RowError:
-                    # Rows that the other refuses as well are the caller's fault, and not the candidate's.
-                    await score(other)
+                except (RowError, NotOffered):
+                    # What the other refuses as well is the caller's fault, and not the candidate's.
+                    found = await score(other)
+                    self._failed(version, began)
+                    return other, found
                 self._failed(version, began)
                 version = other
             return version, await score(version)
         except RowError as error:
             raise bad_fields(error.problems) from None
-        except (Unanswered, TimeoutError):
+        except (Unanswered, TimeoutError) as error:
             self._failed(version, began)
-            raise HttpProblem(503, "Neither the model nor a fallback could answer.") from None
+            raise _unanswered(error) from None
 
     def _failed(self, version: Version, began: float) -> None:
         self.router.seen(version, False, time.perf_counter() - began, None)
 
-    async def _scored(self, version: Version, rows: list[Any], at: str | None, wanted: Asked) -> list[dict[str, Any]]:
-        if len(rows) <= _INLINE:
+    async def predict(self, version: Version, rows: list[Any], at: str | None, wanted: Asked) -> list[dict[str, Any]]:
+        """Answer rows by one version, neither counted nor logged.
+
+        Parameters
+        ----------
+        version, rows, at, wanted
+            See `answer`.
+
+        Raises
+        ------
+        RowError
+            If rows do not fit the schema.
+        Unanswered, TimeoutError
+            If neither its model nor what stands in for it answered, or not in time.
+        """
+        if len(rows) <= version.inline:
             return _answers(version, rows, at, wanted)
         async with asyncio.timeout(self._seconds):
-            return await asyncio.to_thread(_answers, version, rows, at, wanted)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, _answers, version, rows, at, wanted)
 
     def keep(self, version: Version, served: Sequence[Served]) -> list[str]:
         """Count and log requests that a version answered, before their answers are sent.
@@ -236,7 +252,8 @@ class Answerer:
             if written < len(served):
                 version.counts.log_failures.inc(len(served) - written)
         for one, took in zip(served, seconds, strict=True):
-            self.router.seen(version, by_model(one.answers), took, score_of(one.answers[0]))
+            a_row = took / len(one.rows) if one.comparable else None
+            self.router.seen(version, by_model(one.answers), a_row, score_of(one.answers[0]))
             if self.copy is not None:
                 self.copy(one.rows, one.answers)
         return names
@@ -266,6 +283,13 @@ class Answerer:
             served.admitted.key,
             self.trace(served.scope),
         )
+
+
+def _unanswered(error: Unanswered | TimeoutError) -> HttpProblem:
+    """Return a 503; it says when to come again where that may help, as where the model rests or was waited for."""
+    known = error if isinstance(error, Unanswered) else Unanswered(again=1.0)
+    after = [] if known.again is None else [(b"retry-after", b"%d" % math.ceil(known.again))]
+    return HttpProblem(503, str(known), headers=after)
 
 
 def _answers(version: Version, rows: Sequence[Any], at: str | None, wanted: Asked) -> list[dict[str, Any]]:

@@ -136,15 +136,17 @@ class App:
         """The bundle that the documents describe."""
         return self.router.stable.bundle
 
-    def version(self, bundle: Bundle, number: str | None = None, variant: str = "stable") -> Version:
-        """Make a version of a bundle on this server's terms; the one that answers now stands in for it.
+    def version(
+        self, bundle: Bundle, number: str | None = None, variant: str = "stable", previous: Version | None = None
+    ) -> Version:
+        """Make a version of a bundle on this server's terms.
 
         Parameters
         ----------
-        bundle, number, variant
-            See `modelyard.serving.version.version`.
+        bundle, number, variant, previous
+            See `modelyard.serving.version.version`; default of `previous`: the one that answers now.
         """
-        return self._version(bundle, number, variant, self.router.stable)
+        return self._version(bundle, number, variant, previous or self.router.stable)
 
     def _version(
         self, bundle: Bundle, number: str | None, variant: str = "stable", previous: Version | None = None

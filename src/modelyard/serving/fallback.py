@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -56,12 +57,14 @@ class CachedSource:
     def __init__(self, encoding: Encoding, read: Reader | None) -> None:
         self._encoding, self._read = encoding, read
         self._held: dict[Any, Prediction] = {}
+        self._sorting = threading.Lock()
         self.recent: deque[tuple[Any, Any]] = deque(maxlen=_KEPT)
 
     def answer(self, rows: Sequence[Row], asked: Asked = NOTHING) -> Sequence[Prediction | None]:
         """Answer the rows that the model answered before."""
-        self._sort()
-        return [self._held.get(self._key(row)) for row in rows]
+        with self._sorting:  # requests in several threads may find their model failing
+            self._sort()
+            return [self._held.get(self._key(row)) for row in rows]
 
     def _sort(self) -> None:
         while self.recent:

@@ -49,6 +49,7 @@ def follow(app: App, registry: Path, tell: Tell | None = None, copies: Copies = 
         Where releases are loaded from.
     """
     follower = Follower(app, registry, tell, copies)
+    follower.recall()
     follower.look()
     app.background.append(follower.run)
 
@@ -73,12 +74,30 @@ class Follower:
             await asyncio.sleep(_LOOK)
             await asyncio.to_thread(self.look)
 
+    def recall(self) -> None:
+        """Load the release that was in production before the one that answers, where the brief has it stand in.
+
+        It is there from the start then, and not only once another was taken up. What goes wrong costs nothing else.
+        """
+        now = self._app.router.stable
+        if "previous" not in now.bundle.manifest.brief.fallback:
+            return
+        try:
+            registry = self._registry()
+            present, release = registry.current(self._name), registry.previous(self._name)
+            if present is None or release is None or present.hash != now.bundle.hash:
+                return
+            before = self._version(release)
+        except Exception as error:  # a bundle may break in any way
+            _LOGGER.error("%s: the version before does not stand in: %s", self._name, error)
+            return
+        self._before = before
+        self._app.router.stable = self._app.version(now.bundle, now.number, previous=before)
+
     def look(self) -> None:
         """Look once."""
         try:
-            if not self._path.is_file():  # SQLite would make an empty one
-                raise WorkspaceError("The registry is gone.", where=str(self._path))
-            registry = Registry.at(self._path)
+            registry = self._registry()
             release = registry.current(self._name)
             self._app.say(_notice(registry.holding(self._name, self._app.bundle.hash)))
         except Exception as error:  # a later modelyard, which may have changed its tables, among what can be wrong
@@ -95,6 +114,11 @@ class Follower:
             self._say("a rollout has promoted its candidate; the registry still names the version before")
         elif time.monotonic() - self._refused.get(release.hash, float("-inf")) > _AGAIN:
             self._take(release)
+
+    def _registry(self) -> Registry:
+        if not self._path.is_file():  # SQLite would make an empty one
+            raise WorkspaceError("The registry is gone.", where=str(self._path))
+        return Registry.at(self._path)
 
     def _in_place_of(self, release: Release) -> bool:
         """Whether a rollout has put another version in a release's place: going back is the rollout's to say."""
@@ -124,15 +148,20 @@ class Follower:
     def _ready(self, release: Release) -> Version:
         if self._before is not None and self._before.bundle.hash == release.hash:
             return self._before
+        version = self._version(release)
+        broken = breaking(self._app.bundle, version.bundle)
+        if broken and not self._rolled_back(release):
+            raise BundleError("Callers of /v1 could not go on.", where="; ".join(broken))
+        return version
+
+    def _version(self, release: Release) -> Version:
+        """Load a release, and see that its model answers."""
         bundle = self._copies.load(release.bundle, release.hash)
         if bundle.hash != release.hash:
             raise BundleError(
                 "The folder holds another bundle than was registered.",
                 where=f"{release.bundle}: {bundle.hash[:12]}, registered {release.hash[:12]}",
             )
-        broken = breaking(self._app.bundle, bundle)
-        if broken and not self._rolled_back(release):
-            raise BundleError("Callers of /v1 could not go on.", where="; ".join(broken))
         version = self._app.version(bundle, str(release.version))
         version.prove()
         return version

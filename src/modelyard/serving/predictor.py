@@ -19,6 +19,7 @@ from modelyard.serving.fallback import CachedSource, PreviousSource, RuleSource,
 from modelyard.serving.prediction import Prediction
 from modelyard.serving.problem import without_values
 from modelyard.serving.reader import Reader
+from modelyard.serving.timed import Overdue
 
 _COVERAGE = 0.8
 _REMEMBERED = 32
@@ -26,7 +27,21 @@ _LOGGER = logging.getLogger("modelyard.serving")
 
 
 class Unanswered(Exception):
-    """Every source failed."""
+    """Every source failed.
+
+    Parameters
+    ----------
+    detail : str
+        What the caller is told.
+    again : float, optional
+        Seconds after which the same may be answered; None where it would fail again.
+    """
+
+    def __init__(
+        self, detail: str = "Neither the model nor a fallback could answer.", again: float | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.again = again
 
 
 class ModelSource:
@@ -126,6 +141,7 @@ class Predictor:
         """
         answers: list[Prediction | None] = [None] * len(rows)
         left = list(range(len(rows)))
+        rests: list[float] = []
         for source in self._sources:
             try:
                 found = source.answer([rows[i] for i in left], asked)
@@ -133,6 +149,8 @@ class Predictor:
                 raise
             except Exception as error:
                 self._report(source.name, error)
+                if isinstance(error, Overdue):
+                    rests.append(error.rests)
                 continue
             for i, prediction in zip(left, found, strict=True):
                 answers[i] = prediction
@@ -143,7 +161,7 @@ class Predictor:
                 return answers  # type: ignore[return-value]  # no None is left
             if source is self.model:  # of what stands in, nobody expects an answer to every row
                 self._report(source.name, None)
-        raise Unanswered
+        raise Unanswered(again=min(rests, default=None))
 
     def _report(self, name: str, error: Exception | None) -> None:
         self._failed(name)

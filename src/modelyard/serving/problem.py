@@ -63,6 +63,19 @@ class HttpProblem(Exception):
         return msgspec.json.encode(self.plain())
 
 
+class NotOffered(HttpProblem):
+    """What was asked is nothing that this version, or this server, does: 501.
+
+    Parameters
+    ----------
+    detail : str
+        See `HttpProblem`.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(501, detail)
+
+
 def without_values(error: BaseException) -> str:
     """Return an error as the server's own log may show it: its type and where it came from.
 

@@ -30,7 +30,7 @@ class Router(Protocol):
     def instead(self, version: Version) -> Version | None:
         """Return the version that answers where this one cannot; None where there is no other."""
 
-    def seen(self, version: Version, ok: bool, seconds: float, score: float | None) -> None:
+    def seen(self, version: Version, ok: bool, seconds: float | None, score: float | None) -> None:
         """Hear of a request that was answered, or that could not be.
 
         Parameters
@@ -39,8 +39,8 @@ class Router(Protocol):
             The one that was chosen.
         ok : bool
             Whether its model answered; False too where something stood in for it.
-        seconds : float
-            What scoring took.
+        seconds : float or None
+            What a row of it took; None where that is not to be compared: see `Served`.
         score : float or None
             Of the first row: the probability of the last class, or the value; None where nothing was answered.
         """
@@ -65,5 +65,5 @@ class OneVersion:
         """Return None: there is no other."""
         return None
 
-    def seen(self, version: Version, ok: bool, seconds: float, score: float | None) -> None:
+    def seen(self, version: Version, ok: bool, seconds: float | None, score: float | None) -> None:
         """Nothing hangs on it."""

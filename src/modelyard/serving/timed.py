@@ -19,7 +19,19 @@ _LOOK = 0.01
 
 
 class Overdue(Exception):
-    """A model that took too long, or that rests because it did."""
+    """A model that took too long, or that rests because it did.
+
+    Parameters
+    ----------
+    detail : str
+        Which of the two.
+    rests : float
+        Seconds until it is asked again.
+    """
+
+    def __init__(self, detail: str, rests: float) -> None:
+        super().__init__(detail)
+        self.rests = rests
 
 
 class Timed:
@@ -37,10 +49,16 @@ class Timed:
         ``InferenceSession.run``.
     seconds : float, optional
         How long one call may take; default: `SECONDS`, and for few rows less once it is known what to `expect`.
+
+    Attributes
+    ----------
+    usual : float
+        Seconds that a row takes, once they were measured; 0 until then.
     """
 
     def __init__(self, run: Callable[..., Any], seconds: float | None = None) -> None:
         self._run, self._asked = run, seconds
+        self.usual = 0.0
         self._most = self._a_row = SECONDS if seconds is None else seconds
         self._running: dict[int, tuple[float, dict[str, Any]]] = {}
         self._threads: dict[int, tuple[Any, int]] = {}
@@ -59,7 +77,7 @@ class Timed:
         """
         began = time.monotonic()
         if began < self._until:
-            raise Overdue("it took too long, and rests")
+            raise Overdue("it took too long, and rests", self._until - began)
         thread = threading.get_ident()
         known = self._threads.get(thread)
         if known is None:
@@ -77,24 +95,26 @@ class Timed:
             now = time.monotonic()
             if now - self._until > _LONGEST_REST:
                 self._rest = _REST
-            self._until = now + self._rest
-            self._rest = min(2 * self._rest, _LONGEST_REST)
-            raise Overdue("it took too long, and was stopped") from error
+            rest, self._rest = self._rest, min(2 * self._rest, _LONGEST_REST)
+            self._until = now + rest
+            raise Overdue("it took too long, and was stopped", rest) from error
         finally:
             del self._running[thread]
         return found
 
-    def expect(self, usual: float, share: float) -> None:
+    def expect(self, usual: float, share: float | None) -> None:
         """Let a row take no longer than the model's share of what an answer may: others wait behind it for theirs.
 
         Parameters
         ----------
         usual : float
             Seconds that a row takes. A model that is slow is not stopped for it: ten times as long is allowed.
-        share : float
-            Seconds of the brief's limit that are the model's.
+        share : float or None
+            Seconds of the brief's limit that are the model's; None where it has none, and a row may take what a call
+            may.
         """
-        if self._asked is None:
+        self.usual = usual
+        if self._asked is None and share is not None:
             self._a_row = max(_LEAST, share, _TIMES * usual)
 
     def look(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Literal
 
 import msgspec
@@ -21,10 +22,15 @@ from modelyard.serving.rows import example_rows
 from modelyard.serving.timed import Timed
 
 Unknown = Literal["refuse", "ignore"]
+INLINE = 32
+"""Rows up to which a request is answered on the event loop; more go to a thread, and health checks do not wait."""
+_SLOW = 1e-3
+"""Seconds a row may take there. ONNX Runtime lets other threads run while it scores, so that of a model that takes
+longer no row is scored there; one that is quicker would wait for its thread longer than for its answer."""
 _WARM, _PAUSE = 50, 0.002
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Version:
     """A loaded bundle and what answers from it.
 
@@ -51,7 +57,9 @@ class Version:
     unknown : {"refuse", "ignore"}
         What is done with a name it does not know.
     quick : Quick or None
-        The shortest way from one row's body to its answer, where there is one.
+        The shortest way from one row's body to its answer, where there is one; a slow model has none.
+    inline : int
+        Rows up to which a request is answered on the event loop: none of a slow model.
     """
 
     bundle: Bundle
@@ -65,6 +73,7 @@ class Version:
     columns: frozenset[str]
     unknown: Unknown
     quick: Quick | None
+    inline: int = INLINE
 
     def example(self) -> dict[str, Any]:
         """Return the answer to the first of the bundle's example rows.
@@ -80,6 +89,8 @@ class Version:
     def warm(self, pause: float = 0.0) -> dict[str, Any]:
         """Answer example rows until the first caller finds everything loaded; return the answer to the first one.
 
+        How long they take says whether rows are answered on the event loop from then on.
+
         Parameters
         ----------
         pause : float
@@ -93,17 +104,26 @@ class Version:
         examples = example_rows(self.bundle)
         rows = [self.bundle.schema.check_row(row) for row in examples]
         bodies = [msgspec.json.encode(row) for row in examples]
-        began = time.thread_time()
+        spent = []
         for i in range(_WARM):
+            began = time.thread_time()
             self._answer(rows[i % len(rows)])
+            spent.append(time.thread_time() - began)
             if self.quick is not None:
                 self.quick(bodies[i % len(rows)])
             if pause:
                 time.sleep(pause)
-        limit = self.bundle.manifest.brief.latency
-        if limit is not None and isinstance(timed := getattr(self.bundle.runtime, "run", None), Timed):
-            timed.expect((time.thread_time() - began) / _WARM, limit.model_microseconds / 1e6)
+        if (timed := _timed(self.bundle)) is not None:
+            limit = self.bundle.manifest.brief.latency
+            timed.expect(median(spent), None if limit is None else limit.model_microseconds / 1e6)
+            self.pace()
         return self.example()
+
+    def pace(self) -> None:
+        """Have rows answered in threads alone where the model is known to be slow."""
+        timed = _timed(self.bundle)
+        if timed is not None and timed.usual > _SLOW:
+            self.quick, self.inline = None, 0
 
     def prove(self) -> None:
         """Warm it, and see that its own model answers: what takes another's place must not live by what stands in.
@@ -167,7 +187,14 @@ def version(
     sources = predictor(bundle, counts.source_failed, None if previous is None else previous.predictor, read)
     columns = frozenset(column.name for column in bundle.schema.columns)
     about = {"model": name, "bundle": short}
-    return Version(
+    made = Version(
         bundle, sources, name, number or short, variant, counts, about, msgspec.json.encode(about), columns, unknown,
         quick(bundle, read, sources.cached),
     )  # fmt: skip
+    made.pace()  # the same bundle may have been warmed as another version
+    return made
+
+
+def _timed(bundle: Bundle) -> Timed | None:
+    run = getattr(bundle.runtime, "run", None)
+    return run if isinstance(run, Timed) else None

@@ -57,7 +57,9 @@ class Wire(HttpToolsProtocol):  # type: ignore[misc]
         if self._body is not None:
             self._start(self._body)
         elif self._held is not None and self._held > _MOST_HEAD:
-            self._refuse()
+            in_head = self.cycle is None or self.cycle.response_complete
+            long = HttpProblem(431, f"The head of a request may have {_MOST_HEAD:,} bytes.")
+            self._refuse(long if in_head else None)
 
     def eof_received(self) -> None:
         """Answer first: the connection is closed on both sides then."""
@@ -70,9 +72,10 @@ class Wire(HttpToolsProtocol):  # type: ignore[misc]
         super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no request, after the answers before it."""
+        """Refuse what is no HTTP, after the answers before it, unless one is being sent."""
         self._end_turn()
-        super().send_400_response(msg)
+        answering = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
+        self._refuse(None if answering else HttpProblem(400, "What was sent is not valid HTTP/1.1."))
 
     def on_message_begin(self) -> None:
         """Begin a request, whose scope is made once it is started."""
@@ -142,13 +145,12 @@ class Wire(HttpToolsProtocol):  # type: ignore[misc]
             and not self.transport.is_closing()
         )
 
-    def _refuse(self) -> None:
-        """Close a connection that goes on sending what is no body."""
-        self._held = None
-        if self.cycle is None or self.cycle.response_complete:
-            problem = HttpProblem(431, f"The head of a request may have {_MOST_HEAD:,} bytes.")
+    def _refuse(self, problem: HttpProblem | None) -> None:
+        """Close a connection, and say why where that cannot be taken for a part of another answer."""
+        self._held = self._body = None
+        if problem is not None:
             fields = (b"content-type", MEDIA_TYPE.encode()), (b"connection", b"close")
-            self._send(431, fields, problem.body())
+            self._send(problem.status, fields, problem.body())
         self.transport.close()
 
     def _send(self, status: int, fields: Headers, body: bytes) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from modelyard.serving.answerer import REQUEST_KEY as KEY
 from modelyard.serving.manifests.deployed import Deployed
 from modelyard.serving.predict import PATH
 from modelyard.serving.protocols.columnar import BODY_LIMIT as COLUMNS_LIMIT
 from modelyard.serving.terms import BODY_LIMIT
 
-KEY = "x-request-key"
-"""Header whose value keeps a caller on one version."""
 _PATHS = r"^/(v1/(predict|explain|labels)|v2(/.*)?|ping|invocations|openapi\.json)$"
 """What callers reach: not the metrics, and nothing that administers."""
 _SECONDS = 30

@@ -73,7 +73,7 @@ class Columns:
                 return await asyncio.to_thread(_scored, body, media_type, wanted, by)
 
         by, (rows, batch) = await self._answerer.scored(version, score, lambda found: found[1].plain, began)
-        (name,) = self._answerer.keep(by, [Served(rows, batch.plain, began, scope, admitted)])
+        (name,) = self._answerer.keep(by, [Served(rows, batch.plain, began, scope, admitted, comparable=by is version)])
         about = {"id": name, **by.about}
         accepted = head(scope).get(b"accept", b"").decode("latin-1")
         form = next((one for one in (ARROW, PARQUET) if one in accepted), None)

@@ -9,14 +9,14 @@ import msgspec
 
 from modelyard.bundle.explanation import explains
 from modelyard.bundle.reasons import ReasonTable, load_reasons
-from modelyard.core.errors import BundleError, RowError
-from modelyard.serving.answerer import Answerer
+from modelyard.core.errors import BundleError
+from modelyard.serving.answerer import Answerer, Served
 from modelyard.serving.asgi import JSON, Receive, Scope, read_body
-from modelyard.serving.asked import asked
+from modelyard.serving.asked import Asked, asked
 from modelyard.serving.endpoint import Reply
 from modelyard.serving.guard.admitted import Admitted
 from modelyard.serving.predict import check_json, read_rows
-from modelyard.serving.problem import HttpProblem, bad_fields
+from modelyard.serving.problem import HttpProblem, NotOffered
 from modelyard.serving.protocols.explainer import Explainer
 from modelyard.serving.rows import check_rows
 from modelyard.serving.terms import Terms
@@ -47,7 +47,6 @@ class Explain:
         """Answer one request."""
         check_json(scope, self._limit)
         version = self._answerer.choose(scope)
-        explainer, table = self._of(version)
         wanted = asked(scope.get("query_string", b""), version.bundle)
         body = await read_body(receive, self._limit, self._seconds)
         began = time.perf_counter()
@@ -55,40 +54,55 @@ class Explain:
         if len(rows) > MOST_ROWS:
             raise HttpProblem(413, f"At most {MOST_ROWS} rows are explained at a time.")
         at = "/instances" if many else None
-        schema = version.bundle.schema
-        try:
-            if many:
-                checked = check_rows(schema, rows, "/instances", unknown=version.unknown)
-            else:
-                checked = [schema.check_row(rows[0], unknown=version.unknown)]
-        except RowError as error:
-            raise bad_fields(error.problems) from None
-        explained = await explainer.explain(checked)
-        more = [_told(row, one, table, version) for row, one in zip(checked, explained, strict=True)]
-        answered = await self._answerer.answer(
-            rows, wanted, scope, admitted, version=version, at=at, began=began, more=more
-        )
-        about: dict[str, Any] = answered.version.about  # of the one that answered, which need not be the one chosen
+
+        async def score(by: Version) -> list[dict[str, Any]]:
+            return await self._explained(by, rows, at, wanted)
+
+        by, answers = await self._answerer.scored(version, score, lambda told: told, began)
+        # Explaining takes a thousand times what predicting does, which its time would hide.
+        (name,) = self._answerer.keep(by, [Served(rows, answers, began, scope, admitted, comparable=False)])
         if many:
-            return 200, JSON, msgspec.json.encode({"id": answered.id, "predictions": answered.answers, **about})
-        return 200, JSON, msgspec.json.encode({"id": answered.id, **answered.answers[0], **about})
+            return 200, JSON, msgspec.json.encode({"id": name, "predictions": answers, **by.about})
+        return 200, JSON, msgspec.json.encode({"id": name, **answers[0], **by.about})
 
     def close(self) -> None:
         """End the processes that explain."""
         while self._explaining:
             self._explaining.popitem()[1][0].close()
 
+    async def _explained(
+        self, version: Version, rows: list[Any], at: str | None, wanted: Asked
+    ) -> list[dict[str, Any]]:
+        """Explain rows and answer them, by one version; what stands in for its model is not explained."""
+        explainer, table = self._of(version)
+        checked = _checked(version, rows, at)
+        explained = await explainer.explain(checked)
+        answers = await self._answerer.predict(version, rows, at, wanted)
+        return [
+            {**answer, **_told(row, one, table, version)} if answer["served_by"] == "model" else answer
+            for row, one, answer in zip(checked, explained, answers, strict=True)
+        ]
+
     def _of(self, version: Version) -> tuple[Explainer, ReasonTable | None]:
-        held = self._explaining.get(version.bundle.hash)
+        key = version.bundle.hash
+        held = self._explaining.pop(key, None)
         if held is None:
             try:
                 explains(version.bundle)
             except BundleError as error:
-                raise HttpProblem(501, error.what) from None
-            held = self._explaining[version.bundle.hash] = Explainer(version.bundle), load_reasons(version.bundle)
-            if len(self._explaining) > _MOST_VERSIONS:
-                self._explaining.pop(next(iter(self._explaining)))[0].close()
+                raise NotOffered(error.what) from None
+            held = Explainer(version.bundle), load_reasons(version.bundle)
+        self._explaining[key] = held  # last, as it was asked last
+        if len(self._explaining) > _MOST_VERSIONS:
+            self._explaining.pop(next(iter(self._explaining)))[0].close()
         return held
+
+
+def _checked(version: Version, rows: list[Any], at: str | None) -> list[dict[str, Any]]:
+    schema = version.bundle.schema
+    if at is None:
+        return [schema.check_row(rows[0], unknown=version.unknown)]
+    return check_rows(schema, rows, at, unknown=version.unknown)
 
 
 def _told(

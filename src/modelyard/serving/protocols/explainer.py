@@ -21,7 +21,8 @@ from typing import Any
 import msgspec
 
 from modelyard.bundle.bundle import Bundle
-from modelyard.serving.problem import HttpProblem, without_values
+from modelyard.serving.predictor import Unanswered
+from modelyard.serving.problem import HttpProblem, NotOffered, without_values
 
 MOST_WAITING = 16
 """Requests that wait for their turn; more are told to come again."""
@@ -69,7 +70,9 @@ class Explainer:
         Raises
         ------
         HttpProblem
-            503 where too many wait, or the process died or took too long; 501 where what it needs is not installed.
+            503 where too many wait, 501 where what it needs is not installed.
+        Unanswered
+            If the process failed, died or took too long.
         """
         if self._asked > self._most:
             raise HttpProblem(503, "Too many explanations are waiting.", headers=[(b"retry-after", b"1")])
@@ -80,10 +83,10 @@ class Explainer:
         finally:
             self._asked -= 1
         if "missing" in answer:
-            raise HttpProblem(501, answer["missing"])
+            raise NotOffered(answer["missing"])
         if "failed" in answer:
             _LOGGER.error("rows could not be explained: %s", answer["failed"])
-            raise HttpProblem(503, "The rows could not be explained; the server's own log says why.")
+            raise Unanswered("The rows could not be explained; the server's own log says why.")
         found: list[dict[str, Any]] = answer["explained"]
         return found
 
@@ -100,17 +103,16 @@ class Explainer:
                     pipe.close()
 
     async def _ask(self, content: bytes) -> dict[str, Any]:
-        if self._process is None or self._process.poll() is not None:
-            self.close()
-            self._process = _start(self._path, self.hash)
         try:
+            if self._process is None or self._process.poll() is not None:
+                self.close()
+                self._process = _start(self._path, self.hash)
             # A thread waits for the pipe: it ends with the process, whatever that is doing.
             return await asyncio.wait_for(asyncio.to_thread(_call, self._process, content), self._seconds)
         except (TimeoutError, EOFError, OSError) as error:
             self.close()  # whatever it was doing, the next request finds a new one
             _LOGGER.error("the process that explains was ended: %s", type(error).__name__)
-            problem = HttpProblem(503, "The explanation was not finished.", headers=[(b"retry-after", b"1")])
-            raise problem from error
+            raise Unanswered("The explanation was not finished.", again=1.0) from error
         except asyncio.CancelledError:
             self.close()  # an answer nobody waited for would be the next caller's
             raise

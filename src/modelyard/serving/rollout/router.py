@@ -95,7 +95,7 @@ class RolloutRouter:
         """Return the version that answers where this one cannot; None where there is no other."""
         return self.baseline if version is self.candidate else None
 
-    def seen(self, version: Version, ok: bool, seconds: float, score: float | None) -> None:
+    def seen(self, version: Version, ok: bool, seconds: float | None, score: float | None) -> None:
         """Count an answer."""
         if version is self.candidate:
             at = self._at + CANDIDATE * ARM
@@ -108,17 +108,18 @@ class RolloutRouter:
             self._board.alarm()
 
 
-def count(words: memoryview, at: int, ok: bool, seconds: float, score: int | None, slow_from: float) -> None:
-    """Add an answer to the words of an arm, which begin at `at`."""
+def count(words: memoryview, at: int, ok: bool, seconds: float | None, score: int | None, slow_from: float) -> None:
+    """Add an answer to the words of an arm, which begin at `at`; one without seconds is not judged by its time."""
     words[at + REQUESTS] += 1
     if not ok:
         words[at + ERRORS] += 1
         return
-    if slow_from < math.inf:
-        words[at + TIMED] += 1
-        if seconds > slow_from:
-            words[at + SLOW] += 1
-    words[at + LATENCY + latency_bin(seconds)] += 1
+    if seconds is not None:
+        if slow_from < math.inf:
+            words[at + TIMED] += 1
+            if seconds > slow_from:
+                words[at + SLOW] += 1
+        words[at + LATENCY + latency_bin(seconds)] += 1
     if score is not None:
         words[at + SCORE + score] += 1
 
