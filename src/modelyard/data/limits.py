@@ -48,7 +48,7 @@ def with_limits(column: Column, brief: Brief) -> Column:
         raise BriefError(
             f"Of '{column.name}' no value is allowed: its minimum is over its maximum.",
             where=f"{brief.source}: data.minimum and data.maximum",
-            do="Turn them.",
+            do="Swap them.",
         )
     return replace(column, minimum=low, maximum=high, allowed=_levels(column, brief))
 
