@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import json
 import shutil
 import subprocess
@@ -263,6 +264,16 @@ def test_archive_that_reaches_out_is_refused(tmp_path: Path, bad: tarfile.TarInf
     with pytest.raises(BundleError, match=r"evil\.tar\.gz"):
         unpack(path)
     assert not (tmp_path / "evil").exists()
+
+
+def test_what_cannot_be_read_and_what_is_no_file_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    with pytest.raises(BundleError, match="'pipe' is not a bundle"):
+        load_bundle(pipe)
+    memory = Path("/proc/self/mem")  # its first bytes give an input/output error
+    if memory.is_file():
+        with pytest.raises(BundleError, match="'mem' cannot be read"):
+            load_bundle(memory)
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", gzip.compress(b"no tar", mtime=0), b"PK\x03\x04" + b"0" * 200])

@@ -66,14 +66,13 @@ def unpack(archive: Path) -> Path:
     BundleError
         If the archive is damaged, or holds a link, a device, or a path that leads out of the folder.
     """
-    with guarded(archive), archive.open("rb") as file:
-        if file.read(2) != _GZIP:
-            raise BundleError(
-                f"'{archive.name}' is not a bundle.",
-                where=str(archive),
-                allowed="A bundle's folder or its .tar.gz.",
-                do="Name the bundle first, then the rows.",
-            )
+    if _begins(archive) != _GZIP:
+        raise BundleError(
+            f"'{archive.name}' is not a bundle.",
+            where=str(archive),
+            allowed="A bundle's folder or its .tar.gz.",
+            do="Name the bundle first, then the rows.",
+        )
     home = Path(tempfile.mkdtemp(prefix="modelyard-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     try:
@@ -94,6 +93,17 @@ def unpack(archive: Path) -> Path:
             do="Pack it with modelyard develop.",
         )
     return found[0].parent
+
+
+def _begins(archive: Path) -> bytes:
+    """Return the first two bytes of a file; none of what is no file, as a pipe would be waited for."""
+    if not archive.is_file():
+        return b""
+    try:
+        with guarded(archive), archive.open("rb") as file:
+            return file.read(2)
+    except OSError as error:
+        raise BundleError(f"'{archive.name}' cannot be read.", where=f"{archive}: {error.strerror}") from error
 
 
 def _extract(tar: tarfile.TarFile, archive: Path, home: Path) -> None:
