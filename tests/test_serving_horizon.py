@@ -30,6 +30,8 @@ def test_one_series_and_a_coverage(client: Client) -> None:
     ((one,), last) = answer["forecasts"], answer["forecasts"][0]["steps"][-1]
     assert len(one["steps"]) == 7
     assert last["interval"] == {"low": 10.0, "high": 22.0, "coverage": 0.95}
+    for odd in ("0.951", "6.6e307", "-1e308", "nan", "inf"):
+        problem(client.post(f"/v1/predict?coverage={odd}", {"series": "north", "horizon": 7}), 400)
 
 
 def test_what_was_not_forecast_is_told_in_place(client: Client) -> None:

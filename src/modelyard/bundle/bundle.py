@@ -348,8 +348,8 @@ class Bundle:
         return found
 
     def _percent(self, runtime: ArraysRuntime, coverage: float) -> int:
-        percent = round(100 * coverage)
-        if percent not in runtime.coverages:
+        percent = next((held for held in runtime.coverages if abs(held - 100 * coverage) < 1e-6), None)
+        if percent is None:
             raise no_coverage(coverage, self.coverages)
         return percent
 
