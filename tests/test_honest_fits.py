@@ -166,7 +166,7 @@ def test_no_fit_is_taught_by_what_it_scores(
     # Levels are sorted, so codes number them in the order of the row numbers there are.
     of_code = sorted(of_row)
     with pytest.MonkeyPatch.context() as patch, watched(patch, 0, 0) as taught:
-        Tabular().fit(candidate(algorithm, rounds=4, elapsed=True), parts, seed)  # hides no level
+        Tabular().fit(candidate(algorithm, rounds=4), parts, seed)
     assert {fold for fold, _ in taught.rows} == set(range(len(parts.split.folds)))
     kinds = {kind for _, kind in taught.rows}
     assert kinds == (

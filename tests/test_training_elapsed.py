@@ -10,10 +10,7 @@ import polars as pl
 from modelyard.brief.brief import Brief, Budget, DataBrief, Validation
 from modelyard.data.read import read_data
 from modelyard.data.splitting import split
-from modelyard.encoding.encoding import Encoding
 from modelyard.families.find import family_named
-from modelyard.families.tabular.ahead import ahead
-from modelyard.families.tabular.inputs import find_levels, read_inputs
 from modelyard.selection.select import select
 from modelyard.training import elapsed as module
 from modelyard.training.train import train
@@ -63,26 +60,6 @@ def test_a_season_that_turns_is_not_and_then_the_moment_changes_no_answer(tmp_pa
     family = family_named("tabular")
     for one, _ in run.blend.members:
         np.testing.assert_array_equal(family.predict(one, rows), family.predict(one, moved))
-
-
-def test_what_follows_time_is_hidden_with_it_and_moves_no_answer(tmp_path):
-    frame = table(lambda time: 3.0 * np.sign(np.sin(time / 15.0))).with_columns(
-        serial=(pl.int_range(ROWS) // 4) * 7.5,
-        batch=pl.format("b{}", pl.int_range(ROWS) // 30),
-        shift=pl.format("s{}", pl.int_range(ROWS) % 3),
-    )
-    run, parts = trained(frame, tmp_path)
-    rows, family = parts.development, family_named("tabular")
-    assert not any(one.candidate.parameters.get("elapsed") for one, _ in run.blend.members)
-    later = pl.col("time") + 1_000, pl.col("serial") - 5e4, pl.lit("b29").alias("batch")
-    moved = replace(rows, frame=rows.frame.with_columns(*later))
-    for one, _ in run.blend.members:
-        np.testing.assert_array_equal(family.predict(one, rows), family.predict(one, moved))
-    inputs = read_inputs(rows, find_levels(rows))
-    encoding = Encoding.of(rows.schema)
-    numbers, codes = ahead(rows, inputs)
-    assert {encoding.numbers[i].column for i in numbers} == {"time", "serial"}
-    assert [encoding.strings[i] for i in codes] == ["batch"]
 
 
 def test_nothing_is_tried_where_rows_are_not_scored_forward(tmp_path):

@@ -22,7 +22,6 @@ from modelyard.families.family import Watch
 from modelyard.families.fitted import Candidate, Curve, Fitted
 from modelyard.families.monotone import signs
 from modelyard.families.tabular import linear
-from modelyard.families.tabular.ahead import ahead
 from modelyard.families.tabular.answering import microseconds, own_bytes
 from modelyard.families.tabular.booster import Request, Sample, patience
 from modelyard.families.tabular.cores import shared_cores
@@ -56,8 +55,7 @@ def fit_folds(
     inputs = read_inputs(data, levels, vocabularies)
     encoding = Encoding.of(data.schema, moments=True)
     if not candidate.parameters.get("elapsed"):
-        numbers, codes = ahead(data, inputs) if parts.split.forward else (encoding.elapsed, ())
-        inputs = inputs.without(numbers, {place: len(levels[place]) for place in codes})  # the code of unseen levels
+        inputs = inputs.without(encoding.elapsed)
     learning = Learning(
         candidate,
         data,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import repeat
@@ -49,13 +49,11 @@ class Inputs:
         """Return the rows with more numbers after their own."""
         return replace(self, numbers=np.concatenate([self.numbers, more], axis=1))
 
-    def without(self, places: Sequence[int], coded: Mapping[int, int]) -> Inputs:
-        """Return the rows with 0 in some columns of numbers and one code in some of codes: nothing is learnt there."""
-        numbers, codes = self.numbers.copy(), self.codes.copy()
+    def without(self, places: Sequence[int]) -> Inputs:
+        """Return the rows with 0 in some columns of numbers, from which nothing can be learnt."""
+        numbers = self.numbers.copy()
         numbers[:, list(places)] = 0.0
-        for place, code in coded.items():
-            codes[:, place] = code
-        return replace(self, numbers=numbers, codes=codes)
+        return replace(self, numbers=numbers)
 
 
 @lru_cache(maxsize=1)  # every candidate asks it of the same rows
