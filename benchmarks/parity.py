@@ -81,7 +81,7 @@ def _compare(mixed: Blend, parts: Parts, count: int) -> tuple[str, bool]:
     deviation = 1.0 if classes else float(data.truth().std())
     rows = data if parts.test is None else parts.test
     try:
-        facts = check_parity(runtime, trained, rows, deviation, graph_thresholds(graph, encoding), 0, count)
+        facts = check_parity(runtime, trained, rows, deviation, graph_thresholds(graph, encoding), 0, count, len(rows))
     except GateFailed as error:
         return f"{export.facts['trees']:>6}  NO: {error}", False
     made = facts["at_thresholds"] + facts["missing"] + facts["adversarial"]

@@ -24,15 +24,14 @@ LINK = {"binary": "logistic", "multiclass": "softmax", "regression": "identity"}
 SHARED = {
     "learning_rate": 0.2,
     "rounds": 25,
-    "min_child_weight": 1.0,
     "l2": 1.0,
     "subsample": 0.8,
     "columns": 0.8,
 }
 PARAMETERS = {
     "linear": {},
-    "lightgbm": {**SHARED, "leaves": 12},
-    "xgboost": {**SHARED, "depth": 4},
+    "lightgbm": {**SHARED, "leaves": 12, "min_data_in_leaf": 5},
+    "xgboost": {**SHARED, "depth": 4, "min_child_weight": 1.0},
     "catboost": {**SHARED, "depth": 4},
 }
 LIBRARIES = tuple(PARAMETERS)

@@ -159,13 +159,14 @@ def test_the_layout_of_the_encoding() -> None:
     assert encoding.strings == ("grade", "level", "ward")
     assert [n.name for n in encoding.numbers] == [
         "born.days", "born.year", "born.month", "born.day", "born.weekday", "flag", "some",
-        "when.days", "when.year", "when.month", "when.day", "when.weekday", "when.hour", "x",
+        "when.days", "when.year", "when.month", "when.day", "when.weekday", "when.hour", "x", "when.since.born",
     ]  # fmt: skip
     assert encoding.elapsed == ()
     timed = Encoding.of(learnt("when"))
     kept = ["when.days", "when.month", "when.day", "when.weekday", "when.hour"]
     assert [n.name for n in timed.numbers if n.column == "when"] == kept
     assert [timed.numbers[i].name for i in timed.elapsed] == ["when.days"]
+    assert [n.name for n in timed.numbers if n.part == "since"] == ["born.since.when"]
     numbers, strings = encoding.rows([SCHEMA.check_row(GOOD), {}])
     assert numbers[0, [13, 6, 5]].tolist() == [1.0, pytest.approx(float("nan"), nan_ok=True), 1.0]
     assert numbers[0, 7:13].tolist() == [pytest.approx(19844 + 8.5 / 24, abs=0.01), 2024, 5, 1, 3, 8]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -272,6 +273,48 @@ def test_the_reason_names_columns_folds_and_rows() -> None:
     assert "gap 3" in reason
     whole = brief(test_fraction=0)
     assert "no test part" in split(read_data(table(1000), whole), whole).split.reason
+
+
+def test_of_a_large_table_as_many_folds_are_scored_as_settle_a_choice() -> None:
+    def scored(rows: int, asked: Brief, **how: Any) -> int:
+        frame = table(rows, **how)
+        made = split(read_data(frame, asked), asked).split
+        share = sum(len(fold.score) for fold in made.folds) / made.development.size
+        whole = 0.83 if made.forward else 0.99
+        assert ("of them scored" in made.reason) == (share < whole - 0.05)
+        return len(made.folds)
+
+    whole = {"test_fraction": 0.0}
+    assert scored(13_000, brief(**whole)) == 4
+    assert scored(14_000, brief(**whole)) == 2
+    assert scored(14_000, brief(group=True, **whole), entities=3_000) == 2
+    assert scored(14_000, brief(**whole), values=True) == 2
+    assert scored(14_000, brief(folds=4, **whole)) == 4
+    assert scored(14_000, replace(brief(**whole), presets="best")) == 8
+    assert scored(10_000, brief(time=True, **whole), values=True) == 5
+    assert scored(12_000, brief(time=True, **whole), values=True) == 4
+    assert scored(40_000, brief(time=True, **whole), values=True) == 4
+
+
+def test_of_few_rows_of_all_classes_but_one_more_folds_are_scored() -> None:
+    rare = table(20_000).with_columns(
+        y=pl.when(pl.int_range(pl.len()) % 40 == 0).then(pl.lit("c1")).otherwise(pl.lit("c0"))
+    )
+    asked = brief(test_fraction=0.0)
+    assert len(split(read_data(rare, asked), asked).split.folds) == 4
+    more = pl.concat([rare, rare.with_columns(pl.col("x") + 9.0)])
+    assert len(split(read_data(more, asked), asked).split.folds) == 2
+
+
+def test_windows_scored_of_a_large_table_are_the_last() -> None:
+    frame, asked = table(22_000, moments=3_000, values=True), brief(time=True, test_fraction=0.0)
+    parts = split(read_data(frame, asked), asked)
+    times = parts.development.times()
+    assert times is not None
+    first, *_, last = parts.split.folds
+    assert len(first.train) < len(last.train)
+    assert times[last.score].max() == times.max()
+    assert 0.3 < len(first.train) / len(times) < 0.4
 
 
 def test_the_schema_of_the_parts_shows_development_rows_alone() -> None:

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import combinations
 
 import numpy as np
 import onnx
@@ -39,12 +40,13 @@ FIRST, LAST = datetime.min, datetime.max
 DAY = timedelta(days=1)
 
 
-def encoding(*dates: tuple[Part, ...], numbers: bool = True) -> Encoding:
+def encoding(*dates: tuple[Part, ...], numbers: bool = True, spans: bool = True) -> Encoding:
     """Return a layout of dates with those parts, and of numbers between them by name as a schema lays them out."""
     names = [f"at {i}" for i in range(len(dates))]
     columns = [NumberInput(name, part) for name, own in zip(names, dates, strict=True) for part in own]
+    between = [NumberInput(b, "since", a) for a, b in combinations(names, 2)] if spans else []
     plain = [NumberInput("a"), NumberInput("b")] if numbers else []
-    return Encoding((*plain[:1], *columns, *plain[1:]), (), (), (), tuple(names))
+    return Encoding((*plain[:1], *columns, *plain[1:], *between), (), (), (), tuple(names))
 
 
 @cache
@@ -86,6 +88,7 @@ LAYOUTS = [
     encoding(NO_CLOCK),
     encoding(NO_YEAR),
     encoding(ALL, ALL, numbers=False),
+    encoding(ALL, NO_YEAR, spans=False),
     encoding(NO_CLOCK, ALL, NO_YEAR),
 ]
 moments = st.datetimes() | st.datetimes().map(lambda m: datetime(m.year, m.month, m.day)) | st.none()
@@ -156,6 +159,39 @@ def test_a_blend_over_dates_answers_and_is_explained_as_it_was_trained(task, tmp
     _, moved = contributions(write(exported, tmp_path), exported.facts, inputs_of(split.test))
     share = dict(zip(exported.facts["columns"], np.abs(moved).mean(axis=(0, 1)), strict=True))
     assert min(share["born"], share["seen"]) > share["tiny"]
+
+
+@pytest.mark.parametrize("algorithm", ["lightgbm", "linear"])
+def test_the_time_between_two_dates_is_learnt_and_belongs_to_both(algorithm, tmp_path) -> None:
+    random = np.random.default_rng(0)
+    sent = [datetime(2020, 1, 1) + timedelta(hours=int(h)) for h in random.integers(0, 30_000, 900)]
+    took = random.exponential(10.0, 900)
+    came = [None if i % 20 == 0 else at + timedelta(days=d) for i, (at, d) in enumerate(zip(sent, took, strict=True))]
+    split = parts("regression", pl.DataFrame({"sent": sent, "came": came, "label": 3.0 * np.minimum(took, 20.0)}))
+    mixed = blend("regression", [Tabular().fit(candidate(algorithm), split.blind(), 0)])
+    known = split.test.frame["came"].is_not_null().to_numpy()
+    off = mixed.answer(raw(mixed, split.test))[known] - split.test.truth()[known]
+    assert np.sqrt(np.mean(off**2)) < 0.5 * split.test.truth().std()
+    exported = Tabular().export(mixed, split.development)
+    np.testing.assert_allclose(
+        run_graph(running(exported), split.test), mixed.answer(raw(mixed, split.test)), atol=1e-4
+    )
+    base, moved = contributions(write(exported, tmp_path), exported.facts, inputs_of(split.test))
+    np.testing.assert_allclose(base + moved.sum(axis=2), raw(mixed, split.test), rtol=1e-4, atol=1e-4)
+    share = dict(zip(exported.facts["columns"], np.abs(moved).mean(axis=(0, 1)), strict=True))
+    assert min(share.values()) > 0.4 * max(share.values())
+
+
+def test_of_many_dates_each_is_counted_from_one() -> None:
+    frame = pl.DataFrame({f"d{i}": [datetime(2020, 1, 1 + i), datetime(2021, 1, 1)] * 30 for i in range(8)})
+    schema = parts("binary", frame.with_columns(label=pl.Series(["yes", "no"] * 30))).development.schema
+    dates = [c.name for c in schema.features if c.kind == "date"]
+    assert len(dates) == 8
+    spans = [n.name for n in Encoding.of(schema).numbers if n.part == "since"]
+    assert spans == [f"d{i}.since.d0" for i in range(1, 8)]
+    timed = replace(schema, columns=tuple(replace(c, role="time") if c.name == "d5" else c for c in schema.columns))
+    spans = [n.name for n in Encoding.of(timed).numbers if n.part == "since"]
+    assert spans == [f"d{i}.since.d5" for i in range(8) if i != 5]
 
 
 def by_hand(fitted: Fitted, split: Parts) -> Fitted:

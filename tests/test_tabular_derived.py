@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from modelyard.bundle.contributions import contributions
 from modelyard.families.tabular import folds, learning
 from modelyard.families.tabular.booster import Sample
-from modelyard.families.tabular.derived import DIFFERENCE, PRODUCT, RATIO, Derived, Question, choose
+from modelyard.families.tabular.derived import DIFFERENCE, PRODUCT, RATIO, SUM, Derived, Question, choose
 from modelyard.families.tabular.memory import Memory
 from modelyard.families.tabular.tabular import Tabular
 from modelyard.families.whole import fit_whole
@@ -59,6 +59,17 @@ def test_a_ratio_is_found_and_lowers_the_loss(task, monkeypatch):
     assert loss(found) < 0.9 * loss(without)
 
 
+def test_a_sum_is_found() -> None:
+    random = np.random.default_rng(8)
+
+    def sample(count: int) -> Sample:
+        x = random.normal(size=(count, 3)).astype(np.float32)
+        return Sample(x, np.sign(x[:, 0] + x[:, 2]).astype(float), np.ones(count), np.zeros((count, 1)))
+
+    found = choose(Question("squared", 0.0, 1, sample(3_000), sample(800)))
+    assert (SUM, 0, 2) in {tuple(pair) for pair in found.pairs.tolist()}
+
+
 @pytest.mark.parametrize("found", [3, 2, 1, 0])
 def test_what_answers_has_derived_numbers_where_most_folds_had(found, monkeypatch):
     real, given, split = learning.choose, candidate("lightgbm"), parts("binary", ratio("binary")).blind()
@@ -96,10 +107,10 @@ def test_nothing_is_added_where_nothing_is_gained():
     assert [len(fitted.arrays[f"fold{i}.derived"]) for i in range(3)] == [0, 0, 0]
 
 
-def test_every_candidate_and_its_last_fit_read_the_same_derived_numbers():
+def test_every_candidate_reads_the_same_derived_numbers():
     split = parts("binary", ratio("binary")).blind()
     fits = [Tabular().fit(candidate(name), split, seed) for seed, name in enumerate(("lightgbm", "xgboost"))]
-    fits.append(whole(candidate("catboost"), split))
+    fits.append(Tabular().fit(candidate("catboost"), split, 2))
     for fold in range(3):
         first, *others = [fitted.arrays[f"fold{fold}.derived"] for fitted in fits]
         assert len(first)
@@ -181,7 +192,7 @@ def opened():
     constants = {c.name: onnx.numpy_helper.to_array(c) for c in model.graph.initializer}
     pairs = [
         (kind, int(a), int(b))
-        for kind, name in ((DIFFERENCE, "Sub"), (PRODUCT, "Mul"), (RATIO, "Div"))
+        for kind, name in ((DIFFERENCE, "Sub"), (PRODUCT, "Mul"), (RATIO, "Div"), (SUM, "Add"))
         if f"{name}_first_of" in constants
         for a, b in zip(constants[f"{name}_first_of"], constants[f"{name}_second_of"], strict=True)
     ]

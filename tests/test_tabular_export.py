@@ -138,10 +138,10 @@ def test_a_model_with_nothing_to_learn_from_answers_the_mean():
     np.testing.assert_allclose(answers, data.truth().mean(), rtol=1e-2)
 
 
-@pytest.mark.parametrize("algorithm", ["lightgbm", "xgboost"])
-def test_trees_that_found_no_split_still_make_a_graph(algorithm):
+@pytest.mark.parametrize(("algorithm", "least"), [("lightgbm", "min_data_in_leaf"), ("xgboost", "min_child_weight")])
+def test_trees_that_found_no_split_still_make_a_graph(algorithm, least):
     split = parts("multiclass")
-    given = candidate(algorithm, min_child_weight=1e9)
+    given = candidate(algorithm, **{least: 10**6})
     fitted = Tabular().fit(given, split.blind(), 0)
     assert fitted.texts == Tabular().fit(given, split.blind(), 0, rounds=fitted.rounds).texts
     mixed = blend("multiclass", [whole(given, split.blind())])

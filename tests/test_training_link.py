@@ -32,7 +32,8 @@ def table(answer):
 
 
 def product(x, random):
-    return np.exp(1.0 + x @ [0.8, 0.6, 0.4, 0.2]) * random.gamma(20.0, 1 / 20.0, ROWS)
+    effects = 0.9 * np.abs(x[:, 0]) + 0.7 * np.sin(2 * x[:, 1]) + 0.5 * (x[:, 2] > 0) + 0.3 * np.cos(2 * x[:, 3])
+    return np.exp(1.0 + effects) * random.gamma(20.0, 1 / 20.0, ROWS)
 
 
 def total(x, random):

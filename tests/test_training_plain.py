@@ -7,6 +7,8 @@ import polars as pl
 
 from modelyard.families.tabular import learning
 from modelyard.families.tabular.derived import Derived
+from modelyard.families.tabular.tabular import Tabular
+from modelyard.training import twin
 from test_training_link import trained
 
 ROWS = 1_500
@@ -46,3 +48,20 @@ def test_where_none_were_found_there_is_nothing_to_leave_out(tmp_path, monkeypat
     run, _ = trained(table(lambda x: x[:, 0]), tmp_path)
     assert asked
     assert "lightgbm-plain" not in {entry.name for entry in run.leaderboard}
+
+
+def test_a_twin_over_all_folds_is_fitted_once(tmp_path, monkeypatch):
+    fitted, real = [], Tabular.fit
+
+    def fit(self, candidate, parts, *given):
+        if given[2:] in ((), (None,)) and len(parts.split.folds) == 4:  # no recipe, nor for a curve of rows
+            fitted.append((candidate.name, sum(len(fold.train) for fold in parts.split.folds)))
+        return real(self, candidate, parts, *given)
+
+    monkeypatch.setattr(Tabular, "fit", fit)
+    monkeypatch.setattr(twin, "usable_cores", lambda: 4)
+    pairs = Derived(np.array([[1, 0, 1], [1, 2, 3]]))
+    monkeypatch.setattr(learning, "choose", lambda question, **_: pairs)
+    run, _ = trained(table(lambda x: 3.0 * np.sign(x[:, 0] - 2.0)), tmp_path)
+    assert "lightgbm-plain" in {entry.name for entry in run.leaderboard if entry.score > 0}
+    assert fitted.count(("lightgbm-plain", max(rows for _, rows in fitted))) == 1

@@ -100,11 +100,20 @@ def test_the_search_starts_from_what_it_searches_around():
         "rate": Range("float", 0.01, 0.3),
         "balanced": Range("choice", choices=(0, 1)),
     }
-    known = {"rate": 0.1, "balanced": 0, "leaves": 31}
-    assert within(space, known) == {"balanced": 0, "depth": 10, "rate": 0.1}  # no limit is the end of its range
+    known = {"rate": 0.1, "balanced": 0, "depth": 6, "leaves": 31}
+    assert within(space, known) == {"balanced": 0, "depth": 6, "rate": 0.1}
     assert within(space, {**known, "rate": 0.5}) is None
     assert within(space, {**known, "balanced": 3}) is None
-    assert within(space, {"rate": 0.1}) is None  # a choice has no end
+    assert within(space, {"rate": 0.1, "balanced": 0}) is None
+
+
+def test_the_search_tries_first_what_a_candidate_names():
+    data = dataset()
+    named = replace(candidate("plain"), starts=({"rate": 0.05}, {"rate": 0.2}))
+    run = train(plan_of(data, (named,), trials=4), parts_of(data), family=Toy())
+    tried = {e.name: e.parameters["rate"] for e in run.leaderboard}
+    assert [tried[f"plain-t{i}"] for i in (1, 2)] == [0.05, 0.2]
+    assert len(set(tried.values())) == 5
 
 
 @pytest.fixture

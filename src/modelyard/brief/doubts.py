@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from modelyard.brief.brief import Brief, Latency, Target, Task
 from modelyard.brief.doubt import Doubt
-from modelyard.brief.presets import fold_count
+from modelyard.brief.presets import fold_count, scored_count
 from modelyard.brief.target import latency_text, target_text
 from modelyard.brief.uncertainty import auc_half_width, calibrated_ece, needed_for, rows_without_error, share_half_width
 from modelyard.metrics.find import metric as find_metric
@@ -258,7 +258,8 @@ def _latency(latency: Latency, infrastructure: str) -> list[Doubt]:
 def _budget(brief: Brief, facts: _Facts) -> list[Doubt]:
     if facts.task == "forecast":
         return []
-    count = fold_count(brief)
+    others = sum(facts.counts.values()) - max(facts.counts.values()) if facts.counts else None
+    count = scored_count(brief, facts.rows, others)
     needed = count * facts.rows * max(1, facts.features) / _CELLS_A_SECOND
     if brief.budget.seconds >= max(1.0, needed):
         return []

@@ -36,6 +36,11 @@ PRESETS: Mapping[Presets, Preset] = {
 }
 """``balanced`` is what a brief without the word gets."""
 
+SIDE_BY_SIDE = 2
+"""Folds are scored by so many: the least of machines fits two in the time of one."""
+SCORED_ROWS, SCORED_OTHERS = 7_000, 450
+"""Rows that are scored before further folds are left out, and those of them that are not of the largest class."""
+
 
 def under(brief: Brief, presets: Presets) -> Brief:
     """Return a brief with everything a preset settles, whatever it held before."""
@@ -58,6 +63,34 @@ def fold_count(brief: Brief) -> int:
     """Return how many folds a brief asks for, or its preset: windows where the split goes forward in time."""
     one = PRESETS[brief.presets]
     return brief.validation.folds or (one.windows if goes_forward(brief) else one.folds)
+
+
+def scored_count(brief: Brief, rows: int, others: int | None = None) -> int:
+    """Return how many of the folds are scored: all, or of a large table as many as settle what is to be chosen.
+
+    Each costs a fit of every candidate. What the rows of a fold tell apart does not grow with those of further ones
+    once they are many; other kinds, finer rates and a search in their time do more. A brief that names
+    ``validation.folds`` has all of them scored, and so has the preset ``best``.
+
+    Parameters
+    ----------
+    brief : Brief
+        What is asked.
+    rows : int
+        Rows of the development part.
+    others : int, optional
+        Rows that are not of the largest class, where there are classes.
+    """
+    count = fold_count(brief)
+    if brief.validation.folds is not None or brief.presets == "best":
+        return count
+    # Forward in time a first block is only learnt from, and what holds in two windows need not last.
+    parts, least = (count + 1, 2 * SIDE_BY_SIDE) if goes_forward(brief) else (count, SIDE_BY_SIDE)
+    for kept in range(least, count, SIDE_BY_SIDE):
+        share = kept / parts
+        if share * rows >= SCORED_ROWS and (others is None or share * others >= SCORED_OTHERS):
+            return kept
+    return count
 
 
 def settled(brief: Brief) -> tuple[str, ...]:

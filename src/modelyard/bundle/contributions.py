@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -67,13 +67,14 @@ def contributions(folder: Path, facts: Mapping[str, Any], inputs: Mapping[str, N
     if not recipe.is_file():
         raise BundleError("This bundle holds nothing to explain its answers by.", where=str(recipe))
     known = json.loads(recipe.read_bytes())
+    numbers = [tuple(of) if isinstance(of, list) else (of,) for of in known["numbers"]]  # older bundles name one column
     columns = len(facts["columns"])
     offset = np.array(known["offset"], dtype=np.float64)
     graph = _Graph(folder / "model.onnx", inputs)
     n = len(next(iter(inputs.values())))
     total = np.zeros((n, len(offset), columns))
     base = np.tile(offset, (n, 1))
-    owners = _owners(known, columns)
+    owners = _owners(known, numbers, columns)
     for booster in known["boosters"]:
         place = np.array(booster["features"], dtype=np.int64)
         used = place >= 0
@@ -86,18 +87,17 @@ def contributions(folder: Path, facts: Mapping[str, Any], inputs: Mapping[str, N
         by_column[used] = owners[place[used]]
         total[:, booster["outputs"]] += shap[:, :, :-1] @ by_column
     if known["linear"]:
-        total += graph.linear(known["numbers"], known["strings"], columns)
+        total += graph.linear(numbers, known["strings"], columns)
     if "networks" in known:
-        usual, moved = graph.networks(known["networks"], known["numbers"], known["strings"], columns)
+        usual, moved = graph.networks(known["networks"], numbers, known["strings"], columns)
         base += usual
         total += moved
     return base, total
 
 
-def _owners(known: Mapping[str, Any], columns: int) -> Floats:
-    """Return how much of each feature of the graph belongs to each column: a derived number to both it is made of."""
-    made = [(column,) for column in known["numbers"]]
-    made += [tuple(pair) for pair in known.get("derived", ())]
+def _owners(known: Mapping[str, Any], numbers: Sequence[tuple[int, ...]], columns: int) -> Floats:
+    """Return how much of each feature of the graph belongs to each column: alike to all that it is made of."""
+    made = [*numbers, *(tuple(of) for of in known.get("derived", ()))]
     made += [(column,) for column in known["strings"] for _ in range(known["width"])]
     owners = np.zeros((len(made), columns))
     for feature, of in enumerate(made):
@@ -151,16 +151,16 @@ class _Graph:
         found = next(c for c in self._graph.model.graph.initializer if c.name == name)
         return np.asarray(need("onnx", "train", PURPOSE).numpy_helper.to_array(found), dtype=np.float64)
 
-    def linear(self, numbers: list[int], strings: list[int], columns: int) -> Floats:
+    def linear(self, numbers: Sequence[tuple[int, ...]], strings: list[int], columns: int) -> Floats:
         """Return what each column adds through the linear members, [n, k, columns]."""
         terms: list[tuple[Floats, int]] = []
         if "centred" in self._values:
             centred = self.values("centred").astype(np.float64)  # [n, models, p]
             weights = self.constant("weights").reshape(centred.shape[1], centred.shape[2], -1)
-            terms += [(centred[:, :, j] @ weights[:, j], column) for j, column in enumerate(numbers)]
+            terms += [(centred[:, :, j] @ weights[:, j] / len(of), c) for j, of in enumerate(numbers) for c in of]
         if "gaps" in self._values:
             gaps, weight = self.values("gaps").astype(np.float64), self.constant("gap_weights")
-            terms += [(gaps[:, [j]] * weight[j], column) for j, column in enumerate(numbers)]
+            terms += [(gaps[:, [j]] * weight[j] / len(of), c) for j, of in enumerate(numbers) for c in of]
         if "by_level" in self._values:
             levels = self.values("by_level").astype(np.float64)  # [n, q, k]
             terms += [(levels[:, j], column) for j, column in enumerate(strings)]
@@ -170,13 +170,14 @@ class _Graph:
         return total
 
     def networks(
-        self, typical: Mapping[str, Any], numbers: list[int], strings: list[int], columns: int
+        self, typical: Mapping[str, Any], numbers: Sequence[tuple[int, ...]], strings: list[int], columns: int
     ) -> tuple[Floats, Floats]:
         """Return what the networks say of a typical row, [k], and what each column adds to that, [n, k, columns]."""
         session = self._graph.session(NETWORKS)
         widths = {name: rows.shape[1] for name, rows in self._inputs.items()}
         # Where the graph takes moments, what it is given is not what its models read, and who owns it is told.
-        owned = typical.get("owners", {"numbers": numbers[: widths.get("numbers", 0)], "strings": strings})
+        plain = [of[0] for of in numbers[: widths.get("numbers", 0)]]
+        owned = typical.get("owners", {"numbers": plain, "strings": strings})
         # Networks read no texts: those stay empty, and move nothing.
         owners = {name: np.array(owned.get(name, [-1] * width), dtype=np.int64) for name, width in widths.items()}
         types = {"numbers": np.float32, "moments": np.int64}

@@ -21,6 +21,8 @@ from modelyard.encoding.encoding import Encoding
 
 LIMIT = 1e-5
 """Largest difference allowed: of a probability, or of the label's standard deviation."""
+ROWS = 10_000
+"""Real rows compared, of more a sample: a graph that errs errs on every row that takes the same way through it."""
 _SAMPLE = 256
 """Real rows that boundary and missing rows are made from."""
 ADVERSARIAL = 1_024
@@ -40,10 +42,11 @@ def check_parity(
     thresholds: Thresholds,
     seed: int,
     count: int = ADVERSARIAL,
+    most: int = ROWS,
 ) -> dict[str, Any]:
     """Compare packed answers with those of the trained model.
 
-    Compared are all the rows given, rows whose numbers stand exactly at a split's threshold or one float32 beside
+    Compared are the rows given, rows whose numbers stand exactly at a split's threshold or one float32 beside
     it, rows with missing values and categories never seen, and adversarial rows (see `adversarial`). A forecast is
     compared on everything it can answer.
 
@@ -63,6 +66,8 @@ def check_parity(
         Seeds the choice of rows.
     count : int
         Adversarial rows.
+    most : int
+        Rows compared of those given.
 
     Returns
     -------
@@ -76,7 +81,7 @@ def check_parity(
     """
     facts: dict[str, Any] = {"rows": 0, "at_thresholds": 0, "missing": 0, "adversarial": 0}
     largest, limit = 0.0, LIMIT * deviation
-    for kind, part in _parts(runtime, rows, thresholds, seed, count):
+    for kind, part in _parts(runtime, rows, thresholds, seed, count, most):
         expected = as_answers(trained(part), len(rows.schema.classes))
         found = runtime.frame(part.frame)
         if kind == "adversarial":
@@ -142,13 +147,13 @@ def _ensembles(graph: Any) -> Iterator[Any]:
 
 
 def _parts(
-    runtime: Runtime, rows: Dataset, thresholds: Thresholds, seed: int, count: int
+    runtime: Runtime, rows: Dataset, thresholds: Thresholds, seed: int, count: int, most: int
 ) -> Iterator[tuple[str, Dataset]]:
     if isinstance(runtime, ArraysRuntime):
         yield "rows", replace(rows, frame=runtime.known(), extras={})
         return
-    yield "rows", rows
     random = np.random.default_rng(derive_seed(seed, "parity"))
+    yield "rows", rows if len(rows) <= most else rows.take(np.sort(random.choice(len(rows), most, replace=False)))
     sample = rows.take(random.choice(len(rows), size=min(_SAMPLE, len(rows)), replace=False))
     if thresholds:
         yield "at_thresholds", replace(sample, frame=_at_thresholds(sample.frame, thresholds, random))

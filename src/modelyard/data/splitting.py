@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
 from modelyard.brief.brief import Brief
-from modelyard.brief.presets import fold_count
+from modelyard.brief.presets import fold_count, scored_count
 from modelyard.core.errors import SplitError
 from modelyard.core.seeds import derive_seed
 from modelyard.data.alike import copies, order_by_content
@@ -221,9 +222,11 @@ def _at_random(data: Dataset, brief: Brief) -> Split:
     if units is not None:
         alike = int((np.bincount(units)[units] > 1).sum())
         why += f"; {alike:,} rows that have copies stand beside them"
-    reason = f"{'stratified' if stratified else 'random'}: {why}; {folds} folds; {_held_out(test, len(data))}"
     made = _folds_of(dealt, folds)
-    return Split("stratified" if stratified else "random", reason, development, test, made)
+    kept = made[: _scored(brief, classes[development], data)]
+    how = "stratified" if stratified else "random"
+    reason = f"{how}: {why}; {folds} folds{_unscored(kept, made)}; {_held_out(test, len(data))}"
+    return Split("stratified" if stratified else "random", reason, development, test, kept)
 
 
 def _by_group(data: Dataset, brief: Brief) -> Split:
@@ -252,11 +255,12 @@ def _by_group(data: Dataset, brief: Brief) -> Split:
     if len(made) < 2 or _one_sided(classes[development], made):
         raise _no_folds("all rows of a class belong to one entity")
     fewer = "" if folds == asked else f" (fewer than asked: there are {left} entities)"
+    kept = made[: _scored(brief, classes[development], data)]
     reason = (
         f"group by {brief.data.group}: {len(data):,} rows of {entities:,} entities, none on both sides; "
-        f"{folds} folds{fewer}; {_held_out(test, len(data))}"
+        f"{folds} folds{fewer}{_unscored(kept, made)}; {_held_out(test, len(data))}"
     )
-    return Split("group", reason, development, test, made)
+    return Split("group", reason, development, test, kept)
 
 
 def _by_time(data: Dataset, brief: Brief) -> Split:
@@ -314,15 +318,16 @@ def _forward_split(
         folds = [f for f in folds if np.unique(classes[f.train]).size > 1]
     if not folds:
         raise _no_folds("too few moments, or the gap is too long, or the early rows hold one class only")
+    kept = folds[-_scored(brief, classes, data) :]
     gap = _gap(data, brief)
     wide = f", gap {brief.validation.gap:g}{' days' if gap != brief.validation.gap else ''}" if gap else ""
     fewer = "" if len(folds) == fold_count(brief) else " (no more are possible)"
     plural = "" if len(folds) == 1 else "s"
     reason = (
-        f"{how}: {len(folds)} expanding window{plural}{fewer}{wide}; "
+        f"{how}: {len(folds)} expanding window{plural}{fewer}{wide}{_unscored(kept, folds)}; "
         f"{_held_out(test, len(data), 'at the end untouched')}"
     )
-    return Split(strategy, reason, development, test, tuple(folds), gap)
+    return Split(strategy, reason, development, test, tuple(kept), gap)
 
 
 def _no_folds(why: str) -> SplitError:
@@ -331,6 +336,16 @@ def _no_folds(why: str) -> SplitError:
         allowed="Rows to learn from and rows to score, of both classes, that share no entity and no future.",
         do="Name another group or time column, a smaller gap, or another validation.strategy.",
     )
+
+
+def _scored(brief: Brief, classes: Ints, data: Dataset) -> int:
+    """Return how many folds are scored, given the class codes of the development rows."""
+    others = classes.size - int(np.bincount(classes).max(initial=0)) if data.schema.classes else None
+    return scored_count(brief, classes.size, others)
+
+
+def _unscored(kept: Sequence[Fold], made: Sequence[Fold]) -> str:
+    return "" if len(kept) == len(made) else f", {len(kept)} of them scored: their rows are enough to choose by"
 
 
 def _one_sided(classes: Ints, folds: tuple[Fold, ...]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from modelyard.data.schema import Schema
 
-Part = Literal["value", "days", "year", "month", "day", "weekday", "hour"]
+Part = Literal["value", "days", "year", "month", "day", "weekday", "hour", "since"]
 MISSING = ""
 """How a missing category is written in the matrix of strings; no level is ever empty."""
 
@@ -23,6 +23,9 @@ NO_MOMENT = int(np.iinfo(np.int64).min)
 
 MOST_CHARACTERS = 5_000
 """Characters of a text that are read: the longest of a batch says how much memory all its texts take."""
+
+MOST_SPANNED = 6
+"""Dates of which every two make a span; of more, each is counted from one of them alone."""
 
 _DATE_PARTS: tuple[Part, ...] = ("days", "year", "month", "day", "weekday", "hour")
 _TIME_PARTS: tuple[Part, ...] = ("days", "month", "day", "weekday", "hour")
@@ -37,16 +40,23 @@ class NumberInput:
     """One column of the matrix of numbers: a column of the table and what is taken of it.
 
     ``value`` is the number itself (a boolean gives 0 or 1); ``days`` (since 1970, with fraction), ``year``,
-    ``month`` (1-12), ``day`` (1-31), ``weekday`` (1-7, Monday first) and ``hour`` are parts of a date.
+    ``month`` (1-12), ``day`` (1-31), ``weekday`` (1-7, Monday first) and ``hour`` are parts of a date; ``since`` is the
+    days, with fraction, from the date in the column `other` to it.
     """
 
     column: str
     part: Part = "value"
+    other: str = ""
 
     @property
     def name(self) -> str:
         """The column's name, with the part when it is one."""
-        return self.column if self.part == "value" else f"{self.column}.{self.part}"
+        return ".".join(word for word in (self.column, self.part if self.part != "value" else "", self.other) if word)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns it is made of."""
+        return (self.column, self.other) if self.other else (self.column,)
 
 
 @dataclass(frozen=True)
@@ -103,8 +113,9 @@ class Encoding:
                 clock = column.physical == "datetime"
                 numbers += [NumberInput(column.name, part) for part in parts if clock or part != "hour"]
         times = {column.name for column in schema.features if column.role == "time"}
+        numbers += _spans([c.name for c in schema.features if c.kind == "date"], times)
         elapsed = (i for i, n in enumerate(numbers) if n.column in times and n.part in ("value", "days"))
-        dates = dict.fromkeys(n.column for n in numbers if n.part != "value") if moments else ()
+        dates = dict.fromkeys(n.column for n in numbers if n.part not in ("value", "since")) if moments else ()
         return cls(tuple(numbers), tuple(strings), tuple(elapsed), tuple(texts), tuple(dates))
 
     @cached_property
@@ -213,21 +224,44 @@ class Encoding:
         return strings
 
 
+def _spans(dates: Sequence[str], times: Collection[str]) -> list[NumberInput]:
+    """Return the spans between the dates of a row: how long before or after another says what no date says alone.
+
+    They stay what they were as time goes on, where the dates themselves move away from all that was learnt from.
+    """
+    ordered = sorted(dates, key=lambda name: (name not in times, name))
+    pairs = [(later, one) for i, one in enumerate(ordered) for later in ordered[i + 1 :]]
+    if len(ordered) > MOST_SPANNED:
+        pairs = [pair for pair in pairs if pair[1] == ordered[0]]
+    return [NumberInput(later, "since", one) for later, one in pairs]
+
+
 def _numbers_of_frame(frame: pl.DataFrame, wanted: Sequence[NumberInput]) -> NDArray[np.float32]:
     held = {series.name: series for series in frame.iter_columns()}
     numbers = np.empty((frame.height, len(wanted)), dtype=np.float64)
     for i, number in enumerate(wanted):
         series = held[number.column]
-        numbers[:, i] = (series if number.part == "value" else _part(series, number.part)).cast(pl.Float64).to_numpy()
+        if number.part == "since":
+            series = (_micros(series) - _micros(held[number.other])) / _DAY
+        elif number.part != "value":
+            series = _part(series, number.part)
+        numbers[:, i] = series.cast(pl.Float64).to_numpy()
     return _float32(numbers)
 
 
 def _numbers_of_rows(rows: Sequence[Mapping[str, Any]], wanted: Sequence[NumberInput]) -> NDArray[np.float32]:
-    cells = [
-        [row.get(w.column) if w.part == "value" else _part_of(row.get(w.column), w.part) for w in wanted]
-        for row in rows
-    ]
-    return _matrix(cells, len(wanted))
+    return _matrix([[_cell(row, w) for w in wanted] for row in rows], len(wanted))
+
+
+def _cell(row: Mapping[str, Any], wanted: NumberInput) -> Any:
+    value = row.get(wanted.column)
+    if wanted.part == "value":
+        return value
+    if wanted.part != "since":
+        return _part_of(value, wanted.part)
+    other = row.get(wanted.other)
+    # As floats, since that is what numpy, polars and the graph subtract.
+    return None if value is None or other is None else (float(moment(value)) - float(moment(other))) / _DAY
 
 
 def _matrix(cells: list[list[Any]], width: int) -> NDArray[np.float32]:
@@ -243,7 +277,7 @@ def _float32(numbers: NDArray[np.float64]) -> NDArray[np.float32]:
 
 def _part(moments: pl.Series, part: Part) -> pl.Series:
     if part == "days":
-        return moments.dt.epoch("us").cast(pl.Float64) / _DAY
+        return _micros(moments) / _DAY
     return {
         "year": moments.dt.year,
         "month": moments.dt.month,
@@ -251,6 +285,10 @@ def _part(moments: pl.Series, part: Part) -> pl.Series:
         "weekday": moments.dt.weekday,
         "hour": moments.dt.hour,
     }[part]()
+
+
+def _micros(moments: pl.Series) -> pl.Series:
+    return moments.dt.epoch("us").cast(pl.Float64)
 
 
 def moment(value: datetime | None) -> int:

@@ -24,6 +24,13 @@ class Range:
     log: bool = False
     choices: tuple[Any, ...] = ()
 
+    def nearest(self, value: Any) -> Any:
+        """Return the value of the range that lies nearest to a number; of a choice, the value as it is."""
+        if self.kind == "choice":
+            return value
+        within = min(max(value, self.low), self.high)
+        return round(within) if self.kind == "int" else float(within)
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
@@ -47,6 +54,8 @@ class Candidate:
         Hyperparameters, JSON values.
     space : mapping of str to Range
         What the search may change.
+    starts : tuple of mapping
+        Values of all that is in the space, which the search tries first.
     reason : str
         Why it is in the plan, from the data and the brief.
     cost : Cost
@@ -70,6 +79,7 @@ class Candidate:
     size: str = ""
     guard: float | None = None
     log: Mapping[str, Any] | None = None
+    starts: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,7 @@ class Attempts:
     kept: float = 0.0
     whole_seconds: float = 0.0
     plain: bool | None = None
+    _again: dict[str, Step] = field(default_factory=dict)
     _losses: dict[str, float] = field(default_factory=dict)
     _expected: float = 0.0
     _taken: float = 0.0
@@ -146,9 +147,10 @@ class Attempts:
         WorkspaceError
             If the finished step cannot be written.
         """
-        step = self.steps.find(candidate, rounds)
+        done = self._again.pop(candidate.name, None)
+        step = done or self.steps.find(candidate, rounds)
         if step is not None:
-            self.clock.credit(step.seconds)
+            self.clock.credit(0.0 if done else step.seconds)
             if prune is not None:  # the search must see again what it saw then
                 for fold, loss in step.watched:
                     prune(fold, loss)
@@ -195,7 +197,9 @@ class Attempts:
         return made
 
     def again(self, candidate: Candidate, folds: Sequence[Fold]) -> Fitted:
-        """Fit a candidate over other folds, or take that up from disk; it is never blended.
+        """Fit a candidate over other folds, or take that up from disk; it is not blended.
+
+        Over all of the split's own, the next `fit` of the candidate takes it over.
 
         Raises
         ------
@@ -207,11 +211,16 @@ class Attempts:
         step = steps.find(candidate)
         if step is not None and step.fitted is not None:
             self.clock.credit(step.seconds)
-            return step.fitted
-        began = time.monotonic()
-        fitted = self.family.fit(candidate, parts, self._seed(candidate))
-        steps.keep(Step(candidate, fitted, (), time.monotonic() - began))
-        return fitted
+        else:
+            began = time.monotonic()
+            fitted = self.family.fit(candidate, parts, self._seed(candidate))
+            step = Step(candidate, fitted, (), time.monotonic() - began)
+            steps.keep(step)
+        assert step.fitted is not None  # noqa: S101
+        own = self.parts.split.folds
+        if len(folds) == len(own) and all(one is other for one, other in zip(folds, own, strict=True)):
+            self._again[candidate.name] = step
+        return step.fitted
 
     def _fit(
         self, candidate: Candidate, prune: Prune | None, rounds: tuple[int, ...] | None, to_the_end: bool

@@ -66,16 +66,16 @@ class Loss:
         return cls(aim.name, data.truth(), weights, aim.at, "log" if aim.name in DEVIANCES else "identity")
 
     def favouring_later(self, split: Split) -> Loss:
-        """Return the loss in which a row of the k-th expanding window counts k times; of other splits, this one.
+        """Return the loss in which a row of an expanding window counts by the rows that were learnt from before it.
 
         What answers will learn from every row and answer for rows after the last: later windows, which learnt from
-        more and lie nearer, say more of it.
+        more and lie nearer, say more of it. Of other splits, this loss.
         """
         if split.strategy not in ("time", "group_time"):
             return self
         number = np.zeros(len(self.weights))
-        for k, fold in enumerate(split.folds, start=1):
-            number[fold.score] = k
+        for fold in split.folds:
+            number[fold.score] = len(fold.train)
         return replace(self, weights=self.weights * number / number[number > 0].mean())
 
     @property

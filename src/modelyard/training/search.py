@@ -72,6 +72,8 @@ class _Study:
         if start is not None:
             loss = attempts.out_of_fold_loss(base)
             self._study.add_trial(self._optuna.create_trial(params=start, distributions=self._ranges, value=loss))
+        for first in self._base.starts:
+            self._study.enqueue_trial(dict(first))
 
     @property
     def seconds(self) -> float:
@@ -114,6 +116,7 @@ class _Study:
             name=f"{self._base.name}{TRIAL}{number}",
             parameters={**self._base.parameters, **chosen},
             space={},
+            starts=(),
             reason=f"trial {number} of the search around {self._base.name}",
             size="",
             cost=Cost(self.seconds, self._base.cost.megabytes),
@@ -135,12 +138,8 @@ def distributions(space: Mapping[str, Range]) -> dict[str, Any]:
 
 
 def within(space: Mapping[str, Range], parameters: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the parameters that are searched, or None where one of them is outside its range.
-
-    A limit that is absent, such as LightGBM's depth beside its leaves, stands at the end of its range.
-    """
-    ends = {name: None if range_.kind == "choice" else range_.high for name, range_ in sorted(space.items())}
-    found = {name: parameters.get(name, end) for name, end in ends.items()}
+    """Return the parameters that are searched, or None where one of them is outside its range."""
+    found = {name: parameters.get(name) for name in sorted(space)}
     return found if all(_holds(space[name], value) for name, value in found.items()) else None
 
 

@@ -33,6 +33,11 @@ def patience(parameters: Mapping[str, Any]) -> int:
     return int(min(60, max(12, round(2.5 / float(parameters["learning_rate"])))))
 
 
+def leaf_rows(rows: int) -> int:
+    """Return how many rows a leaf holds at least where `rows` are learnt from: 20, fewer of small tables."""
+    return min(20, max(2, rows // 40))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
     """One booster to train.

@@ -29,6 +29,7 @@ from modelyard.families.tabular.portfolio import (
     reason,
     size,
     space,
+    starts,
     tree_microseconds,
 )
 from modelyard.families.tabular.probe import Pace, Probe
@@ -38,9 +39,9 @@ RATES = (0.05, 0.08, 0.12, 0.2, 0.3)
 """Learning rates, finest first; the finest whose fits end by early stopping within the budget is taken."""
 FINE = 3
 """So many of the rates are fine; coarser ones are taken only when a single kind is left."""
-ROUNDS_TIMES_RATE = 50
+ROUNDS_TIMES_RATE = 100
 """Early stopping rarely needs more rounds than this over the rate."""
-LIKELY = 0.5
+LIKELY = 0.25
 """Share of the most rounds a fit is reckoned to take."""
 BUDGET_SHARE = 0.42
 """Share of the seconds for fits the portfolio may take; the search and the fits on every row have the other part."""
@@ -101,18 +102,20 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
     deriving = 0.0 if first is None else table.waves * probe.deriving_seconds(first, table.learnt)
     for offer in _within(brief, table, kinds, paces, straight + fixed * len(kinds) + texts + deriving):
         cost = Cost(round(offer.seconds + fixed, 3), _megabytes(table, probe.columns, offer.parameters))
+        ranges = space(offer.parameters, table)
         found.append(
             Candidate(
                 offer.kind.name,
                 "tabular",
                 offer.kind.title,
                 offer.parameters,
-                space(offer.parameters, table),
+                ranges,
                 reason(offer.kind, table),
                 cost,
                 size(offer.parameters, offer.caps),
                 offer.guard,
                 log=table.log,
+                starts=starts(offer.parameters, ranges),
             )
         )
     found += propose_network(brief, table, probe)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from modelyard.core.optional import need
-from modelyard.encoding.encoding import NO_MOMENT, Encoding, Part
+from modelyard.encoding.encoding import NO_MOMENT, Encoding, NumberInput, Part
 from modelyard.families.tabular.draft import Draft
 
 _HOUR = 3_600_000_000
@@ -68,14 +68,34 @@ def add_dates(draft: Draft, encoding: Encoding) -> str:
             "Reshape", ["parts", _whole(draft, "one_row", [-1, len(encoding.dates) * len(parts)])], "parts_of_row"
         )
     made = ["parts_of_row" if several else "parts"]
+    spans = [number for number in encoding.numbers if number.part == "since"]
+    if spans:
+        made.append(_add_spans(draft, encoding, spans, moments))
     if encoding.given:
-        made = [draft.add("Concat", ["numbers", *made], "numbers_and_parts", axis=1)]
-    held = [(number.column, number.part) for number in encoding.given]
-    held += [(date, part) for date in encoding.dates for part in parts]
-    order = [held.index((number.column, number.part)) for number in encoding.numbers]
+        made = ["numbers", *made]
+    if len(made) > 1:
+        made = [draft.add("Concat", made, "numbers_and_parts", axis=1)]
+    held = [*encoding.given, *(NumberInput(date, part) for date in encoding.dates for part in parts), *spans]
+    order = [held.index(number) for number in encoding.numbers]
     if order == list(range(len(held))):
         return made[0]
     return draft.add("Gather", [*made, _whole(draft, "order_of_numbers", order)], "all_numbers", axis=1)
+
+
+def _add_spans(draft: Draft, encoding: Encoding, spans: Sequence[NumberInput], moments: str) -> str:
+    """Add the days between two dates of a row, [n, spans]; NaN where one is missing."""
+    kinds = need("onnx", "train", "The ONNX export").TensorProto
+    draft.add("Cast", [moments], "moments_exact", to=kinds.DOUBLE)
+    draft.add("Cast", ["no_moment"], "no_moment_exact", to=kinds.DOUBLE)
+    draft.add("Add", ["moments_exact", "no_moment_exact"], "known_moments")
+    draft.add("Reshape", ["known_moments", _whole(draft, "dates_of_row", [-1, len(encoding.dates)])], "moments_of_row")
+    ends = []
+    for end, names in (("to", [s.column for s in spans]), ("from", [s.other for s in spans])):
+        places = _whole(draft, f"span_{end}_of", [encoding.dates.index(name) for name in names])
+        ends.append(draft.add("Gather", ["moments_of_row", places], f"span_{end}", axis=1))
+    draft.add("Sub", ends, "span_micros")
+    draft.add("Div", ["span_micros", draft.constant("micros_of_a_day", np.array(DAY, dtype=np.float64))], "span_exact")
+    return draft.add("Cast", ["span_exact"], "spans", to=kinds.FLOAT)
 
 
 def _calendar(draft: Draft, parts: list[Part]) -> str:

@@ -1,8 +1,8 @@
-"""Derived numbers: differences, products and ratios of the numbers that matter most, chosen inside each fold.
+"""Derived numbers: sums, differences, products and ratios of those that matter most, chosen inside each fold.
 
-Trees cut one number at a time; a boundary along a sum or a ratio costs them many cuts, and one where the ratio is a
-column. Which pairs help is asked of short boosters on the fold's own training rows; where they do not lower the loss on
-the fold's stopping part, nothing is added, and answers stay as fast as they were.
+Trees cut one number at a time; a boundary along a sum or a ratio costs them many cuts, and one where it is a column.
+Which pairs help is asked of short boosters on the fold's own training rows; where they do not lower the loss on the
+fold's stopping part, nothing is added, and answers stay as fast as they were.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ import numpy as np
 
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Ints
-from modelyard.families.tabular.booster import Boosted, Loss, Request, Sample
+from modelyard.families.tabular.booster import Boosted, Loss, Request, Sample, leaf_rows
 from modelyard.families.tabular.inputs import Inputs, Singles
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.lightgbm_trees import gains
 from modelyard.families.tabular.memory import Memory
 
-DIFFERENCE, PRODUCT, RATIO = 0, 1, 2
+DIFFERENCE, PRODUCT, RATIO, SUM = 0, 1, 2, 3
+WAYS = 5
+"""Ways in which two numbers are combined: of these four, the ratio both ways round."""
 TOP = 8
 """Numbers that are combined, those of most gain."""
 MOST = 20
@@ -38,7 +40,6 @@ _PARAMETERS = {
     "algorithm": "lightgbm",
     "learning_rate": 0.1,
     "leaves": 16,
-    "min_child_weight": 1.0,
     "l2": 1.0,
     "subsample": 1.0,
     "columns": 1.0,
@@ -52,7 +53,7 @@ class Derived:
     Attributes
     ----------
     pairs : int64 array of shape [m, 3]
-        `DIFFERENCE`, `PRODUCT` or `RATIO`, and the two columns of the matrix of numbers.
+        `DIFFERENCE`, `PRODUCT`, `RATIO` or `SUM`, and the two columns of the matrix of numbers.
     """
 
     pairs: Ints
@@ -66,7 +67,7 @@ class Derived:
     def usual(cls, numbers: int) -> Derived:
         """Return as many derived numbers as are kept where they help, of any pairs of so many numbers."""
         pairs = combinations(range(min(numbers, TOP)), 2)
-        made = [(kind, *pair) for pair in pairs for kind in (DIFFERENCE, PRODUCT, RATIO)][:MOST]
+        made = [(kind, *pair) for pair in pairs for kind in (DIFFERENCE, PRODUCT, RATIO, SUM)][:MOST]
         return cls(np.array(made, dtype=np.int64).reshape(-1, 3))
 
     def values(self, numbers: Singles) -> Singles:
@@ -75,7 +76,7 @@ class Derived:
         A ratio to zero is missing; what is too large for float32 becomes its largest number.
         """
         made = np.empty((len(numbers), len(self.pairs)), dtype=np.float32)
-        for kind, of in ((DIFFERENCE, np.subtract), (PRODUCT, np.multiply), (RATIO, np.divide)):
+        for kind, of in ((DIFFERENCE, np.subtract), (PRODUCT, np.multiply), (RATIO, np.divide), (SUM, np.add)):
             own = self.pairs[:, 0] == kind
             first, second = numbers[:, self.pairs[own, 1]], numbers[:, self.pairs[own, 2]]
             if kind == RATIO:
@@ -155,7 +156,7 @@ def _pairs(columns: Ints) -> Ints:
     """Return every pair of the columns, combined in every way; a ratio both ways round."""
     made = []
     for a, b in combinations(columns.tolist(), 2):
-        made += [(DIFFERENCE, a, b), (PRODUCT, a, b), (RATIO, a, b), (RATIO, b, a)]
+        made += [(DIFFERENCE, a, b), (PRODUCT, a, b), (RATIO, a, b), (RATIO, b, a), (SUM, a, b)]
     return np.array(sorted(made), dtype=np.int64).reshape(-1, 3)
 
 
@@ -166,7 +167,7 @@ def _wider(sample: Sample, derived: Derived) -> Sample:
 
 def _short(q: Question, learn: Sample, stop: Sample) -> Boosted:
     rounds = max(5, ROUNDS // q.outputs)
-    parameters = {**_PARAMETERS, "rounds": rounds}
+    parameters = {**_PARAMETERS, "rounds": rounds, "min_data_in_leaf": leaf_rows(len(learn.y))}
     seed = derive_seed(0, "derived")
     return library("lightgbm").train(Request(parameters, q.loss, q.at, q.outputs, learn, stop, rounds, seed, math.inf))
 

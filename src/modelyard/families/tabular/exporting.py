@@ -93,11 +93,18 @@ def export(blend: Blend, data: Dataset) -> Export:
         {
             "columns": columns,
             "numbers": [
-                *(columns.index(n.column) for n in encoding.numbers),
-                *(columns.index(c) for c, t in zip(encoding.texts, layout.texts, strict=True) for _ in range(t.width)),
+                *([columns.index(c) for c in n.columns] for n in encoding.numbers),
+                *(
+                    [columns.index(c)]
+                    for c, t in zip(encoding.texts, layout.texts, strict=True)
+                    for _ in range(t.width)
+                ),
             ],
             "strings": [columns.index(name) for name in encoding.strings],
-            "derived": [[columns.index(encoding.numbers[i].column) for i in pair[1:]] for pair in layout.derived.pairs],
+            "derived": [
+                [columns.index(c) for i in pair[1:] for c in encoding.numbers[i].columns]
+                for pair in layout.derived.pairs
+            ],
             "width": layout.width,
             "offset": offset.tolist(),
             "boosters": explained,

@@ -19,7 +19,7 @@ from modelyard.data.dataset import Floats
 from modelyard.encoding.encoding import Encoding
 from modelyard.families.fitted import Link
 from modelyard.families.tabular.date_graph import add_dates
-from modelyard.families.tabular.derived import DIFFERENCE, PRODUCT, RATIO
+from modelyard.families.tabular.derived import DIFFERENCE, PRODUCT, RATIO, SUM
 from modelyard.families.tabular.draft import Draft
 from modelyard.families.tabular.forest import Forest
 from modelyard.families.tabular.forest_graph import add_forest
@@ -154,7 +154,7 @@ def _derived(draft: Draft, layout: Layout, numbers: str | None) -> list[str]:
     if numbers is None or not len(pairs):
         return []
     parts = []
-    for kind, name in ((DIFFERENCE, "Sub"), (PRODUCT, "Mul"), (RATIO, "Div")):
+    for kind, name in ((DIFFERENCE, "Sub"), (PRODUCT, "Mul"), (RATIO, "Div"), (SUM, "Add")):
         own = pairs[pairs[:, 0] == kind]
         if not len(own):
             continue

@@ -123,7 +123,7 @@ class Probe:
         made = Derived.usual(self._numbers).pairs
         if not len(made):
             return 0.0
-        tried = 3 * math.comb(min(self._numbers, derived.TOP), 2) + self._numbers + self.columns
+        tried = derived.WAYS * math.comb(min(self._numbers, derived.TOP), 2) + self._numbers + self.columns
         wide = tried / (self.columns + len(made))
         return float(derived.ROUNDS * pace.seconds(min(rows, derived.ROWS), 1) * wide)
 
