@@ -274,7 +274,10 @@ def test_a_preset_settles_what_the_brief_leaves_open(given, over, seconds, folds
     assert brief.presets == (over or given.get("presets", "balanced"))
     assert (brief.budget, fold_count(brief)) == (Budget(seconds), folds)
     words = settled(brief)
-    assert (f"{folds} folds" in words) is ("validation" not in given)
+    small = fold_count(brief, 4_999)
+    assert small == {3: 4, 4: 8, 5: 5, 8: 8}[folds]
+    said = f"{folds} folds" + (f" ({small} under 5,000 rows)" if small != folds else "")
+    assert (said in words) is ("validation" not in given)
     assert ("no networks" in words) is (brief.presets == "fast")
 
 

@@ -72,7 +72,7 @@ def test_the_plan_shows_limits_and_what_the_preset_settled(done):
     assert "answers decreasing with fall" in text
     assert "given to every model: other, close" in text
     assert "kept from every model: who, after" in text
-    assert "Preset fast: 3 folds, no networks" in text  # its 45 s gave way to the brief's own 8
+    assert "Preset fast: 3 folds (4 under 5,000 rows), no networks" in text  # its 45 s gave way to the brief's own 8
 
 
 def test_answers_of_the_bundle_follow_the_directions(done):
@@ -100,7 +100,7 @@ def test_what_the_architecture_document_says_was_seen(done):
     assert re.search(r"`other`[^|]* given to every model .* an input of the packed model", page)
     assert re.search(r"`who`, `after` kept from every model .* no input of the packed model", page)
     assert "not kept" not in page
-    assert "fast: 3 folds, no networks" in page
+    assert "fast: 3 folds (4 under 5,000 rows), no networks" in page
     card = (done.development.bundle.path / "model-card.md").read_text()
     assert "increasing with `wave`, decreasing with `fall`, increasing with `flag`" in card
     assert re.search(r"size \| pass", done.page("5-mlops")) or "MB is the file that answers" in done.page("5-mlops")

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from modelyard.brief.brief import Brief, Budget, DataBrief
+from modelyard.brief.brief import Brief, Budget, DataBrief, Validation
 from modelyard.data.read import read_data
 from modelyard.data.splitting import split
 from modelyard.families.tabular.portfolio import logarithm
@@ -47,7 +47,8 @@ def wide_total(x, random):
 def trained(frame, tmp_path, *, replay=None, **asked):
     path = tmp_path / "t.parquet"
     frame.write_parquet(path)
-    brief = Brief(use_case="t", data=DataBrief(path=str(path), label="y"), budget=Budget(600.0, 0), **asked)
+    asked = {"budget": Budget(600.0, 0), "validation": Validation(folds=4), **asked}
+    brief = Brief(use_case="t", data=DataBrief(path=str(path), label="y"), **asked)
     data = read_data(None, brief)
     parts = split(data, brief)
     plan = select(brief, data, parts=parts)

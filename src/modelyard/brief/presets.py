@@ -16,26 +16,29 @@ class Preset:
     ----------
     seconds : float
         Wall clock for training.
-    folds, windows : int
-        Parts of the development rows, each scored once; windows scored where the split goes forward in time, whose
-        first learn from few rows.
+    folds, small, windows : int
+        Parts of the development rows, each scored once; those of a small table, whose models need every row they can
+        get; windows scored where the split goes forward in time, whose first learn from few rows.
     networks : bool
         Whether networks may be tried, where time or rows call for them.
     """
 
     seconds: float
     folds: int
+    small: int
     windows: int
     networks: bool
 
 
 PRESETS: Mapping[Presets, Preset] = {
-    "fast": Preset(45.0, 3, 3, networks=False),
-    "balanced": Preset(Budget().seconds, 4, 5, networks=True),
-    "best": Preset(1800.0, 8, 8, networks=True),
+    "fast": Preset(45.0, 3, 4, 3, networks=False),
+    "balanced": Preset(Budget().seconds, 4, 8, 5, networks=True),
+    "best": Preset(1800.0, 8, 8, 8, networks=True),
 }
 """``balanced`` is what a brief without the word gets."""
 
+SMALL = 5_000
+"""Development rows under which a table is small."""
 SIDE_BY_SIDE = 2
 """Folds are scored by so many: the least of machines fits two in the time of one."""
 SCORED_ROWS, SCORED_OTHERS = 7_000, 450
@@ -59,10 +62,19 @@ def goes_forward(brief: Brief) -> bool:
     return strategy in ("time", "group_time", "rolling") or (strategy == "auto" and brief.data.time is not None)
 
 
-def fold_count(brief: Brief) -> int:
-    """Return how many folds a brief asks for, or its preset: windows where the split goes forward in time."""
+def fold_count(brief: Brief, rows: int | None = None) -> int:
+    """Return how many folds a brief asks for, or its preset: windows where the split goes forward in time.
+
+    Parameters
+    ----------
+    brief : Brief
+        What is asked.
+    rows : int, optional
+        Rows of the development part; default, as many as are no small table.
+    """
     one = PRESETS[brief.presets]
-    return brief.validation.folds or (one.windows if goes_forward(brief) else one.folds)
+    folds = one.folds if rows is None or rows >= SMALL else one.small
+    return brief.validation.folds or (one.windows if goes_forward(brief) else folds)
 
 
 def scored_count(brief: Brief, rows: int, others: int | None = None) -> int:
@@ -81,7 +93,7 @@ def scored_count(brief: Brief, rows: int, others: int | None = None) -> int:
     others : int, optional
         Rows that are not of the largest class, where there are classes.
     """
-    count = fold_count(brief)
+    count = fold_count(brief, rows)
     if brief.validation.folds is not None or brief.presets == "best":
         return count
     # Forward in time a first block is only learnt from, and what holds in two windows need not last.
@@ -98,7 +110,14 @@ def settled(brief: Brief) -> tuple[str, ...]:
     one = PRESETS[brief.presets]
     told = [
         (f"{one.seconds:,.0f} s", brief.budget.seconds == one.seconds),
-        (f"{fold_count(brief)} {'windows' if goes_forward(brief) else 'folds'}", brief.validation.folds is None),
+        (_folds(brief), brief.validation.folds is None),
         ("networks where time or rows call for them" if one.networks else "no networks", brief.model == "auto"),
     ]
     return tuple(words for words, holds in told if holds)
+
+
+def _folds(brief: Brief) -> str:
+    one = PRESETS[brief.presets]
+    if goes_forward(brief):
+        return f"{one.windows} windows"
+    return f"{one.folds} folds" + (f" ({one.small} under {SMALL:,} rows)" if one.small != one.folds else "")

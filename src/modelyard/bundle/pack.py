@@ -19,7 +19,7 @@ from modelyard.bundle.directions import check_directions
 from modelyard.bundle.examples import plain_rows, spread, synthetic
 from modelyard.bundle.load import load_bundle
 from modelyard.bundle.manifest import FORMAT, Lineage, Manifest
-from modelyard.bundle.parity import check_parity, graph_thresholds
+from modelyard.bundle.parity import check_parity, graph_thresholds, real_rows
 from modelyard.bundle.runtimes import arrays, onnx
 from modelyard.bundle.runtimes.runtime import Runtime
 from modelyard.bundle.write import write_bundle
@@ -98,6 +98,7 @@ def pack(
         _deviation(parts.development),
         thresholds,
         run.plan.brief.seed,
+        most=real_rows(int(export.facts.get("trees", 0))),
     )
     directions = check_directions(runtime, checked, thresholds, run.plan.brief.seed)
     draft = Manifest(

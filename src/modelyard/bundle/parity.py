@@ -21,8 +21,9 @@ from modelyard.encoding.encoding import Encoding
 
 LIMIT = 1e-5
 """Largest difference allowed: of a probability, or of the label's standard deviation."""
-ROWS = 10_000
-"""Real rows compared, of more a sample: a graph that errs errs on every row that takes the same way through it."""
+ROWS, LEAST_ROWS, ROWS_TIMES_TREES = 10_000, 1_000, 25_000_000
+"""Real rows compared, fewer of very many trees, of more a sample: a graph that errs does so on every row that takes the
+same way through it."""
 _SAMPLE = 256
 """Real rows that boundary and missing rows are made from."""
 ADVERSARIAL = 1_024
@@ -100,6 +101,11 @@ def check_parity(
     limit = float(f"{limit:.3g}")
     # One digit: the rest differs between processors and says nothing.
     return {**facts, "largest": min(float(f"{largest:.0e}"), limit), "limit": limit}
+
+
+def real_rows(trees: int) -> int:
+    """Return how many real rows of a model of so many trees are compared."""
+    return min(ROWS, max(LEAST_ROWS, ROWS_TIMES_TREES // max(1, trees)))
 
 
 def coarseness(answers: Floats) -> Floats:

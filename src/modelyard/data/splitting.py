@@ -212,7 +212,7 @@ def _at_random(data: Dataset, brief: Brief) -> Split:
     else:
         chosen = share_out_groups(units, classes, fraction, rng)
     test, development = np.flatnonzero(chosen), np.flatnonzero(~chosen)
-    folds = min(fold_count(brief), development.size // 2)
+    folds = min(fold_count(brief, development.size), development.size // 2)
     if units is None:
         dealt = deal(classes[development], folds, rng)
     else:
@@ -246,7 +246,7 @@ def _by_group(data: Dataset, brief: Brief) -> Split:
     test, development = np.flatnonzero(chosen), np.flatnonzero(~chosen)
     within = np.unique(groups[development], return_inverse=True)[1].astype(np.int64)
     left = int(within.max()) + 1
-    asked = fold_count(brief)
+    asked = fold_count(brief, development.size)
     folds = min(asked, left)
     if folds < 2:
         raise _no_folds(f"one entity is left for development in '{brief.data.group}'")

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelyard.brief.presets import fold_count
 from modelyard.core.markup import (
     Block,
     Diagram,
@@ -242,7 +241,8 @@ def _validation(plan: Plan, run: Run | None, split: str | None) -> list[Block]:
     asked = plan.brief.validation
     chosen = asked.strategy if asked.strategy != "auto" else "chosen from the table"
     rows = [("Strategy", chosen if split is None else literal(split))]
-    rows.append(("Folds", str(fold_count(plan.brief))))
+    if asked.folds is not None:
+        rows.append(("Folds", str(asked.folds)))
     if run is not None:
         kept = plan.rows - len(run.development)
         rows.append(("Untouched", f"{kept:,} of {plan.rows:,} rows ({kept / max(plan.rows, 1):.0%})"))

@@ -121,7 +121,7 @@ def _validation(run: Run, parts: Parts, refits: bool) -> list[Block]:
         for number, fold in enumerate(parts.split.folds, start=1)
     ]
     test = 0 if parts.test is None else len(parts.test)
-    after = "Each row is scored by the models that did not learn from it"
+    after = "A row is scored only by models that did not learn from it"
     whole = [fitted for fitted, _ in run.blend.members if fitted.whole]
     after += "; new rows are answered by models that learnt from every development row." if whole else "."
     if refits:

@@ -195,7 +195,7 @@ def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:
     classes = len(data.schema.classes)
     rows = max(1, len(data))
     forward = goes_forward(brief)
-    count = max(2, fold_count(brief))
+    count = max(2, fold_count(brief, rows))
     by_class = np.bincount(data.truth().astype(np.int64), minlength=classes) if classes else None
     scored = scored_count(brief, rows, None if by_class is None else rows - int(by_class.max()))
     # Of windows forward in time the last are scored, which learn from most.
