@@ -10,6 +10,7 @@ from typing import Any
 
 from modelyard.core.errors import RegistryError, WorkspaceError
 from modelyard.core.files import guarded
+from modelyard.core.write_ahead import write_ahead
 
 FILE = "registry.db"
 """Its name in a workspace."""
@@ -62,7 +63,7 @@ def make(path: Path) -> None:
         found = _format(db)
         if found < FORMAT:
             if found == 0:
-                db.execute("PRAGMA journal_mode = WAL")
+                write_ahead(db, _SECONDS)
             db.execute("BEGIN IMMEDIATE")
             # Another process may have done so while this one waited for its turn.
             while (found := _format(db)) < FORMAT:

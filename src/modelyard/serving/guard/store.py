@@ -11,6 +11,7 @@ from typing import Any
 
 from modelyard.core.errors import ServingError, WorkspaceError, did_you_mean
 from modelyard.core.files import guarded
+from modelyard.core.write_ahead import write_ahead
 from modelyard.serving.guard.admitted import PERMISSIONS
 from modelyard.serving.guard.key import Key, Secret, digest, new_id, new_secret
 from modelyard.serving.guard.limit import Limit
@@ -55,7 +56,7 @@ class KeyStore:
             path.parent.mkdir(parents=True, exist_ok=True)
         with self._opened() as db:
             if _format(db) == 0:
-                db.execute("PRAGMA journal_mode = WAL")
+                write_ahead(db, _SECONDS)
                 db.executescript(_TABLES)
 
     def listed(self) -> tuple[Key, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from modelyard.core.files import guarded
+from modelyard.core.write_ahead import write_ahead
 from modelyard.serving.predictions.sql import SqlStore, unusable
 
 _SECONDS = 30
@@ -40,7 +41,7 @@ class SqliteStore(SqlStore):
             connection = sqlite3.connect(path, timeout=_SECONDS, isolation_level=None)
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA page_size = 16384")  # several records a page: a third less work to add one
-            connection.execute("PRAGMA journal_mode = WAL")
+            write_ahead(connection, _SECONDS)
             # Files are removed once they are loaded: what is committed must outlive a power cut as they would have.
             connection.execute("PRAGMA synchronous = FULL")
         except sqlite3.Error as error:

@@ -13,6 +13,7 @@ import msgspec
 
 from modelyard.core.errors import ServingError, WorkspaceError
 from modelyard.core.files import guarded
+from modelyard.core.write_ahead import write_ahead
 from modelyard.serving.rollout.rollout import OPEN, Arm, Decision, Plan, Reading, Rollout
 
 FILE = "rollouts.db"
@@ -73,7 +74,7 @@ class Rollouts:
                     do="Update modelyard.",
                 )
             if found < _FORMAT:
-                db.execute("PRAGMA journal_mode = WAL")
+                write_ahead(db, _SECONDS)
                 db.executescript(_TABLES)
             db.execute(_INDEX)
 

@@ -1,0 +1,45 @@
+"""A write-ahead log, asked for while another connection holds the file."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+
+import pytest
+
+from modelyard.core.write_ahead import write_ahead
+
+
+@pytest.fixture
+def held(tmp_path):
+    """Return a file that another connection has locked, and what lets it go."""
+    path = tmp_path / "some.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE t (x)")
+    other.execute("BEGIN EXCLUSIVE")
+    yield path, other
+    other.close()
+
+
+def test_it_waits_for_who_holds_the_file(held):
+    path, other = held
+    free = threading.Timer(0.3, lambda: other.execute("COMMIT"))
+    free.start()
+    db = sqlite3.connect(path, timeout=0.0)
+    write_ahead(db, 30.0)
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    free.join()
+
+
+def test_it_does_not_wait_for_ever(held):
+    began = time.monotonic()
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        write_ahead(sqlite3.connect(held[0], timeout=0.0), 0.2)
+    assert time.monotonic() - began >= 0.2
+
+
+def test_another_fault_is_told_at_once(tmp_path):
+    (tmp_path / "folder.db").mkdir()
+    with pytest.raises(sqlite3.OperationalError):
+        write_ahead(sqlite3.connect(f"file:{tmp_path / 'none.db'}?mode=ro", uri=True), 30.0)
