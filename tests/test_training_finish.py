@@ -68,6 +68,22 @@ def test_members_too_slow_to_fit_again_are_left_out():
     assert len(run.blend.members) == 1
 
 
+def test_where_no_time_is_left_the_models_of_the_folds_answer(tmp_path):
+    data, parts = dataset(), parts_of(dataset())
+    run = train(plan_of(data, BOTH), parts, family=(family := Whole(seconds=90.0, microseconds=20.0)))  # of 60
+    assert family.asked == []
+    assert [fitted.whole for fitted, _ in run.blend.members] == [()]
+    assert all(0 < fitted.microseconds < 90 for fitted, _ in run.blend.members)
+    replayed = train(plan_of(data, BOTH), parts, family=Whole(), replay=read_recipe(write_recipe(run, tmp_path)))
+    assert [fitted.whole for fitted, _ in replayed.blend.members] == [()]
+    assert replayed.answers.tobytes() == run.answers.tobytes()
+    slow = train(plan_of(data, BOTH), parts, family=Whole(seconds=90.0, microseconds=200.0))
+    assert [len(fitted.whole) for fitted, _ in slow.blend.members] == [1]  # three models would answer too slowly
+    forward = parts_of(data, strategy="time")
+    late = train(plan_of(data, BOTH), forward, family=Whole(seconds=90.0, microseconds=20.0))
+    assert [len(fitted.whole) for fitted, _ in late.blend.members] == [1]
+
+
 def test_a_latency_limit_keeps_the_blend_small():
     data = dataset()
     plan = plan_of(data, BOTH, latency=Latency(99.0, 1.0))  # of which 300 us are the model's

@@ -34,10 +34,10 @@ class Timed(Whole):
         return replace(fitted, microseconds=self.costs[candidate.name], whole_seconds=seconds)
 
 
-def trained(limit=1.0, costs=COSTS, tried=TRIED, late=(), **words):
+def trained(limit=1.0, costs=COSTS, tried=TRIED, late=(), strategy="random", **words):
     """Return a run under a limit of milliseconds, of which three tenths are the model's, with its parts."""
     data = dataset()
-    parts = parts_of(data)
+    parts = parts_of(data, strategy=strategy)
     plan = plan_of(data, tried, latency=None if limit is None else Latency(99.0, limit))
     return train(plan, parts, family=Timed(costs, late, **words)), parts
 
@@ -98,7 +98,7 @@ def test_there_is_none_where_answers_take_no_time():
 
 
 def test_blends_that_could_not_have_been_fitted_in_time_are_not_on_it():
-    run, _ = trained(limit=40.0, late=("dddd", "ccc"))
+    run, _ = trained(limit=40.0, late=("dddd", "ccc"), strategy="time")
     met = {name for point in run.diagnostics.frontier.blends for name in point.members if len(point.members) > 1}
     assert met == {"a", "bb"}
 
@@ -150,8 +150,8 @@ def test_each_fit_left_out_says_why():
 
 
 def test_fits_there_was_no_time_for_say_so():
-    run, _ = trained(limit=40.0, late=("dddd",))
-    assert whys(run)["dddd"] == "no time left to fit it on every row: about 1000 s beside the members'"
+    run, _ = trained(limit=40.0, late=("bb",), strategy="time")
+    assert whys(run)["bb"] == "no time left to fit it on every row: about 1000 s beside the members'"
     broken, _ = trained(limit=40.0, breaks=("a",))
     assert whys(broken)["a"] == "on every row: failed: RuntimeError: the toy broke late"
 

@@ -123,7 +123,12 @@ def _validation(run: Run, parts: Parts, refits: bool) -> list[Block]:
     test = 0 if parts.test is None else len(parts.test)
     after = "A row is scored only by models that did not learn from it"
     whole = [fitted for fitted, _ in run.blend.members if fitted.whole]
-    after += "; new rows are answered by models that learnt from every development row." if whole else "."
+    folds_alone = [literal(fitted.candidate.name) for fitted, _ in run.blend.members if not fitted.whole]
+    if whole:
+        after += "; new rows are answered by models that learnt from every development row"
+        after += f", and for {', '.join(folds_alone)}, which no time was left to fit so," if folds_alone else ""
+        after += " by the models of the folds" if folds_alone else ""
+    after += "."
     if refits:
         after += (
             " That one is judged. What ships is the same recipe fitted once more on every row"

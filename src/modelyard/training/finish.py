@@ -12,7 +12,7 @@ from modelyard.data.dataset import Floats
 from modelyard.families.fitted import Fitted
 from modelyard.training.attempts import Attempts, scored_rows
 from modelyard.training.ensemble import CELLS, greedy_weights
-from modelyard.training.limits import of_models, of_one, room, spread
+from modelyard.training.limits import of_folds, of_models, of_one, room, spread
 
 
 def finish(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:
@@ -21,13 +21,15 @@ def finish(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:
     Members are chosen so that these fits end within the budget, and so that all together stay within the brief's limits
     (see `modelyard.training.limits`): the model's share of the latency, and the size of its file. What they leave of
     these goes to more models of them. The largest share is fitted first, whatever the clock says; a further one only
-    where there is time.
+    where there is time. Where there is none, the models of its folds answer for it, save where the split goes forward:
+    there the first of them know little.
 
     Returns
     -------
     (sequence of Fitted, float64 array)
         Members, and their weights.
     """
+    attempts.fitted[:] = [_in_time(one, attempts, of_models(one, 1).whole_seconds) for one in attempts.fitted]
     left = list(attempts.fitted)
     while left:
         members, broken = _fit_members(left, attempts)
@@ -53,7 +55,9 @@ def _fit_members(tried: Sequence[Fitted], attempts: Attempts) -> tuple[list[Fitt
         if members and pace * fitted.whole_seconds > attempts.clock.left:
             fitted = of_models(fitted, 1)
         seconds = pace * fitted.whole_seconds
-        if members and seconds > attempts.clock.left:
+        if members:
+            fitted = _in_time(fitted, attempts, seconds)
+        if members and fitted.whole and seconds > attempts.clock.left:
             attempts.late.add(fitted.candidate.name)
             continue
         before = attempts.clock.spent
@@ -62,9 +66,21 @@ def _fit_members(tried: Sequence[Fitted], attempts: Attempts) -> tuple[list[Fitt
             broken.add(fitted.candidate.name)
             continue
         members.append(made)
-        if seconds > 0:
+        if fitted.whole and seconds > 0:
             pace = max(pace, pace * (attempts.clock.spent - before) / seconds)
     return members, broken
+
+
+def _in_time(fitted: Fitted, attempts: Attempts, seconds: float) -> Fitted:
+    """Return a candidate, for which the models of its folds answer where there is no time for one on every row.
+
+    They are several: where these are too slow or too large for the limits it stays as it is.
+    """
+    if attempts.parts.split.forward or seconds <= attempts.clock.left:
+        return fitted
+    folds = of_folds(fitted)
+    quick, small = room(attempts.plan, folds.shared_bytes)
+    return folds if folds.microseconds <= quick and folds.own_bytes <= small else fitted
 
 
 def weigh(

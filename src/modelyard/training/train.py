@@ -30,7 +30,7 @@ from modelyard.training.environment import commit, environment
 from modelyard.training.finish import finish
 from modelyard.training.frontier import frontier
 from modelyard.training.leaderboard import leaderboard
-from modelyard.training.limits import of_models
+from modelyard.training.limits import of_folds, of_models
 from modelyard.training.link import choose_link, in_link
 from modelyard.training.loss import Loss
 from modelyard.training.plain import choose_plain, in_features
@@ -206,7 +206,9 @@ def _replay(attempts: Attempts, recipe: Mapping[str, Any]) -> _Made:
                 where=attempts.entries[-1].note,
                 do="Install the package versions of its requirements.lock.",
             )
-        as_many = replace(of_models(step.fitted, len(member.whole)), whole=member.whole)
+        as_many = of_folds(step.fitted)
+        if member.whole:
+            as_many = replace(of_models(step.fitted, len(member.whole)), whole=member.whole)
         whole = attempts.whole(as_many, replayed=True)
         if whole is None:
             raise TrainingError(
