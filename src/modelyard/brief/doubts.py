@@ -258,8 +258,7 @@ def _latency(latency: Latency, infrastructure: str) -> list[Doubt]:
 def _budget(brief: Brief, facts: _Facts) -> list[Doubt]:
     if facts.task == "forecast":
         return []
-    others = sum(facts.counts.values()) - max(facts.counts.values()) if facts.counts else None
-    count = scored_count(brief, facts.rows, others)
+    count = scored_count(brief, facts.rows, facts.counts.values())
     needed = count * facts.rows * max(1, facts.features) / _CELLS_A_SECOND
     if brief.budget.seconds >= max(1.0, needed):
         return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from modelyard.brief.brief import Brief, Budget, Presets
@@ -77,7 +77,7 @@ def fold_count(brief: Brief, rows: int | None = None) -> int:
     return brief.validation.folds or (one.windows if goes_forward(brief) else folds)
 
 
-def scored_count(brief: Brief, rows: int, others: int | None = None) -> int:
+def scored_count(brief: Brief, rows: int, counts: Collection[int] = ()) -> int:
     """Return how many of the folds are scored: all, or of a large table as many as settle what is to be chosen.
 
     Each costs a fit of every candidate. What the rows of a fold tell apart does not grow with those of further ones
@@ -90,9 +90,10 @@ def scored_count(brief: Brief, rows: int, others: int | None = None) -> int:
         What is asked.
     rows : int
         Rows of the development part.
-    others : int, optional
-        Rows that are not of the largest class, where there are classes.
+    counts : collection of int
+        Rows of each class; none where the label is a number.
     """
+    others = sum(counts) - max(counts) if counts else rows
     count = fold_count(brief, rows)
     if brief.validation.folds is not None or brief.presets == "best":
         return count
@@ -100,7 +101,7 @@ def scored_count(brief: Brief, rows: int, others: int | None = None) -> int:
     parts, least = (count + 1, 2 * SIDE_BY_SIDE) if goes_forward(brief) else (count, SIDE_BY_SIDE)
     for kept in range(least, count, SIDE_BY_SIDE):
         share = kept / parts
-        if share * rows >= SCORED_ROWS and (others is None or share * others >= SCORED_OTHERS):
+        if share * rows >= SCORED_ROWS and share * others >= SCORED_OTHERS:
             return kept
     return count
 

@@ -340,8 +340,7 @@ def _no_folds(why: str) -> SplitError:
 
 def _scored(brief: Brief, classes: Ints, data: Dataset) -> int:
     """Return how many folds are scored, given the class codes of the development rows."""
-    others = classes.size - int(np.bincount(classes).max(initial=0)) if data.schema.classes else None
-    return scored_count(brief, classes.size, others)
+    return scored_count(brief, classes.size, np.bincount(classes).tolist() if data.schema.classes else ())
 
 
 def _unscored(kept: Sequence[Fold], made: Sequence[Fold]) -> str:

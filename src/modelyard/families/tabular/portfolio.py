@@ -197,7 +197,7 @@ def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:
     forward = goes_forward(brief)
     count = max(2, fold_count(brief, rows))
     by_class = np.bincount(data.truth().astype(np.int64), minlength=classes) if classes else None
-    scored = scored_count(brief, rows, None if by_class is None else rows - int(by_class.max()))
+    scored = scored_count(brief, rows, () if by_class is None else by_class.tolist())
     # Of windows forward in time the last are scored, which learn from most.
     learnt = 1 - (scored + 1) / 2 / (count + 1) if forward else (count - 1) / count
     share = learnt * 0.88
