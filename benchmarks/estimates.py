@@ -38,6 +38,7 @@ from modelyard.families.fitted import Fitted
 from modelyard.families.tabular.inputs import read_inputs
 from modelyard.families.tabular.models import load_models
 from modelyard.families.tabular.tabular import Tabular
+from modelyard.families.tabular.texts import Vocabulary
 from modelyard.flow.prepare import prepare
 from modelyard.metrics.find import metric as find_metric
 from modelyard.metrics.intervals import wilson
@@ -71,12 +72,17 @@ class Keeping(Tabular):
 
     def __init__(self) -> None:
         self.kept: dict[str, Fitted] = {}
+        self._learnt: dict[str, int] = {}
 
     def fit(self, candidate: Any, parts: Any, *given: Any, **named: Any) -> Fitted:
-        """Fit, and keep what was fitted over folds."""
+        """Fit, and keep what was fitted over folds: of one name, what learnt from most rows.
+
+        A run also fits its best candidate on a part of each fold's rows, to say whether more rows would help.
+        """
         made = super().fit(candidate, parts, *given, **named)
-        if parts.split.folds:
-            self.kept[candidate.name] = made
+        learnt = sum(len(fold.train) for fold in parts.split.folds)
+        if learnt > self._learnt.get(candidate.name, 0):
+            self.kept[candidate.name], self._learnt[candidate.name] = made, learnt
         return made
 
     def by_fold(self, run: Run, rows: Dataset) -> list[Any]:
@@ -84,7 +90,9 @@ class Keeping(Tabular):
         raw: list[Any] = []
         for member, weight in run.blend.members:
             over_folds = self.kept[member.candidate.name]
-            inputs = read_inputs(rows, tuple(tuple(known) for known in over_folds.facts["levels"]))
+            levels = tuple(tuple(known) for known in over_folds.facts["levels"])
+            words = tuple(Vocabulary.of(known) for known in over_folds.facts.get("texts", ()))
+            inputs = read_inputs(rows, levels, words)
             each = [weight * model.raw(inputs) for model in load_models(over_folds)]
             raw = [a + b for a, b in zip(raw, each, strict=True)] if raw else each
         return [run.blend.answer(one) for one in raw]

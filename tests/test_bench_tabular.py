@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from tabular import results, runner
-from tabular.bars import behind, latency_bars, losses, quality_bars, ranks, spread, whole
+from tabular.bars import behind, latency_bars, losses, own_bars, quality_bars, ranks, spread, whole
 from tabular.environments import FRAMEWORKS, environment
 from tabular.report import BEGIN, END, last_line, markdown, put
 from tabular.results import Asked, Key, append, complete, missing, read
@@ -142,6 +142,7 @@ def found_with(change=None, ours=0.5):
     for key in ASKED.runs():
         loss = ours if key.framework == "modelyard" else 0.6 + 0.01 * FRAMEWORKS.index(key.framework)
         more = {"dict_ms_p50": 0.1, "bare_ms_p50": 0.05, "columns": 30} if key.framework == "modelyard" else {}
+        more |= {"seconds": key.budget, "out_of_fold": 0.5, "code": "now"} if key.framework == "modelyard" else {}
         found[key] = record(loss, version="1", **more)
     return found | {Key(*k): v for k, v in (change or {}).items()}
 
@@ -211,6 +212,18 @@ def test_latency_bars_fall_where_a_row_is_slow(figures, lost):
     assert [i for i, b in enumerate(bars) if b.holds is False] == lost
 
 
+OURS = {"dict_ms_p50": 0.1, "bare_ms_p50": 0.05, "columns": 30, "seconds": 60, "out_of_fold": 0.5, "code": "now"}
+
+
+@pytest.mark.parametrize(
+    ("figures", "lost"),
+    [({}, []), ({"code": "older"}, [0]), ({"seconds": 63.1}, [1]), ({"out_of_fold": 0.4985}, [2])],
+)
+def test_our_own_bars_fall_where_source_is_mixed_a_run_is_late_or_more_time_is_a_loss(figures, lost):
+    change = {("modelyard", "one", s, 60): record(0.5, **OURS | figures) for s in (0, 1)}
+    assert [i for i, b in enumerate(own_bars(found_with(change), ASKED)) if b.holds is False] == lost
+
+
 def test_missing_runs_leave_bars_unanswered_and_the_last_line_says_so():
     found = found_with()
     del found[Key("flaml", "two", 1, 240)]
@@ -226,7 +239,7 @@ def test_only_a_comparison_large_enough_can_succeed():
     large = Asked(FRAMEWORKS, tuple(f"set{i}" for i in range(10)), (60, 240), (0, 1, 2))
     key = Key("modelyard", "one", 0, 60)
     found = {k: found_with()[key._replace(framework=k.framework, budget=k.budget)] for k in large.runs()}
-    assert last_line(found, large) == ("bench-tabular: 9 of 9 bars hold", True)
+    assert last_line(found, large) == ("bench-tabular: 12 of 12 bars hold", True)
     failed = found | {large.runs()[0]: {"error": "no"}}
     assert not last_line(failed, large)[1]
 

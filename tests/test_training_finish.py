@@ -10,6 +10,7 @@ import pytest
 from modelyard.brief.brief import Latency
 from modelyard.core.errors import TrainingError
 from modelyard.data.dataset import Fold
+from modelyard.training.clock import Clock
 from modelyard.training.recipe import read_recipe, write_recipe
 from modelyard.training.train import train
 from toy_family import Toy, candidate, dataset, parts_of, plan_of
@@ -20,9 +21,9 @@ BOTH = (candidate("one", squares=True, searched=False), candidate("two", squares
 class Whole(Toy):
     """A toy whose folds only score, with noise of their own so that a blend is worth while; one fit answers."""
 
-    def __init__(self, seconds=0.0, microseconds=0.0, breaks=(), **words):
+    def __init__(self, seconds=0.0, microseconds=0.0, breaks=(), clock=None, **words):
         super().__init__(**words)
-        self.seconds, self.microseconds, self.breaks = seconds, microseconds, breaks
+        self.seconds, self.microseconds, self.breaks, self.clock = seconds, microseconds, breaks, clock
         self.asked = []
 
     def fit(self, candidate, parts, seed, watch=None, rounds=None):
@@ -37,6 +38,8 @@ class Whole(Toy):
                 microseconds=self.microseconds,
             )
         self.asked.append((candidate.name, rounds))
+        if self.clock is not None:
+            self.clock.credit(self.seconds)
         if candidate.name in self.breaks:
             raise RuntimeError("the toy broke late")
         every = np.arange(len(parts.development))
@@ -64,21 +67,33 @@ def test_members_answer_from_every_row_and_are_scored_by_their_folds():
 def test_members_too_slow_to_fit_again_are_left_out():
     data = dataset()
     assert len(train(plan_of(data, BOTH), parts_of(data), family=Whole(seconds=20.0)).blend.members) == 2
-    run = train(plan_of(data, BOTH), parts_of(data), family=Whole(seconds=40.0))  # of 60
+    forward = parts_of(data, strategy="time")  # whose folds answer for none
+    run = train(plan_of(data, BOTH), forward, family=Whole(seconds=40.0))  # of 60
     assert len(run.blend.members) == 1
+
+
+def test_the_folds_answer_for_a_member_that_there_is_no_time_for_beside_another():
+    data, clock = dataset(), Clock(60.0)
+    family = Whole(seconds=40.0, microseconds=20.0, clock=clock)
+    run = train(plan_of(data, BOTH), parts_of(data), family=family, clock=clock)
+    assert len(family.asked) == 1
+    assert sorted(len(fitted.whole) for fitted, _ in run.blend.members) == [0, 1]
 
 
 def test_where_no_time_is_left_the_models_of_the_folds_answer(tmp_path):
     data, parts = dataset(), parts_of(dataset())
     run = train(plan_of(data, BOTH), parts, family=(family := Whole(seconds=90.0, microseconds=20.0)))  # of 60
     assert family.asked == []
-    assert [fitted.whole for fitted, _ in run.blend.members] == [()]
+    assert [fitted.whole for fitted, _ in run.blend.members] == [(), ()]
     assert all(0 < fitted.microseconds < 90 for fitted, _ in run.blend.members)
     replayed = train(plan_of(data, BOTH), parts, family=Whole(), replay=read_recipe(write_recipe(run, tmp_path)))
-    assert [fitted.whole for fitted, _ in replayed.blend.members] == [()]
+    assert [fitted.whole for fitted, _ in replayed.blend.members] == [(), ()]
     assert replayed.answers.tobytes() == run.answers.tobytes()
-    slow = train(plan_of(data, BOTH), parts, family=Whole(seconds=90.0, microseconds=200.0))
-    assert [len(fitted.whole) for fitted, _ in slow.blend.members] == [1]  # three models would answer too slowly
+    slow = Whole(seconds=90.0, microseconds=200.0)  # three models answer in 600, or less
+    unasked = train(plan_of(data, BOTH), parts, family=slow)  # for any latency: the best is not given up
+    assert [fitted.whole for fitted, _ in unasked.blend.members] == [()]
+    asked = train(plan_of(data, BOTH, latency=Latency(99.0, 1.0)), parts, family=slow)  # of which 300 us are its
+    assert [len(fitted.whole) for fitted, _ in asked.blend.members] == [1]
     forward = parts_of(data, strategy="time")
     late = train(plan_of(data, BOTH), forward, family=Whole(seconds=90.0, microseconds=20.0))
     assert [len(fitted.whole) for fitted, _ in late.blend.members] == [1]

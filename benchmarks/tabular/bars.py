@@ -18,6 +18,8 @@ WINS = 0.7
 """Share of set-seeds on which we must be better than the rival."""
 BEHIND = 0.01
 """How far behind the best peer the mean of a set may be, relative."""
+LATE, WORSE = 0.05, 0.001
+"""How far our command may be over its budget, and our out-of-fold loss on a set over that of a smaller budget."""
 WHOLE = (10, 3, (60, 240))
 """Sets, seeds and budgets a comparison must at least have before its bars speak for the project."""
 ROW_MS = ((30, 0.3), (75, 0.6))
@@ -116,6 +118,37 @@ def quality_bars(found: Mapping[Key, Record], asked: Asked, budget: int) -> list
     far = [f"{n} {a:+.1%}" for n, a in zip(asked.sets, away, strict=True) if a > BEHIND]
     question = f"{budget} s: at most {BEHIND:.0%} behind the best peer on every set"
     bars.append(Bar(question, ", ".join(far) or "none further", bool((away <= BEHIND).all()) if known else None))
+    return bars
+
+
+def own_bars(found: Mapping[Key, Record], asked: Asked) -> list[Bar]:
+    """Answer what we promise of ourselves: one source made all figures, budgets are kept, and more time is no loss."""
+    if OURS not in asked.frameworks:
+        return []
+    keys = [Key(OURS, name, seed, budget) for name in asked.sets for seed in asked.seeds for budget in asked.budgets]
+    ours = {key: found[key] for key in keys if key in found}
+    known, sources = len(ours) == len(keys), {record.get("code") for record in ours.values()}
+    late = [
+        f"{k.name} seed {k.seed}, {k.budget} s: {record['seconds']:.0f} s"
+        for k, record in ours.items()
+        if record.get("seconds", 0.0) > (1 + LATE) * k.budget
+    ]
+    bars = [
+        Bar(f"{OURS}: one source made all its figures", f"{len(sources)}", len(sources) == 1 if known else None),
+        Bar(f"{OURS}: budgets are kept to {LATE:.0%}", ", ".join(late) or "none later", not late if known else None),
+    ]
+    if len(asked.budgets) > 1:
+        least, most = min(asked.budgets), max(asked.budgets)
+        worse = []
+        for name in asked.sets:
+            short, long = (
+                float(np.mean([ours.get(Key(OURS, name, s, b), {}).get("out_of_fold", math.nan) for s in asked.seeds]))
+                for b in (least, most)
+            )
+            if long > (1 + WORSE) * short:
+                worse.append(f"{name} {long / short - 1:+.1%}")
+        question = f"{OURS}: out of fold, {most} s are at most {WORSE:.1%} worse than {least} s on every set"
+        bars.append(Bar(question, ", ".join(worse) or "none worse", not worse if known else None))
     return bars
 
 

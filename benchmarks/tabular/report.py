@@ -17,6 +17,7 @@ from tabular.bars import (
     latency,
     latency_bars,
     losses,
+    own_bars,
     quality_bars,
     ranks,
     record_of,
@@ -31,9 +32,9 @@ BEGIN, END = "<!-- bench-tabular: begin -->", "<!-- bench-tabular: end -->"
 
 
 def answered(found: Mapping[Key, Record], asked: Asked) -> list[Bar]:
-    """Return every bar: quality at each budget, latency at the longest."""
+    """Return every bar: quality at each budget, latency at the longest, and what we promise of ourselves."""
     quality = [bar for budget in asked.budgets for bar in quality_bars(found, asked, budget)]
-    return quality + latency_bars(found, asked, max(asked.budgets))
+    return quality + latency_bars(found, asked, max(asked.budgets)) + own_bars(found, asked)
 
 
 def markdown(found: Mapping[Key, Record], asked: Asked) -> str:

@@ -150,7 +150,7 @@ def modelyard(train: pd.DataFrame, meta: dict[str, Any], budget: float) -> Fitte
     if not out.get("bundle"):
         raise RuntimeError(f"no bundle was made: {out}"[:2000])
     bundle = my.load_bundle(out["bundle"])
-    facts = {k: out.get(k) for k in ("run", "trees", "seconds")}
+    facts = {k: out.get(k) for k in ("run", "trees", "seconds")} | {"out_of_fold": out["estimate"]["value"]}
     predict = bundle.predict if meta["task"] == "regression" else bundle.predict_proba
     classes = None if meta["task"] == "regression" else list(bundle.classes)
     return Fitted(predict, classes, facts, lambda x: _dict_and_bare(bundle, predict, x))

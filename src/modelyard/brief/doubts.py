@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from modelyard.brief.brief import Brief, Latency, Target, Task
 from modelyard.brief.doubt import Doubt
-from modelyard.brief.presets import fold_count, scored_count
+from modelyard.brief.presets import fold_count, scored_count, scored_share
 from modelyard.brief.target import latency_text, target_text
 from modelyard.brief.uncertainty import auc_half_width, calibrated_ece, needed_for, rows_without_error, share_half_width
 from modelyard.metrics.find import metric as find_metric
@@ -65,7 +65,7 @@ def doubts(
         Each with its reasoning and what to do; empty when nothing is doubtful.
     """
     fraction = brief.validation.test_fraction
-    share = _TEST if fraction is None else fraction if fraction > 0 else 1.0
+    share = _TEST if fraction is None else fraction or scored_share(brief, rows, classes_counts.values())
     facts = _Facts(task, rows, classes_counts, features, groups, share)
     found = [*_label(facts)]
     if not (classes_counts and len(classes_counts) < 2):
@@ -268,7 +268,7 @@ def _budget(brief: Brief, facts: _Facts) -> list[Doubt]:
             f"{count} folds.",
             f"One kind of boosted trees takes about {max(1.0, needed):,.0f} s for as much on a small machine; the "
             "first candidate is trained whatever it takes, the others only while time is left.",
-            "Raise budget.seconds, or lower validation.folds.",
+            "Raise budget.seconds" + (", or leave validation.folds out." if brief.validation.folds else "."),
         )
     ]
 

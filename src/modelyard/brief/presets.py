@@ -15,10 +15,10 @@ class Preset:
     Attributes
     ----------
     seconds : float
-        Wall clock for training.
+        Wall clock of all of ``develop``.
     folds, small, windows : int
-        Parts of the development rows, each scored once; those of a small table, whose models need every row they can
-        get; windows scored where the split goes forward in time, whose first learn from few rows.
+        Parts of the development rows; those of a small table, whose models need every row they can get; windows where
+        the split goes forward in time, whose first learn from few rows. Not all are scored: see `scored_count`.
     networks : bool
         Whether networks may be tried, where time or rows call for them.
     """
@@ -93,17 +93,30 @@ def scored_count(brief: Brief, rows: int, counts: Collection[int] = ()) -> int:
     counts : collection of int
         Rows of each class; none where the label is a number.
     """
-    others = sum(counts) - max(counts) if counts else rows
     count = fold_count(brief, rows)
     if brief.validation.folds is not None or brief.presets == "best":
         return count
-    # Forward in time a first block is only learnt from, and what holds in two windows need not last.
-    parts, least = (count + 1, 2 * SIDE_BY_SIDE) if goes_forward(brief) else (count, SIDE_BY_SIDE)
+    least = 2 * SIDE_BY_SIDE if goes_forward(brief) else SIDE_BY_SIDE  # what holds in two windows need not last
     for kept in range(least, count, SIDE_BY_SIDE):
-        share = kept / parts
-        if share * rows >= SCORED_ROWS and share * others >= SCORED_OTHERS:
+        share = kept / _parts(brief, count)
+        if enough(share * rows, [share * each for each in counts]):
             return kept
     return count
+
+
+def scored_share(brief: Brief, rows: int, counts: Collection[int] = ()) -> float:
+    """Return the part of the development rows that is scored; arguments are those of `scored_count`."""
+    return scored_count(brief, rows, counts) / _parts(brief, fold_count(brief, rows))
+
+
+def enough(rows: float, counts: Collection[float] = ()) -> bool:
+    """Say whether so many scored rows, of so many of each class, settle what is to be chosen."""
+    return rows >= SCORED_ROWS and (not counts or sum(counts) - max(counts) >= SCORED_OTHERS)
+
+
+def _parts(brief: Brief, count: int) -> int:
+    """Return the parts of the rows: forward in time a first block is only learnt from."""
+    return count + 1 if goes_forward(brief) else count
 
 
 def settled(brief: Brief) -> tuple[str, ...]:

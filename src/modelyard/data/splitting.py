@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from modelyard.brief.brief import Brief
-from modelyard.brief.presets import fold_count, scored_count
+from modelyard.brief.presets import enough, fold_count, scored_count
 from modelyard.core.errors import SplitError
 from modelyard.core.seeds import derive_seed
 from modelyard.data.alike import copies, order_by_content
@@ -319,6 +319,9 @@ def _forward_split(
     if not folds:
         raise _no_folds("too few moments, or the gap is too long, or the early rows hold one class only")
     kept = folds[-_scored(brief, classes, data) :]
+    scored = classes[np.concatenate([fold.score for fold in kept])]
+    if not enough(scored.size, np.bincount(scored).tolist() if data.schema.classes else ()):
+        kept = folds  # entities scored elsewhere, or a class of the early rows, took some away
     gap = _gap(data, brief)
     wide = f", gap {brief.validation.gap:g}{' days' if gap != brief.validation.gap else ''}" if gap else ""
     fewer = "" if len(folds) == fold_count(brief) else " (no more are possible)"

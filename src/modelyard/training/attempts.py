@@ -114,11 +114,13 @@ class Attempts:
         fits = [(one.seconds, of_models(one, 1).whole_seconds) for one in self.fitted]
         tried, whole = np.sum(fits, axis=0) if fits else (0.0, 0.0)
         more = min(1.0, whole / tried) if tried > 0 else 0.0  # fewer rows in fewer fits than those of the folds
-        return seconds * (1 + more) <= self.left or self.steps.find(candidate) is not None
+        done = candidate.name in self._again or self.steps.find(candidate) is not None
+        return done or seconds * (1 + more) <= self.left
 
     def skip(self, candidate: Candidate, why: str = "") -> None:
         """Note why a candidate is no member of what is blended, by default that there was no time to try it."""
         asked = f"it takes about {self.seconds(candidate):.0f} s, and {self.left:.0f} s were left"
+        self._again.pop(candidate.name, None)
         self._note(candidate, 0.0, why or f"not tried, no time left: {asked}")
 
     def fit(
@@ -161,7 +163,7 @@ class Attempts:
             self.steps.keep(step, rounds)
         if step.fitted is not None:
             self._expected += candidate.cost.seconds
-            self._taken += step.fitted.seconds
+            self._taken += step.seconds
         self._record(step)
         return step
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from modelyard.training.attempts import Attempts, scored_rows
 from modelyard.training.ensemble import GLANCE
-from modelyard.training.finish import weigh
+from modelyard.training.finish import in_time, weigh
 from modelyard.training.limits import of_one
 from modelyard.training.run import Moment
 
@@ -25,7 +25,7 @@ def follow(attempts: Attempts) -> None:
     if any(one.candidate.name == last.name for one in attempts.fitted):
         fitted, rows = of_one(attempts.fitted), scored_rows(attempts.fitted)
         chosen = [(w, o) for w, o in zip(weigh(fitted, attempts, cells=GLANCE), fitted, strict=True) if w > 0]
-        attempts.whole_seconds = sum(one.whole_seconds for _, one in chosen)
+        attempts.whole_seconds = sum(in_time(one, attempts, one.whole_seconds).whole_seconds for _, one in chosen)
         if len(rows):
             blend = attempts.score(np.sum([w * one.scores[rows] for w, one in chosen], axis=0), rows)
         else:

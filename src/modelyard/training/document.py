@@ -128,6 +128,8 @@ def _validation(run: Run, parts: Parts, refits: bool) -> list[Block]:
         after += "; new rows are answered by models that learnt from every development row"
         after += f", and for {', '.join(folds_alone)}, which no time was left to fit so," if folds_alone else ""
         after += " by the models of the folds" if folds_alone else ""
+    elif not refits:
+        after += "; new rows are answered by the models of the folds: no time was left to fit any on every row"
     after += "."
     if refits:
         after += (

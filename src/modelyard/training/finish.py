@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -29,7 +30,6 @@ def finish(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:
     (sequence of Fitted, float64 array)
         Members, and their weights.
     """
-    attempts.fitted[:] = [_in_time(one, attempts, of_models(one, 1).whole_seconds) for one in attempts.fitted]
     left = list(attempts.fitted)
     while left:
         members, broken = _fit_members(left, attempts)
@@ -45,7 +45,10 @@ def finish(attempts: Attempts) -> tuple[Sequence[Fitted], Floats]:
 
 def _fit_members(tried: Sequence[Fitted], attempts: Attempts) -> tuple[list[Fitted], set[str]]:
     """Fit the members of the best blend on every row; return them, and the names of those that failed."""
-    weights = weigh(of_one(tried), attempts, left=attempts.clock.left)
+    tried = [in_time(one, attempts, of_models(one, 1).whole_seconds) for one in tried]
+    # Those that their folds can answer for are no burden: there need not be time for all.
+    costs = [replace(one, whole_seconds=0.0) if folds_instead(one, attempts) else one for one in of_one(tried)]
+    weights = weigh(costs, attempts, left=attempts.clock.left)
     largest = [i for i in np.argsort(-weights, kind="stable") if weights[i] > 0]
     chosen = spread([(tried[i], float(weights[i])) for i in largest], attempts.plan, attempts.clock.left)
     members: list[Fitted] = []
@@ -56,7 +59,7 @@ def _fit_members(tried: Sequence[Fitted], attempts: Attempts) -> tuple[list[Fitt
             fitted = of_models(fitted, 1)
         seconds = pace * fitted.whole_seconds
         if members:
-            fitted = _in_time(fitted, attempts, seconds)
+            fitted = in_time(fitted, attempts, seconds)
         if members and fitted.whole and seconds > attempts.clock.left:
             attempts.late.add(fitted.candidate.name)
             continue
@@ -71,16 +74,24 @@ def _fit_members(tried: Sequence[Fitted], attempts: Attempts) -> tuple[list[Fitt
     return members, broken
 
 
-def _in_time(fitted: Fitted, attempts: Attempts, seconds: float) -> Fitted:
-    """Return a candidate, for which the models of its folds answer where there is no time for one on every row.
+def in_time(fitted: Fitted, attempts: Attempts, seconds: float) -> Fitted:
+    """Return a candidate, for which the models of its folds answer where there is no time for one on every row."""
+    folds = None if seconds <= attempts.clock.left else folds_instead(fitted, attempts)
+    return folds or fitted
 
-    They are several: where these are too slow or too large for the limits it stays as it is.
+
+def folds_instead(fitted: Fitted, attempts: Attempts) -> Fitted | None:
+    """Return a candidate for which the models of its folds answer; None where they may not.
+
+    Where the split goes forward the first of them know little. They are several, too: alone, all of them must be quick
+    and small enough for the limits.
     """
-    if attempts.parts.split.forward or seconds <= attempts.clock.left:
-        return fitted
+    if attempts.parts.split.forward:
+        return None
     folds = of_folds(fitted)
-    quick, small = room(attempts.plan, folds.shared_bytes)
-    return folds if folds.microseconds <= quick and folds.own_bytes <= small else fitted
+    best = folds.microseconds if fitted.candidate == attempts.fitted[0].candidate else 0.0
+    quick, small = room(attempts.plan, folds.shared_bytes, best)
+    return folds if folds.microseconds <= quick and folds.own_bytes <= small else None
 
 
 def weigh(

@@ -50,7 +50,10 @@ def of_models(fitted: Fitted, count: int) -> Fitted:
 
 
 def of_folds(fitted: Fitted) -> Fitted:
-    """Return a candidate for which the models of its folds answer: they are there, and no fit on every row is made."""
+    """Return a candidate for which the models of its folds answer: they are there, and no fit on every row is made.
+
+    Each encodes by tables of its own, where models on every row share one.
+    """
     if not sum(fitted.whole):
         return fitted
     times = sum(fitted.rounds) / sum(fitted.whole)
@@ -59,7 +62,7 @@ def of_folds(fitted: Fitted) -> Fitted:
         whole=(),
         whole_seconds=0.0,
         microseconds=fitted.microseconds * times,
-        own_bytes=fitted.own_bytes * times,
+        own_bytes=fitted.own_bytes * times + fitted.shared_bytes * (len(fitted.rounds) - 1),
     )
 
 

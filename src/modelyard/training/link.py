@@ -39,7 +39,7 @@ def choose_link(attempts: Attempts, candidate: Candidate) -> bool:
     attempts.fitted.clear()
     attempts.loss = replace(attempts.loss, link="log")
     for one in earlier:
-        if attempts.plain and one.candidate.parameters.get("derived"):
+        if one is not fitted and attempts.plain and one.candidate.parameters.get("derived"):
             continue
         again = of_log(one.candidate)
         if again is not None and (one is fitted or attempts.affordable(again, one.seconds)):

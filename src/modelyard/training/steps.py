@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,8 @@ class Steps:
     folder : path or None
         The run's folder; None keeps nothing.
     plan, parts : Plan, Parts
-        What, beside the candidate itself, decides how a fit comes out: table, schema, folds, seed.
+        What, beside the candidate itself and this package's version, decides how a fit comes out: table, schema, folds,
+        seed.
     """
 
     def __init__(self, folder: Path | None, plan: Plan, parts: Parts) -> None:
@@ -77,6 +79,7 @@ class Steps:
             digest.update(b"fold" + fold.train.tobytes() + b"score" + fold.score.tobytes())
         self._context = content_hash(
             {
+                "version": version("modelyard"),
                 "fingerprint": plan.fingerprint,
                 "schema": parts.development.schema,
                 "rows": len(parts.development),

@@ -172,8 +172,11 @@ def _explore(attempts: Attempts) -> _Made:
         elif first or attempts.affordable(candidate, attempts.seconds(candidate)):
             attempts.fit(candidate, to_the_end=first)
             follow(attempts)
-            settled = settled or choose_link(attempts, choose_plain(attempts, candidate))
-            follow(attempts)
+            if not settled:
+                stands = choose_plain(attempts, candidate)
+                follow(attempts)
+                settled = choose_link(attempts, stands)
+                follow(attempts)
         else:
             attempts.skip(candidate)
     if not attempts.fitted:
