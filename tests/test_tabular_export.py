@@ -106,6 +106,22 @@ def test_a_blend_of_all_libraries_is_one_graph_of_a_dozen_nodes(task):
     assert Tabular().export(mixed, split.development).files == exported.files
 
 
+@pytest.mark.parametrize("algorithm", LIBRARIES)
+def test_a_hundred_classes_are_learnt_and_answered_as_the_library_does(algorithm):
+    classes = [f"{i % 100:02}" for i in range(1_200)]
+    table = frame("binary", rows=1_200).with_columns(label=pl.Series(classes), clue=pl.Series(classes))
+    split = parts("multiclass", table)
+    few = {} if algorithm == "linear" else {"rounds": 3}
+    fitted = Tabular().fit(candidate(algorithm, **few), split.blind(), 0)
+    assert fitted.scores.shape == (len(split.development), 100)
+    mixed = blend("multiclass", [fitted])
+    graph = session(Tabular().export(mixed, split.development))
+    answers = run_graph(graph, split.test)
+    assert np.abs(answers - mixed.answer(raw(mixed, split.test))).max() < TOLERANCE
+    truth = split.test.truth().astype(int)
+    assert answers[np.arange(len(truth)), truth].mean() > 0.012  # 0.01 by chance
+
+
 def test_very_many_trees_are_shared_out_between_nodes(monkeypatch):
     split = parts("multiclass")
     mixed = blend("multiclass", [Tabular().fit(candidate("xgboost"), split.blind(), 0)])
