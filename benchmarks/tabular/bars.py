@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tabular.environments import FRAMEWORKS
 from tabular.results import UNTIMED, Asked, Key, Record
+from tabular.sets import MAIN
 
 OURS = "modelyard"
 RIVAL = "autogluon"
@@ -20,8 +21,8 @@ BEHIND = 0.01
 """How far behind the best peer the mean of a set may be, relative."""
 LATE, WORSE = 0.05, 0.001
 """How far our command may be over its budget, and our out-of-fold loss on a set over that of a smaller budget."""
-WHOLE = (10, 3, (60, 240))
-"""Sets, seeds and budgets a comparison must at least have before its bars speak for the project."""
+WHOLE = (3, (60, 240))
+"""Seeds and budgets a comparison must at least have, beside the main sets, before its bars speak for the project."""
 ROW_MS = ((30, 0.3), (75, 0.6))
 """Milliseconds one row as a dict may take, for tables of at most so many columns."""
 FASTER, FASTER_MEDIAN, OVER_BARE = 10.0, 50.0, 4.0
@@ -82,16 +83,20 @@ def spread(values: NDArray[np.float64]) -> tuple[float, float]:
 def behind(table: NDArray[np.float64], asked: Asked) -> NDArray[np.float64]:
     """Return how far our mean loss lies behind the best peer's on each set, relative; below zero where ahead.
 
-    Peers' means are over the seeds all have run, NaN where there is none: a mean of easier splits is no better mean.
+    Means are over the seeds that all have run, NaN where there is none, and beside each peer over those that it did not
+    fail on: a mean of easier splits is no better mean. A peer that failed on all is the whole loss behind.
     """
     ours, away = asked.frameworks.index(OURS), []
     for rows in table:
-        means = rows[~np.isnan(rows).any(axis=1)].mean(axis=0) if not np.isnan(rows).any(axis=1).all() else None
-        if means is None or len(means) < 2:
+        known = rows[~np.isnan(rows).any(axis=1)]
+        if not len(known) or known.shape[1] < 2:
             away.append(math.nan)
             continue
-        best = float(np.delete(means, ours).min())
-        away.append(-1.0 if math.isinf(best) and math.isfinite(means[ours]) else float(means[ours] / best - 1))
+        each = [-1.0]
+        for peer in np.delete(known, ours, axis=1).T:
+            both = np.isfinite(peer)
+            each += [float(known[both, ours].mean() / peer[both].mean() - 1)] if both.any() else []
+        away.append(math.inf if np.isinf(known[:, ours]).any() else max(each))
     return np.array(away)
 
 
@@ -129,12 +134,19 @@ def own_bars(found: Mapping[Key, Record], asked: Asked) -> list[Bar]:
     ours = {key: found[key] for key in keys if key in found}
     known, sources = len(ours) == len(keys), {record.get("code") for record in ours.values()}
     late = [
-        f"{k.name} seed {k.seed}, {k.budget} s: {record['seconds']:.0f} s"
+        f"{k.name} seed {k.seed}, {k.budget} s: {record.get('command_s', math.inf):.0f} s"
         for k, record in ours.items()
-        if record.get("seconds", 0.0) > (1 + LATE) * k.budget
+        if not record.get("command_s", math.inf) <= (1 + LATE) * k.budget
+    ]
+    unlike = [
+        f"{name} seed {seed}"
+        for name in asked.sets
+        for seed in asked.seeds
+        if len({r.get("data") for k, r in found.items() if (k.name, k.seed) == (name, seed) and "error" not in r}) > 1
     ]
     bars = [
         Bar(f"{OURS}: one source made all its figures", f"{len(sources)}", len(sources) == 1 if known else None),
+        Bar("all were given the same rows", ", ".join(unlike) or "all", not unlike if known else None),
         Bar(f"{OURS}: budgets are kept to {LATE:.0%}", ", ".join(late) or "none later", not late if known else None),
     ]
     if len(asked.budgets) > 1:
@@ -145,7 +157,7 @@ def own_bars(found: Mapping[Key, Record], asked: Asked) -> list[Bar]:
                 float(np.mean([ours.get(Key(OURS, name, s, b), {}).get("out_of_fold", math.nan) for s in asked.seeds]))
                 for b in (least, most)
             )
-            if long > (1 + WORSE) * short:
+            if known and not long <= (1 + WORSE) * short:  # nor where one of them failed
                 worse.append(f"{name} {long / short - 1:+.1%}")
         question = f"{OURS}: out of fold, {most} s are at most {WORSE:.1%} worse than {least} s on every set"
         bars.append(Bar(question, ", ".join(worse) or "none worse", not worse if known else None))
@@ -182,6 +194,7 @@ def latency_bars(found: Mapping[Key, Record], asked: Asked, budget: int) -> list
         rival = np.array([latency(found, asked, budget, RIVAL, n, "row_ms_p50") for n in asked.sets]) / ours
         # A set the rival failed on says nothing of its speed.
         times = rival[~np.isnan(rival)]
+        known &= all(Key(RIVAL, n, s, budget) in found for n in asked.sets for s in asked.seeds)
         text = f"least {times.min():.0f}x, median {np.median(times):.0f}x" if len(times) else "no figures"
         holds = bool(times.min() >= FASTER and np.median(times) >= FASTER_MEDIAN) if known and len(times) else None
         question = f"{budget} s: one row {FASTER:g}x faster than {RIVAL} on every set, {FASTER_MEDIAN:g}x in the median"
@@ -191,9 +204,9 @@ def latency_bars(found: Mapping[Key, Record], asked: Asked, budget: int) -> list
 
 def whole(asked: Asked) -> bool:
     """Say whether a comparison is large enough for its bars to speak for the project."""
-    sets, seeds, budgets = WHOLE
+    seeds, budgets = WHOLE
     return (
-        len(asked.sets) >= sets
+        set(MAIN) <= set(asked.sets)
         and len(asked.seeds) >= seeds
         and set(budgets) <= set(asked.budgets)
         and set(FRAMEWORKS) <= set(asked.frameworks)

@@ -102,9 +102,11 @@ def _quality(found: Mapping[Key, Record], asked: Asked, budget: int) -> str:
         what = f"{SETS[name].task}; {SETS[name].traits}" if name in SETS else ""
         gap = "" if math.isnan(distance) else f"{distance:+.1%}"
         lines.append(f"| {name} | {what} | {_rows(found, asked, name)} | {' | '.join(cells)} | {gap} |")
-    ranked = ranks(table)
-    mean = [f"{m:.2f}" for m in ranked.mean(axis=0)] if len(ranked) else [""] * len(asked.frameworks)
-    lines.append(f"| mean rank | of {len(ranked)} set-seeds | | {' | '.join(mean)} | |")
+    drawn = np.array([name in SETS and SETS[name].split == "rows" for name in asked.sets])
+    for what, some in (("mean rank", table), ("mean rank, new rows", table[drawn])):
+        ranked = ranks(some)
+        mean = [f"{m:.2f}" for m in ranked.mean(axis=0)] if len(ranked) else [""] * len(asked.frameworks)
+        lines.append(f"| {what} | of {len(ranked)} set-seeds | | {' | '.join(mean)} | |")
     return "\n".join(lines)
 
 

@@ -42,7 +42,7 @@ class TabularSet:
     split : str
         What the test part must be new in: its rows, its groups, or its time.
     group, time : str or None
-        Columns that a framework which can use them is told of.
+        Columns ours is told of, as its brief names them; peers' calls name none, and the columns are features there.
     drop : tuple of str
         Columns no framework is given.
     cap : int or None
@@ -135,6 +135,8 @@ def _hotel() -> pd.DataFrame:
     return _r("modeldata", "hotel_rates")().drop(columns="arrival_date")
 
 
+MAIN = tuple("adult fars california_housing framingham bikeshare expedia ames splice support2 hotel_rates".split())
+"""The ten of the sets that bars speak for, of every kind that the others are."""
 SETS = {
     s.name: s
     for s in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import cache
 from pathlib import Path
@@ -60,8 +61,19 @@ def write(of: TabularSet, seed: int, folder: Path) -> Path:
     train.to_parquet(home / "train.parquet", index=False)
     test.to_parquet(home / "test.parquet", index=False)
     meta = {"name": of.name, "target": of.target, "task": of.task, "group": of.group, "time": of.time}
+    meta["digest"] = digest(train, test)
     (home / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
     return home
+
+
+def digest(*parts: pd.DataFrame) -> str:
+    """Return a hash of rows, by which a run says what it was given."""
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(
+            repr(list(part.columns)).encode() + pd.util.hash_pandas_object(part, index=False).to_numpy().tobytes()
+        )
+    return whole.hexdigest()[:12]
 
 
 def _later(time: pd.Series) -> NDArray[np.bool_]:

@@ -17,7 +17,7 @@ from modelyard.metrics.reading import reading
 from modelyard.training.run import Run
 
 REPEATS, COLUMNS = 5, 20
-_ROWS = 2_000
+_ROWS, _LEAST_ROWS = 2_000, 300
 _MICROSECONDS, _SHARE = 4e6, 0.03
 """What all answers are reckoned to take, and of the budget at most: reckoned and not measured, so that two runs give
 the same figures."""
@@ -43,7 +43,7 @@ def importance(run: Run, evidence: Evidence, metric: Metric, progress: Progress)
     random = np.random.default_rng(derive_seed(run.plan.brief.seed, "importance"))
     once = max(10.0, sum(one.microseconds for one, _ in run.blend.members)) * REPEATS * min(len(names), COLUMNS)
     most = min(_MICROSECONDS, _SHARE * 1e6 * run.plan.brief.budget.seconds)
-    size = min(len(rows), _ROWS, max(500, int(most / once)))
+    size = min(len(rows), _ROWS, max(_LEAST_ROWS, int(most / once)))
     picked = np.sort(random.choice(len(rows), size, replace=False)).astype(np.int64)
     few = rows.take(picked)
     base = answers(run, few)
