@@ -61,7 +61,7 @@ bench-tabular: $(VENV)/.sets
 	$(BIN)/python benchmarks/tabular run $(ASKED)
 
 report-tabular: $(READY)
-	$(BIN)/python benchmarks/tabular report $(ASKED) --into docs/benchmarks.md
+	$(BIN)/python benchmarks/tabular report $(ASKED) --into docs/benchmarks-tables.md
 
 # Peers' environments (about 3 GB) go to the same folder. Run it on a machine that does nothing else.
 SERVED = $(if $(SERVERS),--servers $(SERVERS)) $(if $(RATES),--rates $(RATES)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
