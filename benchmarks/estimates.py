@@ -107,8 +107,8 @@ def main() -> int:
     words.add_argument("--rows", type=int, default=30_000, help="rows drawn from each set, at most")
     words.add_argument("--record", type=Path, help="JSON lines to add each run to")
     asked = words.parse_args()
-    head = f"{'set':<20}{'seed':>5}{'split':>12}{'rows':>13}  {'out of fold':<26}"
-    print(f"{head}{'folds, untouched':<26}{'z':>5}  {'shipped, untouched':<26}{'z':>5}")
+    head = f"{'set':<20}{'seed':>5}{'split':>12}{'rows':>13}  {'out of fold':<32}"
+    print(f"{head}{'folds, untouched':<32}{'z':>5}  {'shipped, untouched':<32}{'z':>5}")
     found = []
     for one, frame in installed(asked.sets):
         frame = frame.sample(min(asked.rows, frame.height), seed=0)
@@ -117,8 +117,8 @@ def main() -> int:
             found.append(held)
             print(
                 f"{held.name:<20}{held.seed:>5}{held.split:>12}{'/'.join(map(str, held.rows)):>13}  "
-                f"{_shown(held.estimate):<26}{_shown(held.folds):<26}{held.z_folds:>5.1f}  "
-                f"{_shown(held.shipped):<26}{held.z_shipped:>5.1f}",
+                f"{_shown(held.estimate):<32}{_shown(held.folds):<32}{held.z_folds:>5.1f}  "
+                f"{_shown(held.shipped):<32}{held.z_shipped:>5.1f}",
                 flush=True,
             )
             if asked.record:

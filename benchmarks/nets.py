@@ -2,7 +2,8 @@
 
 ``make bench-nets [SETS="adult"]``. Candidates are those a budget of 240 s proposes: LightGBM, CatBoost and XGBoost, and
 the network with the epochs its share pays for. Blends are the greedy ones of training. Losses are log loss, or RMSE,
-out of fold on the development rows; a paired bootstrap over rows gives the interval of what the network takes off.
+out of fold on the development rows, the blend's a little flattered by weights chosen on them; a paired bootstrap over
+rows gives the interval of what the network takes off.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Does the packed graph answer as the fitted members do, on real rows and on rows made to catch it out?
 
-``make bench-parity [SETS="adult fars"]``. On each set every kind of member the family offers is fitted, for each loss
-its label can have, and packed alone and all together. Compared are the untouched rows, rows at the trees' thresholds,
-rows with gaps and unseen categories, and ``--count`` adversarial rows (see `modelyard.bundle.adversarial`). A
-difference of more than 1e-5 in probability, or of 1e-5 of the label's standard deviation, fails; where an answer is so
-large that float32 itself is coarser than that, of four of its steps.
+``make bench-parity [SETS="adult fars"]``. On each set every kind of member a brief of 240 s is offered (networks where
+torch is installed) is fitted, for each loss its label can have, and packed alone and all together. Compared are the
+untouched rows, rows at the trees' thresholds, rows with gaps and unseen categories, and ``--count`` adversarial rows
+(see `modelyard.bundle.adversarial`). A difference of more than 1e-5 in probability, or of 1e-5 of the label's standard
+deviation, fails; where an answer is so large that float32 itself is coarser than that, of four of its steps.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> int:
     for one, frame in installed(asked.sets):
         frame = frame.sample(min(asked.rows, frame.height), seed=0)
         for metric in _metrics(one.task, frame[one.target].to_list()):
-            brief = brief_of(one, 120.0, 0, metric)
+            brief = brief_of(one, 240.0, 0, metric)
             parts = split(read_data(frame, brief), brief)
             members = [fitted(candidate, parts, asked.rounds) for candidate in offered(brief, parts).values()]
             for name, chosen in _chosen(members):
