@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -115,3 +117,13 @@ def test_few_rows_and_many_are_answered_alike(outputs, monkeypatch):
     walked = session(plain)
     assert not any(n.op_type == "If" for n in onnx.load_from_string(plain).graph.node)
     np.testing.assert_allclose(many, walked.run(["answer"], {"numbers": x})[0], atol=1e-4)
+
+
+def test_trees_too_deep_to_compare_leave_nothing_in_those_of_another_class():
+    rng = np.random.default_rng(0)
+    trees = [replace(tree(rng, 4, 1), target=np.array([0])) for _ in range(60)]
+    trees += [replace(tree(rng, 12, 1), target=np.array([1])) for _ in range(5)]
+    forest, x = plant(trees), rows(40)
+    graph = build(forest, None, [], Layout(NUMBERS, ()), INPUTS, np.zeros(2), "identity")
+    many = session(graph).run(["answer"], {"numbers": x})[0]
+    np.testing.assert_allclose(many, walk(forest, x, 2), atol=1e-4)

@@ -61,7 +61,7 @@ def symmetric(forest: Forest, order: Ints, outputs: int) -> list[Symmetric]:
     feature = np.zeros((deepest, count), dtype=np.int64)
     threshold = np.full((deepest, count), np.inf, dtype=np.float32)
     code, level = np.zeros((2, len(forest.feature)), dtype=np.int64)
-    owner = np.zeros(len(forest.feature), dtype=np.int64)
+    owner = np.full(len(forest.feature), -1, dtype=np.int64)  # nodes of deeper trees are never come to
     owner[forest.roots] = np.arange(count)
     even, depth, nodes = np.ones(count, dtype=np.bool_), np.zeros(count, dtype=np.int64), forest.roots
     for bit in range(deepest + 1):
@@ -87,7 +87,7 @@ def symmetric(forest: Forest, order: Ints, outputs: int) -> list[Symmetric]:
         place[chosen] = np.arange(len(chosen))
         value = np.zeros((len(chosen), 2**size, outputs))
         for bits in range(size + 1):  # a leaf of few questions is every leaf that differs in the rest alone
-            own = (level[forest.leaf] == bits) & (place[owner[forest.leaf]] >= 0)
+            own = (level[forest.leaf] == bits) & (owner[forest.leaf] >= 0) & (place[owner[forest.leaf]] >= 0)
             leaf = forest.leaf[own]
             every = code[leaf][:, None] | np.arange(2 ** (size - bits))[None, :] << bits
             value[place[owner[leaf]][:, None], every, forest.target[own][:, None]] = forest.value[own][:, None]
