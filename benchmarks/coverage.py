@@ -1,13 +1,13 @@
 """Do conformal intervals and sets hold what they promise, on untouched rows of real sets?
 
 ``make bench-coverage [SETS="adult bikeshare"]``. Each set is split and trained with a short budget, once for each seed;
-bounds come from out-of-fold answers alone. Shown is the share of untouched rows they
-held (each group counted once where the split is by group), with the interval that chance in these rows and in those
-the bounds were made from allows, and the share to expect: what is promised, or, where the answer of a set alone is
-right more often than that in some class, what sets held of the rows they were made from, which the report says. A
-promise fails where that interval lies more than 2 points away from what is to be expected, to either side. One kind of
-departure is shown and does not fail, since the report says why: forward in time nothing is guaranteed ("said"), and
-beside it stands what bounds made from earlier out-of-fold rows held of each fifth of them.
+bounds come from out-of-fold answers alone. Shown is the share of untouched rows they held (each group counted once
+where the split is by group), with the interval that chance in these rows and in those the bounds were made from allows,
+and the share to expect: what is promised, or, where the answer of a set alone is right more often than that in some
+class, what sets held of the rows they were made from, which the report says. A promise fails where that interval lies
+more than 2 points away from what is to be expected, to either side. One kind of departure is shown and does not fail,
+since the report says why: forward in time nothing is guaranteed ("said"), and beside it stands what bounds made from
+earlier out-of-fold rows held of each fifth of them.
 """
 
 from __future__ import annotations
