@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -70,6 +71,18 @@ def test_every_kind_of_member_answers_hard_rows_as_its_library_does(case: str) -
             0,
         )
         assert facts["adversarial"] > facts["missing"] > 0
+
+
+def test_the_exponential_of_a_large_score_is_as_near_as_float32_holds_it() -> None:
+    """A sum of logarithms in float32 alone is off by several of its steps, and its exponential by tens."""
+    split = divided("poisson_deviance", 400)
+    given = loss_parameters(metric("poisson_deviance"))
+    fitted = Tabular().fit(candidate("linear", **given), split.blind(), 0)
+    mixed, data = replace(blended([fitted], "poisson_deviance"), scale=40.0), split.development
+    runtime = OnnxRuntime(Tabular().export(mixed, data).files["model.onnx"], Encoding.of(data.schema, moments=True), 1)
+    expected = mixed.answer(raw(mixed, data))
+    assert np.log(expected).max() > 30
+    assert np.abs(runtime.frame(data.frame)[:, 0] / expected - 1).max() < np.finfo(np.float32).eps
 
 
 def test_a_graph_that_takes_the_least_numbers_at_their_word_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

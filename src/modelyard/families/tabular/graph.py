@@ -94,15 +94,19 @@ def build(
     plain += add_texts(draft, layout.texts)
     if len(plain) > 1:
         plain = [draft.add("Concat", plain, "numbers_and_texts", axis=1)]
+    kinds = onnx.TensorProto
     terms = []
-    if linear is not None:
-        terms += _linear(draft, linear, plain, strings)
     if forest is not None:
         terms += _trees(draft, forest, plain, layout, numbers, len(offset))
     if networks:
         terms.append(add_networks(draft, networks, numbers, layout.numbers, strings))
-    if link != "log":
-        terms.append(draft.constant("offset", offset.astype(np.float32)))
+    exact = link == "log"
+    if exact:
+        # An exponential multiplies the error of a large logarithm: it is summed in float64, and only its value rounded.
+        terms = [draft.add("Cast", [term], f"{term}_exact", to=kinds.DOUBLE) for term in terms]
+    if linear is not None:
+        terms += _linear(draft, linear, plain, strings, exact)
+    terms.append(draft.constant("offset", offset.astype(np.float64 if exact else np.float32)))
     last = "answer" if link == "identity" else "raw"
     draft.add("Sum", terms, last)
     if link == "softmax":
@@ -111,11 +115,7 @@ def build(
         draft.add("Mul", [last, draft.constant("both", np.array([-1, 1], dtype=np.float32))], "sides")
         draft.add("Sigmoid", ["sides"], "answer")
     elif link == "log":
-        # A large logarithm in float32 has an error that the exponential would multiply: most of it, the offset, stays
-        # out of the sum.
-        draft.add("Exp", [last], "ratio")
-        draft.add("Mul", ["ratio", draft.constant("usual", np.exp(offset).astype(np.float32))], "answer")
-    kinds = onnx.TensorProto
+        draft.add("Cast", [draft.add("Exp", [last], "value")], "answer", to=kinds.FLOAT)
     value = onnx.helper.make_tensor_value_info
     inputs = [value("numbers", kinds.FLOAT, ["rows", len(encoding.given)])] if encoding.given else []
     inputs += [value("moments", kinds.INT64, ["rows", len(encoding.dates)])] if encoding.dates else []
@@ -187,11 +187,12 @@ def _trees(
     return add_forest(draft, forest, features, outputs)
 
 
-def _linear(draft: Draft, part: LinearPart, plain: list[str], strings: int) -> list[str]:
-    terms = []
+def _linear(draft: Draft, part: LinearPart, plain: list[str], strings: int, exact: bool) -> list[str]:
+    """Add the linear members' terms: sums in float64 where `exact`, of the same float32 numbers as in training."""
+    kinds, terms = need("onnx", "train", "The ONNX export").TensorProto, []
+    kind, precision = (kinds.DOUBLE, np.float64) if exact else (kinds.FLOAT, np.float32)
     models, numbers, outputs = part.numbers.shape
     if numbers:
-        float32 = np.float32
         draft.add("IsNaN", plain, "gone")
         axis = draft.constant("model_axis", np.array([1], dtype=np.int64))
         draft.add("Unsqueeze", [*plain, axis], "numbers_by_model")
@@ -202,15 +203,17 @@ def _linear(draft: Draft, part: LinearPart, plain: list[str], strings: int) -> l
         draft.add("Min", ["not_below", draft.constant("high", part.high)], "clipped")
         draft.add("Sub", ["clipped", mean], "centred")
         shape = draft.constant("models_flat", np.array([-1, models * numbers], dtype=np.int64))
-        draft.add("Reshape", ["centred", shape], "centred_flat")
-        weights = draft.constant("weights", part.numbers.reshape(-1, outputs).astype(float32))
-        terms.append(draft.add("MatMul", ["centred_flat", weights], "from_numbers"))
+        factor = draft.add("Reshape", ["centred", shape], "centred_flat")
+        if exact:
+            factor = draft.add("Cast", [factor], "centred_exact", to=kind)
+        weights = draft.constant("weights", part.numbers.reshape(-1, outputs).astype(precision))
+        terms.append(draft.add("MatMul", [factor, weights], "from_numbers"))
         if part.missing.any():
-            draft.add("Cast", ["gone"], "gaps", to=need("onnx", "train", "The ONNX export").TensorProto.FLOAT)
-            gap = draft.constant("gap_weights", part.missing.astype(float32))
+            draft.add("Cast", ["gone"], "gaps", to=kind)
+            gap = draft.constant("gap_weights", part.missing.astype(precision))
             terms.append(draft.add("MatMul", ["gaps", gap], "from_gaps"))
     if strings:
-        draft.add("Gather", [draft.constant("level_weights", part.table.astype(np.float32)), "row"], "by_level")
+        draft.add("Gather", [draft.constant("level_weights", part.table.astype(precision)), "row"], "by_level")
         columns = draft.constant("columns_axis", np.array([1], dtype=np.int64))
         terms.append(draft.add("ReduceSum", ["by_level", columns], "from_levels", keepdims=0))
     return terms
