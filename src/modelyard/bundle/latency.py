@@ -13,8 +13,9 @@ from modelyard.bundle.examples import plain_rows
 from modelyard.bundle.runtimes.arrays import ArraysRuntime
 from modelyard.core.errors import DataError
 
-_BATCH = 10_000
-_BATCH_SECONDS = 0.2
+_BATCH, _LEAST = 10_000, 100
+_BATCH_SECONDS, _ONE_BATCH = 0.2, 2.0
+"""How long batches are timed, and what one may take at the pace of single rows: a slow model gets a smaller one."""
 _WARM = 20
 
 
@@ -76,14 +77,15 @@ def measure(bundle: Bundle, rows: object, seconds: float = 1.0) -> Timing:
         if now >= end:
             break
     p50, p99 = np.percentile(np.array(times) / 1e3, [50, 99])
-    return Timing(float(p50), float(p99), len(times), _rate(bundle, frame), _BATCH)
+    size = min(_BATCH, max(_LEAST, int(1e6 * _ONE_BATCH / p50)))
+    return Timing(float(p50), float(p99), len(times), _rate(bundle, frame, size), size)
 
 
-def _rate(bundle: Bundle, frame: pl.DataFrame) -> float:
-    batch = pl.concat([frame] * -(-_BATCH // frame.height)).head(_BATCH)
+def _rate(bundle: Bundle, frame: pl.DataFrame, size: int) -> float:
+    batch = pl.concat([frame] * -(-size // frame.height)).head(size)
     bundle.runtime.frame(batch)  # the first one also allocates
     done, began = 0, time.perf_counter()
     while time.perf_counter() - began < _BATCH_SECONDS:
         bundle.runtime.frame(batch)
-        done += _BATCH
+        done += size
     return done / (time.perf_counter() - began)
