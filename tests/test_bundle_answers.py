@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundles import LINKS, ROW, Stumps, blend, bundle, table
+from modelyard.bundle import latency
 from modelyard.bundle.bundle import Bundle
 from modelyard.bundle.examples import plain_rows
 from modelyard.bundle.latency import measure
@@ -239,13 +240,18 @@ def test_forecast_of_one_series_over_numbered_times() -> None:
         runtime.rows([{"year": 1991.0}])
 
 
-def test_timing_is_of_real_rows_through_the_public_door(made: dict[str, Bundle]) -> None:
+def test_timing_is_of_real_rows_through_the_public_door(
+    made: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for task, rows in (("binary", table("binary")), ("regression", [ROW]), ("forecast", None)):
         timing = measure(made[task], rows, seconds=0.1)
         assert 0 < timing.p50 <= timing.p99
         assert timing.n > 10
         assert timing.rows_per_second > 100
+        assert timing.batch == 10_000
     # Ten times what an idle machine takes: enough to catch a walk over the schema in every call.
     assert measure(made["binary"], table("binary"), seconds=0.2).p50 < 500
+    monkeypatch.setattr(latency, "_ONE_BATCH", 1e-9)  # as for a model that takes long
+    assert measure(made["binary"], table("binary"), seconds=0.1).batch == 100
     with pytest.raises(DataError, match="no rows"):
         measure(made["binary"], table("binary").frame.clear())

@@ -11,7 +11,7 @@ import pytest
 
 from modelyard.data.dataset import Fold
 from modelyard.families.fitted import Fitted
-from modelyard.families.tabular import booster
+from modelyard.families.tabular import booster, lightgbm_trees
 from modelyard.families.tabular.cores import shared_cores
 from modelyard.families.tabular.inputs import read_inputs
 from modelyard.families.tabular.labels import balance
@@ -201,6 +201,16 @@ def test_watching_sees_each_fold_and_can_end_the_fit():
 
     with pytest.raises(Enough):
         Tabular().fit(candidate("lightgbm"), split, 0, watch)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_rows_that_go_through_a_part_of_the_trees_at_a_time_get_the_same_scores(monkeypatch, task):
+    split = parts(task, frame(task, 300))
+    mixed = blend(task, [Tabular().fit(candidate("lightgbm"), split.blind(), 0)])
+    monkeypatch.setattr(lightgbm_trees, "TREES_AT_ONCE", 10**6)
+    whole = raw(mixed, split.test)
+    monkeypatch.setattr(lightgbm_trees, "TREES_AT_ONCE", 7)
+    np.testing.assert_allclose(raw(mixed, split.test), whole, rtol=0, atol=1e-12)
 
 
 def test_a_late_fit_stops_and_its_rounds_replay(monkeypatch):
