@@ -248,7 +248,7 @@ def test_timing_is_of_real_rows_through_the_public_door(
         assert 0 < timing.p50 <= timing.p99
         assert timing.n > 10
         assert timing.rows_per_second > 100
-        assert timing.batch == 10_000
+        assert 100 < timing.batch <= 10_000
     # Ten times what an idle machine takes: enough to catch a walk over the schema in every call.
     assert measure(made["binary"], table("binary"), seconds=0.2).p50 < 500
     monkeypatch.setattr(latency, "_ONE_BATCH", 1e-9)  # as for a model that takes long

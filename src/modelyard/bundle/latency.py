@@ -14,6 +14,7 @@ from modelyard.bundle.runtimes.arrays import ArraysRuntime
 from modelyard.core.errors import DataError
 
 _BATCH, _LEAST = 10_000, 100
+"""Rows of a batch, at most and at least."""
 _BATCH_SECONDS, _ONE_BATCH = 0.2, 2.0
 """How long batches are timed, and what one may take at the pace of single rows: a slow model gets a smaller one."""
 _WARM = 20
