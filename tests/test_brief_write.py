@@ -62,6 +62,7 @@ def briefs(draw):
         keep=tuple(rest[dropped:]),
         weight=maybe(weight),
         positive=draw(st.none() | TEXTS),
+        class_weights=draw(st.just("balanced") | st.dictionaries(TEXTS, st.floats(1e-6, 1e6), max_size=2)),
         types=draw(st.dictionaries(TEXTS, st.sampled_from(["number", "category", "id"]), max_size=2)),
         monotone={name: draw(st.sampled_from(["increasing", "decreasing"])) for name in rest[dropped:]},
     )

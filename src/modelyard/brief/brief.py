@@ -11,6 +11,7 @@ ColumnKind = Literal["number", "category", "boolean", "date", "text", "id"]
 Direction = Literal["increasing", "decreasing"]
 Presets = Literal["fast", "balanced", "best"]
 Fallback = Literal["cached", "previous", "rule"]
+ClassWeights = dict[str, float] | Literal["balanced"]
 Strategy = Literal["auto", "random", "stratified", "group", "time", "group_time", "rolling"]
 
 
@@ -97,6 +98,9 @@ class DataBrief:
         Column of sample weights.
     positive : str or None
         The positive class of a binary label, as text.
+    class_weights : mapping of str to float, or "balanced"
+        How much rows of a class weigh in fits, 1 where it is not named; "balanced" has every class weigh the same.
+        Empty leaves it to the search.
     types : mapping of str to kind
         Overrides of the inferred column types.
     monotone : mapping of str to {"increasing", "decreasing"}
@@ -116,6 +120,7 @@ class DataBrief:
     keep: tuple[str, ...] = ()
     weight: str | None = None
     positive: str | None = None
+    class_weights: ClassWeights = field(default_factory=dict)
     types: dict[str, ColumnKind] = field(default_factory=dict)
     monotone: dict[str, Direction] = field(default_factory=dict)
     minimum: dict[str, float | str] = field(default_factory=dict)

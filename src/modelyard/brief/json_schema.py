@@ -38,6 +38,12 @@ _LOOSER: dict[str, dict[str, Any]] = {
     "seed": {"type": ["integer", "null"], "minimum": 0},
     **{f"data.{key}": _NAME for key in ("label", "group", "time", "weight", "positive")},
     **{f"data.{key}": _NAMES for key in ("sensitive", "drop", "keep")},
+    "data.class_weights": {
+        "anyOf": [
+            {"type": ["object", "null"], "additionalProperties": {"type": ["number", "string"]}},
+            {"const": "balanced"},
+        ]
+    },
     "data.levels": {"type": ["object", "null"], "additionalProperties": _NAMES},
     "log.hash": _NAMES,
     "log.drop": _NAMES,

@@ -22,6 +22,7 @@ KEYS = {
     "data.keep": "columns every model gets although a finding doubts them: known at prediction time",
     "data.weight": "column of sample weights",
     "data.positive": "the positive class of a label with two",
+    "data.class_weights": "what rows of a class weigh in fits: {fraud: 5}, or balanced; probabilities stay true",
     "data.types": "types that were inferred wrongly: {zip: category}; number, category, boolean, date, text or id",
     "data.monotone": "how the answer may move with a number: {age: increasing}; increasing or decreasing",
     "data.minimum": "the least value allowed of numbers and dates: {age: 0}; rows below it are refused",

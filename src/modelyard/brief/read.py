@@ -10,6 +10,7 @@ from typing import TypeVar, get_args
 from modelyard.brief.brief import (
     Brief,
     Budget,
+    ClassWeights,
     ColumnKind,
     DataBrief,
     Direction,
@@ -175,6 +176,7 @@ def _data(entry: Entry, keys: dict[str, Entry], folder: Path) -> DataBrief:
         keep=_take(keys, "keep", Entry.words, ()),
         weight=_take(keys, "weight", Entry.text, None),
         positive=_take(keys, "positive", Entry.text, None),
+        class_weights=_take(keys, "class_weights", _class_weights, {}),
         types=_by_column(keys, "types", "types", kinds, "{zip: category}"),
         monotone=_by_column(keys, "monotone", "directions", directions, "{age: increasing}"),
         minimum=_of_columns(keys, "minimum", "numbers or dates", "Such as {age: 0}", _bound),
@@ -204,6 +206,15 @@ def _bound(entry: Entry) -> float | str:
     text = entry.text("A number, or a date as ISO 8601.").strip()
     value = number(text)
     return text if value != value else value
+
+
+def _class_weights(entry: Entry) -> ClassWeights:
+    if isinstance(entry.value, dict):
+        allowed = "More than 0, up to a million."
+        return {name: e.number(allowed, 0, 1e6, open_low=True) for name, e in entry.value.items()}
+    if isinstance(entry.value, str) and entry.value.strip().lower() == "balanced":
+        return "balanced"
+    raise entry.error("'data.class_weights' must be classes with numbers.", allowed="Such as {fraud: 5}; or balanced.")
 
 
 def _path(entry: Entry, folder: Path) -> str:

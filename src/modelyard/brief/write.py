@@ -86,6 +86,8 @@ def _values(brief: Brief) -> dict[str, str]:
         "data.levels": _flow({k: list(v) for k, v in data.levels.items()}) if data.levels else "",
     }
     values |= {f"data.{k}": _bounds(getattr(data, k)) for k in ("minimum", "maximum")}
+    weights = data.class_weights
+    values["data.class_weights"] = weights if isinstance(weights, str) else _bounds(weights)
     values |= {f"data.{k}": _scalar(getattr(data, k)) for k in ("path", "label", "group", "time", "weight", "positive")}
     values |= {f"log.{k}": _list(getattr(brief.log, k)) for k in ("hash", "drop")}
     return values | {f"data.{k}": _list(getattr(data, k)) for k in ("sensitive", "drop", "keep")}
@@ -99,7 +101,8 @@ def _example(key: str) -> str:
         "data.path": "table.csv", "data.label": "label_column",
         "data.group": "entity_column", "data.time": "time_column",
         "data.sensitive": "[sex, age]", "data.drop": "[known_only_later]", "data.keep": "[known_in_time]",
-        "data.weight": "weight_column", "data.positive": "'yes'", "data.types": "{zip: category}",
+        "data.weight": "weight_column", "data.positive": "'yes'",
+        "data.class_weights": "{fraud: 5}", "data.types": "{zip: category}",
         "data.monotone": "{age: increasing}", "data.minimum": "{age: 0}", "data.maximum": "{age: 120}",
         "data.levels": "{sex: [F, M]}",
         "rule": "prior_visits > 2", "budget.trials": "20", "budget.memory": "4", "validation.test_fraction": "0.2",

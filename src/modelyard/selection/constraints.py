@@ -38,6 +38,8 @@ def constraint_lines(plan: Plan) -> list[str]:
         lines.append(
             f"answers {direction} with {listed(columns, _NAMED)}: every model is held to it, and packing checks"
         )
+    if plan.brief.data.class_weights:
+        lines.append(f"in every fit {_class_weights(plan)}; probabilities and scores keep to the data")
     for column in _limited(plan):
         alone = "" if column in plan.schema.features else " in training alone, as no model reads it"
         lines.append(f"{column.name} {allowed_values(column)}: other values are refused{alone}")
@@ -71,6 +73,9 @@ def constraint_blocks(plan: Plan, facts: Mapping[str, Any]) -> list[Block]:
         if column.monotone is not None:
             checked = _direction(facts, column.name) if facts else _LATER
             rows.append([f"{column.monotone} with {_code(column.name)}", "no member may go the other way", checked])
+    if plan.brief.data.class_weights:
+        how = "every member is fitted so; blend, calibration and scores keep to the data"
+        rows.append([literal(_class_weights(plan)), how, "among every member's parameters"])
     for column in _limited(plan):
         read = column in plan.schema.features
         sent = "refused in rows that are sent too" if read else "no model reads it, so rows sent may have others"
@@ -95,6 +100,15 @@ def constraint_blocks(plan: Plan, facts: Mapping[str, Any]) -> list[Block]:
         Table(["Asked", "How it is kept", "Seen"], rows, "lll"),
         *([Text(note)] if note else []),
     ]
+
+
+def _class_weights(plan: Plan) -> str:
+    asked = plan.brief.data.class_weights
+    if isinstance(asked, str):
+        return "all classes weigh the same"
+    named = listed([f"{name} {weight:g}" for name, weight in asked.items()], _NAMED)
+    rest = ", others 1" if set(plan.schema.classes) - set(asked) else ""
+    return f"classes weigh: {named}{rest}"
 
 
 def _directions(plan: Plan) -> dict[str, list[str]]:

@@ -218,7 +218,7 @@ def _offer(
 def _linear(table: Table, data: Dataset, seconds: float, columns: int) -> Candidate:
     hot = sum(min(len(column.levels), MOST_HOT) for column in data.schema.features if column.kind == "category")
     weights = (table.numbers + hot + table.texts * (2 + DIRECTIONS) + 1) * table.outputs
-    parameters = {"algorithm": LINEAR, **table.loss}
+    parameters = {"algorithm": LINEAR, **table.class_weights, **table.loss}
     return Candidate(
         LINEAR,
         "tabular",

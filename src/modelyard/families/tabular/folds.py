@@ -28,7 +28,7 @@ from modelyard.families.tabular.cores import shared_cores
 from modelyard.families.tabular.derived import ALWAYS
 from modelyard.families.tabular.file_bytes import shared_bytes
 from modelyard.families.tabular.inputs import find_levels, find_vocabularies, read_inputs
-from modelyard.families.tabular.labels import STANDARDISED, Labels, balance, loss_of, mean_loss, read_labels
+from modelyard.families.tabular.labels import STANDARDISED, Labels, class_weighted, loss_of, mean_loss, read_labels
 from modelyard.families.tabular.learning import Encoded, Job, Learning, encode, sample_of, texts_of
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.models import Model, dump_model
@@ -203,27 +203,20 @@ def _fit_one(learning: Learning, train: Ints, number: int, rounds: int | None) -
 
 
 def _job(learning: Learning, learn: Ints, stop: Ints, number: int, rounds: int | None) -> Job:
-    weights = learning.weights
-    if learning.candidate.parameters.get("balanced"):
-        weights = balance(learning.truth, weights, learning.classes, np.concatenate([learn, stop]))
-    rows = np.sort(np.concatenate([learn, stop])) if learning.algorithm == "linear" else learn
-    loss = loss_of(learning.candidate.parameters)
-    labels = read_labels(learning.truth[rows], weights[rows], learning.classes, *loss)
-    return Job(number, rounds, learn, stop, weights, labels)
-
-
-def _base(learning: Learning, job: Job) -> Floats:
-    """Return what every row's score starts from: the classes' own shares, though they were learnt as if even.
-
-    A model that learnt with every class weighing the same is then scored, blended and calibrated as the others are.
-    """
-    if not learning.candidate.parameters.get("balanced"):
-        return job.labels.base
-    return read_labels(learning.truth[job.learn], learning.weights[job.learn], learning.classes).base
+    given, both = learning.candidate.parameters, np.concatenate([learn, stop])
+    weighted = class_weighted(given, learning.truth, learning.weights, learning.classes, both)
+    weights = learning.weights if weighted is None else weighted
+    rows = np.sort(both) if learning.algorithm == "linear" else learn
+    labels = read_labels(learning.truth[rows], weights[rows], learning.classes, *loss_of(given))
+    base = labels.base
+    if weighted is not None:
+        # Scores start from the classes' own shares again: so they are blended and calibrated as all others are.
+        base = read_labels(learning.truth[rows], learning.weights[rows], learning.classes).base
+    return Job(number, rounds, learn, stop, weights, labels, base)
 
 
 def _fit(learning: Learning, job: Job, encoded: Encoded | None) -> tuple[Model, int, list[Curve]]:
-    blank = Model(learning.algorithm, _base(learning, job), job.labels.scale, job.labels.present)
+    blank = Model(learning.algorithm, job.base, job.labels.scale, job.labels.present)
     rows = np.sort(np.concatenate([job.learn, job.stop]))
     varied = any(_varies(part[rows]) for part in (learning.inputs.numbers, learning.inputs.codes))
     varied |= bool(learning.inputs.texts) and learning.algorithm != "mlp"

@@ -121,6 +121,29 @@ def read_labels(
     return Labels("softmax", np.log(share), 1.0, held if len(held) > 1 else held[:0])
 
 
+def class_weighted(
+    parameters: Mapping[str, Any], truth: Ints | Floats, weights: Floats, classes: int, rows: Ints
+) -> Floats | None:
+    """Return weights [n] of rows where a candidate weighs classes otherwise than the table does; else None.
+
+    Parameters
+    ----------
+    parameters : mapping
+        The candidate's: ``balanced``, or ``class_weights`` in the order of the classes.
+    truth, weights
+        As in `read_labels`.
+    classes : int
+        Number of classes.
+    rows : int array
+        Rows that are learnt from, whose shares "balanced" is about.
+    """
+    if parameters.get("balanced"):
+        return balance(truth, weights, classes, rows)
+    if "class_weights" in parameters:
+        return np.asarray(weights * np.asarray(parameters["class_weights"], dtype=np.float64)[truth.astype(np.int64)])
+    return None
+
+
 def balance(truth: Ints | Floats, weights: Floats, classes: int, rows: Ints) -> Floats:
     """Return weights under which every class weighs the same in some of the rows."""
     mass = np.bincount(truth[rows].astype(np.int64), weights[rows], classes)

@@ -53,7 +53,10 @@ class Learning:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """One fit: rows to learn from, rows that say when to stop, weights [n_development], and the number of its fold."""
+    """One fit: its fold's number, rows to learn from, rows that say when to stop, and weights [n_development].
+
+    `labels` are as the fit weighs their classes; `base` [k], which scores start from, is as the table weighs them.
+    """
 
     number: int
     rounds: int | None
@@ -61,6 +64,7 @@ class Job:
     stop: Ints
     weights: Floats
     labels: Labels
+    base: Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ from modelyard.families.deep import NETWORK, names_network, wants_network
 from modelyard.families.fitted import Candidate, Cost, Range
 from modelyard.families.tabular.network import OF_A_CATEGORY, OF_A_NUMBER, answer_microseconds
 from modelyard.families.tabular.network_training import EPOCH_ROWS
-from modelyard.families.tabular.portfolio import Table, guard_seconds, weighing
+from modelyard.families.tabular.portfolio import Table, class_weights, guard_seconds, weighing
 from modelyard.families.tabular.probe import Probe
 
 TITLE = "Neural network"
@@ -90,7 +90,7 @@ def parameters(table: Table) -> dict[str, Any]:
         "depth": 3,
         "dropout": 0.1,
         "weight_decay": 0.02,
-        **({"balanced": False} if weighing(table) else {}),
+        **class_weights(table),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +74,8 @@ class Table:
     log : mapping or None
         Parameters under which the logarithm of the mean is learnt, where squared error is asked and the label allows
         it.
+    class_weights : mapping
+        Parameters that say what classes weigh, where the brief does.
     shared : float
         Bytes all members share of the model's file, reckoned where the brief limits its size.
     """
@@ -93,6 +95,7 @@ class Table:
     shared: float = 0.0
     texts: int = 0
     log: Mapping[str, Any] | None = None
+    class_weights: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def columns(self) -> int:
@@ -136,7 +139,7 @@ class Kind:
             "l2": 3.0 if self.algorithm == "catboost" else 1.0,
             "subsample": 0.8,
             "columns": 0.8 if table.columns > 4 or table.texts else 1.0,
-            **({"balanced": False} if weighing(table) else {}),
+            **class_weights(table),
             **({"elapsed": False} if table.timed else {}),
             **({"derived": True} if table.numbers > 1 else {}),
             **table.loss,
@@ -220,7 +223,15 @@ def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:
         0.0 if brief.size is None else shared_bytes(find_levels(data), classes, find_vocabularies(data)),
         len(encoding.texts),
         None if classes or loss else logarithm(data.truth().astype(np.float64)),
+        _asked_weights(brief, data.schema.classes),
     )
+
+
+def _asked_weights(brief: Brief, classes: Sequence[str]) -> Mapping[str, Any]:
+    asked = brief.data.class_weights
+    if isinstance(asked, str):
+        return {"balanced": True}
+    return {"class_weights": [asked.get(name, 1.0) for name in classes]} if asked else {}
 
 
 def logarithm(truth: Floats) -> Mapping[str, Any] | None:
@@ -278,8 +289,14 @@ def starts(parameters: Mapping[str, Any], ranges: Mapping[str, Range]) -> tuple[
 
 
 def weighing(table: Table) -> dict[str, Range]:
-    """Return the choice of class weights where a class is rare."""
-    return {"balanced": Range("choice", choices=(False, True))} if table.rarest < RARE / max(2, table.outputs) else {}
+    """Return the choice of class weights where a class is rare and the brief does not say what classes weigh."""
+    rare = not table.class_weights and table.rarest < RARE / max(2, table.outputs)
+    return {"balanced": Range("choice", choices=(False, True))} if rare else {}
+
+
+def class_weights(table: Table) -> dict[str, Any]:
+    """Return the parameters that say what classes weigh: the brief's, or where the search starts."""
+    return dict(table.class_weights) or dict.fromkeys(weighing(table), False)
 
 
 def reason(kind: Kind, table: Table) -> str:
