@@ -16,7 +16,7 @@ from modelyard.core.machine import usable_cores
 from modelyard.families.fitted import Fitted
 from modelyard.selection.plan import Plan
 
-USUAL_MICROSECONDS, LEAST_MICROSECONDS, OF_A_LOOK_UP = 270.0, 200.0, 4.0
+USUAL_MICROSECONDS, LEAST_MICROSECONDS, OF_A_LOOK_UP = 250.0, 200.0, 4.0
 """What the trees of a blend may take of one answer where the brief names no limit: so much less for each column that is
 no number, which the graph must look up for every model, but never less than the second."""
 
