@@ -39,6 +39,7 @@ def tree(rng: np.random.Generator, depth: int, outputs: int, *, uneven: bool = F
         left=2 * nodes + 1,
         right=2 * nodes + 2,
         nan_left=np.ones(len(feature), dtype=np.bool_),
+        mass=rng.random(len(feature)),
         leaf=leaf,
         target=np.arange(outputs),
         value=rng.normal(size=(len(leaf), outputs)),

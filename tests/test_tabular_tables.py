@@ -155,6 +155,7 @@ def stump(threshold: float, low: float, high: float) -> Tree:
         left=np.array([1, 0, 0]),
         right=np.array([2, 0, 0]),
         nan_left=np.array([True, False, False]),
+        mass=np.array([3.0, 2.0, 1.0]),
         leaf=np.array([1, 2]),
         target=np.array([0]),
         value=np.array([[low], [high]]),

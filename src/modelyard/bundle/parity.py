@@ -18,6 +18,7 @@ from modelyard.core.optional import need
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Dataset, Floats
 from modelyard.encoding.encoding import Encoding
+from modelyard.families.turned import SIGNS, straight
 
 LIMIT = 1e-5
 """Largest difference allowed: of a probability, or of the label's standard deviation."""
@@ -124,18 +125,24 @@ def as_answers(answers: Floats, classes: int) -> Floats:
 def graph_thresholds(graph: bytes, encoding: Encoding) -> Thresholds:
     """Return the split points of the graph's trees for each number column, and for the day number of each date.
 
-    The trees' first features are the columns of the matrix of numbers; what comes after them is the graph's own.
+    The trees' first features are the columns of the matrix of numbers; what comes after them is the graph's own, and
+    then all of it once more, negated.
     """
     onnx = need("onnx", "train", "The parity gate")
     found: dict[str, list[NDArray[np.float32]]] = {}
-    for node in _ensembles(onnx.load_from_string(graph).graph):
+    whole = onnx.load_from_string(graph).graph
+    width = next((constant.dims[0] // 2 for constant in whole.initializer if constant.name == SIGNS), None)
+    for node in _ensembles(whole):
         held = {attribute.name: attribute for attribute in node.attribute}
         feature = np.array(held["nodes_featureids"].ints)
         value = np.array(held["nodes_values"].floats, dtype=np.float32)
         splits = np.array([mode != b"LEAF" for mode in held["nodes_modes"].strings])
         for place, column in enumerate(encoding.numbers):
             if column.part in ("value", "days"):
-                found.setdefault(column.name, []).append(value[splits & (feature == place)])
+                of_column = found.setdefault(column.name, [])
+                of_column.append(value[splits & (feature == place)])
+                if width is not None:
+                    of_column.append(straight(value[splits & (feature == width + place)]))
     points = {name: np.unique(np.concatenate(values)) for name, values in found.items()}
     # A split at the end of float32 asks whether a value is missing; no number stands beside it.
     inside = {name: values[np.abs(values) < np.finfo(np.float32).max] for name, values in points.items()}

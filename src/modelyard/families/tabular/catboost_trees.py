@@ -173,6 +173,9 @@ def _tree(tree: Mapping[str, Any], columns: Mapping[int, tuple[int, bool]], outp
     level = np.repeat(np.arange(depth), 2 ** np.arange(depth))
     nodes = np.arange(inner)
     nothing = np.zeros(inner + 1, dtype=np.int64)
+    mass = [np.array(tree["leaf_weights"], dtype=np.float64)]
+    while len(mass[0]) > 1:
+        mass.insert(0, mass[0][::2] + mass[0][1::2])
     whole = Tree(
         feature=np.concatenate([np.array([p[0] for p in place], dtype=np.int64)[level], nothing - 1]),
         threshold=np.concatenate(
@@ -181,6 +184,7 @@ def _tree(tree: Mapping[str, Any], columns: Mapping[int, tuple[int, bool]], outp
         left=np.concatenate([2 * nodes + 1, nothing]),
         right=np.concatenate([2 * nodes + 2, nothing]),
         nan_left=np.concatenate([np.array([p[1] for p in place], dtype=np.bool_)[level], nothing > 0]),
+        mass=np.concatenate(mass),
         leaf=np.arange(inner, 2 * inner + 1, dtype=np.int64),
         target=np.arange(outputs, dtype=np.int64),
         value=np.array(tree["leaf_values"], dtype=np.float64).reshape(-1, outputs),
@@ -225,6 +229,7 @@ def _joined(tree: Tree) -> Tree:
         left=np.where(ends, 0, number[tree.left[kept]]),
         right=np.where(ends, 0, number[tree.right[kept]]),
         nan_left=tree.nan_left[kept],
+        mass=tree.mass[kept],
         leaf=np.flatnonzero(ends).astype(np.int64),
         target=tree.target,
         value=value[kept[ends]],

@@ -29,7 +29,7 @@ ENDING = {"lightgbm": "txt", "xgboost": "json", "catboost": "json", "linear": "j
 OF_LINEAR = tuple[Linear, Floats, Levels, list[tuple[int, int]]]
 """A linear model, where and how much its outputs add [m, k], the levels of its tables, the places of its numbers."""
 _ZERO = np.zeros(1, dtype=np.int64)
-NOTHING = Tree(_ZERO - 1, np.zeros(1, np.float32), _ZERO, _ZERO, _ZERO > 0, _ZERO, _ZERO, np.zeros((1, 1)))
+NOTHING = Tree(_ZERO - 1, np.zeros(1, np.float32), _ZERO, _ZERO, _ZERO > 0, np.ones(1), _ZERO, _ZERO, np.zeros((1, 1)))
 """A tree of one leaf that adds nothing: what a blend of constants is made of."""
 
 

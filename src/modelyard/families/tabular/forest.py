@@ -32,6 +32,8 @@ class Forest:
         Children, counted from the first node of the forest.
     nan_left : bool array of shape [nodes]
         Where a missing value goes.
+    mass : float64 array of shape [nodes]
+        How many of the rows learnt from came to a node, in a unit of each tree's own.
     leaf, target : int64 arrays of shape [values]
         Node and output of each leaf value; a leaf may add to several outputs.
     value : float64 array of shape [values]
@@ -44,6 +46,7 @@ class Forest:
     left: Ints
     right: Ints
     nan_left: NDArray[np.bool_]
+    mass: Floats
     leaf: Ints
     target: Ints
     value: Floats
@@ -74,6 +77,7 @@ class Forest:
             place[self.left[nodes]],
             place[self.right[nodes]],
             self.nan_left[nodes],
+            self.mass[nodes],
             place[self.leaf[held]],
             self.target[held],
             self.value[held],
@@ -93,6 +97,7 @@ class Tree:
     left: Ints
     right: Ints
     nan_left: NDArray[np.bool_]
+    mass: Floats
     leaf: Ints
     target: Ints
     value: Floats
@@ -109,6 +114,7 @@ def plant(trees: Sequence[Tree]) -> Forest:
         _join([t.left + r for t, r in zip(trees, roots, strict=True)], np.int64),
         _join([t.right + r for t, r in zip(trees, roots, strict=True)], np.int64),
         _join([t.nan_left for t in trees], np.bool_),
+        _join([t.mass for t in trees], np.float64),
         _join([np.repeat(t.leaf, len(t.target)) + r for t, r in zip(trees, roots, strict=True)], np.int64),
         _join([np.tile(t.target, len(t.leaf)) for t in trees], np.int64),
         _join([t.value.ravel() for t in trees], np.float64),
@@ -127,6 +133,7 @@ def merge(forests: Sequence[Forest]) -> Forest:
         _join([f.left + s for f, s in pairs], np.int64),
         _join([f.right + s for f, s in pairs], np.int64),
         _join([f.nan_left for f in forests], np.bool_),
+        _join([f.mass for f in forests], np.float64),
         _join([f.leaf + s for f, s in pairs], np.int64),
         _join([f.target for f in forests], np.int64),
         _join([f.value for f in forests], np.float64),

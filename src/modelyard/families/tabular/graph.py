@@ -184,7 +184,9 @@ def _trees(
     elif not parts:  # trees that ask nothing still need a matrix with a row for each row
         parts.append(draft.add("Cast", ["row"], "rows_as_numbers", to=need("onnx", "train", "").TensorProto.FLOAT))
     features = draft.add("Concat", parts, "features", axis=1)
-    return add_forest(draft, forest, features, outputs)
+    of_numbers = layout.plain + (0 if numbers is None else len(layout.derived.pairs))
+    width = of_numbers + len(layout.levels) * layout.width or len(layout.levels)
+    return add_forest(draft, forest, features, width, outputs)
 
 
 def _linear(draft: Draft, part: LinearPart, plain: list[str], strings: int, exact: bool) -> list[str]:

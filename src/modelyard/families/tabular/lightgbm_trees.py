@@ -192,6 +192,7 @@ def _tree(block: str, target: int) -> Tree:
     threshold = np.zeros(inner + leaves, dtype=np.float32)
     left, right = np.zeros((2, inner + leaves), dtype=np.int64)
     nan_left = np.zeros(inner + leaves, dtype=np.bool_)
+    mass = np.ones(inner + leaves)
     if inner:
         kind = np.array(fields["decision_type"].split(), dtype=np.int64)
         missing = (kind >> 2) & 3
@@ -201,9 +202,10 @@ def _tree(block: str, target: int) -> Tree:
         feature[:inner] = np.array(fields["split_feature"].split(), dtype=np.int64)
         threshold[:inner] = _beside_zero(floor_single(border))
         nan_left[:inner] = np.where(missing == MISSING_NAN, (kind & 2) > 0, border >= 0.0)
+        mass[:] = f"{fields['internal_count']} {fields['leaf_count']}".split()
         for side, name in ((left, "left_child"), (right, "right_child")):
             child = np.array(fields[name].split(), dtype=np.int64)
             side[:inner] = np.where(child >= 0, child, inner + ~child)
     leaf = np.arange(inner, inner + leaves, dtype=np.int64)
     one = np.array([target], dtype=np.int64)
-    return Tree(feature, threshold, left, right, nan_left, leaf, one, value[:, None])
+    return Tree(feature, threshold, left, right, nan_left, mass, leaf, one, value[:, None])

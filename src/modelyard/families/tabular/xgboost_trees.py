@@ -132,6 +132,7 @@ def _tree(tree: Mapping[str, Any], target: int) -> Tree:
         left=np.maximum(left, 0),
         right=np.maximum(right, 0),
         nan_left=np.array(tree["default_left"], dtype=np.bool_),
+        mass=np.array(tree["sum_hessian"], dtype=np.float64),
         leaf=np.flatnonzero(is_leaf).astype(np.int64),
         target=np.array([target], dtype=np.int64),
         value=split[is_leaf].astype(np.float64)[:, None],
