@@ -6,6 +6,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+_TOUCHED = 0.75
+"""Part of the addresses it asks for that a process touches, about."""
+
 
 def usable_cores() -> int:
     """Return the cores this process may use, which in a container are fewer than the machine has."""
@@ -15,8 +18,8 @@ def usable_cores() -> int:
 def free_memory() -> float:
     """Return the bytes of memory this process may still take; infinite where the system does not say.
 
-    The least of what is free on the machine, what its control groups leave (version 2 or 1), and what is left of the
-    process's own limits of addresses and data.
+    The least of what is free on the machine, what its control groups leave (version 2 or 1), and three quarters of what
+    is left of the process's own limits of addresses and data, as libraries ask for more than they touch.
     """
     left = [_free_on_machine(), *_left_by_groups(), *_left_of_limits()]
     return max(0.0, min(left))
@@ -59,5 +62,5 @@ def _left_of_limits() -> list[float]:
         for limit, used in ((resource.RLIMIT_AS, pages[0]), (resource.RLIMIT_DATA, pages[5])):
             most = resource.getrlimit(limit)[0]
             if most != resource.RLIM_INFINITY:
-                found.append(float(most - int(used) * resource.getpagesize()))
+                found.append(_TOUCHED * (most - int(used) * resource.getpagesize()))
     return found

@@ -6,7 +6,7 @@ LEAST_SHARE = 0.5
 """Part of the budget that fitting has at least, however long the rest takes."""
 _BEFORE, _BEFORE_A_CELL = 3.5, 4e-7
 """Starting the libraries and the probe; reading, splitting and examining a cell."""
-_AFTER, _AFTER_A_COLUMN, _AFTER_A_CELL, _AFTER_A_CLASS, _AFTER_AN_OUTPUT = 9.0, 0.08, 7e-7, 0.15, 1.1e-5
+_AFTER, _AFTER_A_COLUMN, _AFTER_A_CELL, _AFTER_A_CLASS, _AFTER_AN_OUTPUT = 11.0, 0.1, 7e-7, 0.15, 1.1e-5
 """What any model takes (timing it, serving it for a moment, writing six documents); what a column adds (importance,
 slices, false alarms of its drift), a cell (parity, what is usual), one of several classes (its curves), and an output
 of a row (intervals)."""
