@@ -2,7 +2,7 @@
 
 ONNX Runtime lays the node for which a comparison is false next to the one that asks it. So every split is turned such
 that most rows find it false (see `modelyard.families.turned`): a row's way through a tree is then nearly in one piece,
-and a fifth sooner walked.
+and sooner walked.
 """
 
 from __future__ import annotations
