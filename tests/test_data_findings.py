@@ -11,10 +11,13 @@ import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from sklearn import datasets
+from sklearn.metrics import roc_auc_score
 
 from data_sets import load
 from modelyard.brief.brief import Brief, DataBrief
 from modelyard.core.errors import DataError
+from modelyard.data.alone import auc_error, order_alone
 from modelyard.data.column import Column
 from modelyard.data.dataset import Dataset
 from modelyard.data.finding import Finding
@@ -62,6 +65,31 @@ HONEST: dict[str, tuple[str, dict[str, object]]] = {
 def test_honest_tables_are_not_stopped(name: str) -> None:
     label, data = HONEST[name]
     assert stops(load(name), label, **data) == []
+
+
+@pytest.mark.parametrize("name", ["breast_cancer", "iris", "wine", "digits", "diabetes"])
+def test_measures_that_tell_much_are_not_stopped(name: str) -> None:
+    held = getattr(datasets, f"load_{name}")()
+    columns = {f"measure {i}": column for i, column in enumerate(held.data.T)}
+    assert stops(pl.DataFrame(columns | {"y": held.target})) == []
+
+
+@given(st.lists(st.tuples(st.integers(-9, 9) | st.none(), st.booleans()), min_size=1, max_size=40))
+def test_the_order_of_a_column_is_judged_as_its_roc_curve_is(rows: list[tuple[int | None, bool]]) -> None:
+    values, truth = [v for v, _ in rows], np.array([y for _, y in rows], dtype=np.int64)
+    kept = np.array([v is not None for v in values])
+    expected = 0.5
+    if 2 * kept.sum() >= kept.size and len(set(truth[kept])) == 2:
+        area = float(roc_auc_score(truth[kept], np.array([v for v in values if v is not None])))
+        expected = max(area, 1 - area)
+    assert order_alone(pl.Series(values, dtype=pl.Int64), truth) == pytest.approx(expected)
+
+
+def test_the_error_of_an_auc_is_that_of_drawn_ones() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.repeat([0, 1], [400, 40])
+    scores = [roc_auc_score(truth, rng.exponential(1 + 20 * truth)) for _ in range(2_000)]
+    assert auc_error(float(np.mean(scores)), truth) == pytest.approx(np.std(scores), rel=0.15)
 
 
 def test_support2_stops_until_the_brief_says_drop_or_keep() -> None:

@@ -463,9 +463,12 @@ def test_the_task_and_the_classes_follow_from_the_label() -> None:
     assert label(["no", "won"] * 5).schema.classes == ("no", "won")
     assert label(["b", "b", "a"] * 4).schema.classes == ("b", "a")  # the rarer is positive
     assert label([1, 0] * 5, positive="0").schema.classes == ("1", "0")
+    assert label([1, 1, 2] * 5).schema.classes == ("1", "2")  # which of the two means yes, no name says
+    assert label([1, 2, 2] * 5).schema.classes == ("2", "1")
     assert label([10, 9, 2] * 5).schema.classes == ("2", "9", "10")
     assert label([0.5, 0.25, 0.75, 1.5]).schema.task == "regression"
     assert label(list(range(30))).schema.task == "regression"
+    assert label(list(range(30)) * 2, metric="accuracy").schema.task == "multiclass"
     assert label(list(range(5)) * 3).schema.task == "multiclass"
     assert label(list(range(5)) * 3, task="regression").schema.task == "regression"
     assert label(["a", "b"] * 9).truth().tolist() == [

@@ -348,6 +348,42 @@ def test_entities_tested_are_those_that_cost_least() -> None:
     assert len(frame) - made.development.size - made.test.size < 20
 
 
+def test_an_entity_of_most_rows_is_learnt_from() -> None:
+    """A fold that would score it learns from few rows, and a test part that holds it leaves few to learn from."""
+    large = pl.when(pl.int_range(1000) % 10 < 8).then(-1).otherwise(pl.col("g")).alias("g")
+    frame = table(1000, entities=100).with_columns(large)
+    asked = brief(group=True)
+    data = read_data(frame, asked)
+    made = split(data, asked).split
+    groups = np.asarray(data.groups())[made.development]
+    huge = np.bincount(groups).argmax()
+    assert all((groups[fold.train] == huge).any() for fold in made.folds)
+    assert len(made.folds) == 7
+    assert "1 of them unscored" in made.reason
+    both = brief(group=True, time=True)
+    forward = split(read_data(frame, both), both).split
+    assert forward.development.size > 400
+
+
+def test_a_last_moment_of_most_rows_is_no_test_part() -> None:
+    moments = np.repeat([1.0, 2.0, 3.0], [30, 50, 920])
+    frame = table(1000).with_columns(t=pl.Series(moments))
+    asked = brief(time=True)
+    made = split(read_data(frame, asked), asked).split
+    assert made.test.size == 0
+    with pytest.raises(SplitError, match="too large a last one"):
+        split(read_data(frame, brief(time=True, test_fraction=0.2)), brief(time=True, test_fraction=0.2))
+
+
+def test_no_window_learns_from_rows_that_weigh_nothing() -> None:
+    frame = table(600).sort("t").with_columns(w=pl.when(pl.int_range(600) < 300).then(0.0).otherwise(1.0))
+    asked = replace(brief(time=True), data=DataBrief(label="y", time="t", weight="w"))
+    parts = split(read_data(frame, asked), asked)
+    weights = np.asarray(parts.development.weights())
+    assert parts.split.folds
+    assert all(weights[fold.train].any() for fold in parts.split.folds)
+
+
 def series(lengths: dict[str, int], step: str = "1d", seed: int = 0) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
     return pl.concat(

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelyard.brief.brief import Brief, Target
+from modelyard.bundle.examples import synthetic
 from modelyard.core.canonical import canonical_json
 from modelyard.core.errors import BriefError, WorkspaceError
 from modelyard.data.dataset import Dataset, Floats, Parts
@@ -500,6 +501,15 @@ def test_predicted_against_actual_shows_a_bias_and_a_useless_model() -> None:
     text = evaluation_document(off, (), run.plan).markdown("3-evaluation")
     assert "## Predicted against actual" in text
     assert "too high on average" in text
+
+
+@pytest.mark.parametrize("name", ["rows", "level"])
+def test_a_column_may_have_any_name(name: str) -> None:
+    column = pl.Series(name, ["a", "b", "a", None])
+    assert Levels.of(column, 4, 8).names == ("a", "b")
+    for kind in ("category", "text"):
+        schema = Schema((Column(name, kind, "feature", "string", levels=("a", "b")),), "regression", ())  # type: ignore[arg-type]
+        assert synthetic(column.to_frame(), schema, 0)[name].drop_nulls().len() > 0
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=200), st.integers(0, 60))

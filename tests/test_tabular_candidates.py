@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from modelyard.brief.brief import Brief, Budget, Latency
+from modelyard.brief.brief import Brief, Budget, DataBrief, Latency
 from modelyard.data.profile import profile
 from modelyard.data.read import read_data
 from modelyard.data.splitting import split
@@ -200,6 +200,43 @@ def test_the_probe_runs_every_library_on_this_machine(monkeypatch):
     found = proposed(asked, frame("multiclass", 600))
     assert len(found) == 5
     assert all(np.isfinite(c.cost.seconds) and c.cost.seconds > 0 for c in found)
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_the_probe_times_labels_that_are_nearly_all_the_same(task):
+    random = np.random.default_rng(0)
+    label = np.zeros(6_000, dtype=np.int64)
+    label[random.choice(6_000, 6, replace=False)] = 1
+    table = pl.DataFrame({**{f"x{i}": random.normal(size=6_000) for i in range(40)}, "y": label})
+    asked = replace(brief(task), data=DataBrief(label="y"))
+    data = read_data(table, asked)
+    for seed in range(5):
+        probe = Probe(data, seed, {})
+        for kind in BOOSTED:
+            pace = PACE(probe, kind.parameters(read_table(asked, profile(data), data)))
+            assert pace.seconds(6_000, 1) > 0
+
+
+def test_of_very_many_classes_some_are_timed(monkeypatch):
+    seen = []
+
+    class Watched:
+        @staticmethod
+        def train(request):
+            seen.append(request.outputs)
+            return library("lightgbm").train(request)
+
+    monkeypatch.setattr(probing, "library", lambda name: Watched)
+    codes = np.random.default_rng(0).permutation(1_000) % 80
+    table = pl.DataFrame({"a": codes * 1.5, "y": [f"k{c}" for c in codes]})
+    asked = brief("multiclass")
+    data = read_data(table, replace(asked, data=replace(asked.data, label="y")))
+    probe = Probe(data, 0, {})
+    kind = next(k for k in BOOSTED if k.algorithm == "lightgbm")
+    given = kind.parameters(read_table(asked, profile(data), data))
+    few = probe._time(given, 800, 2)
+    assert seen == [probing.TIMED_CLASSES]
+    assert few > 0
 
 
 def test_the_probe_times_classes_that_a_cut_of_its_sample_does_not_hold():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -171,6 +172,18 @@ def test_a_window_whose_rows_weigh_nothing_fails_no_fit(algorithm):
     assert [fold for fold, _ in told] == [1, 2]
     assert np.isfinite([loss for _, loss in told]).all()
     assert np.isfinite(fitted.scores[first.split.folds[2].score]).all()
+
+
+@pytest.mark.parametrize("algorithm", LIBRARIES)
+def test_rows_that_weigh_nothing_end_no_fit(algorithm):
+    """An entity set aside to stop by may weigh nothing; the loss of its rows would be no number."""
+    table = frame("binary", 600).with_columns(g=pl.int_range(600) // 60)
+    weighty = table.with_columns(w=pl.when(pl.col("g") < 2).then(1.0).otherwise(0.0))
+    split = parts("binary", weighty, weight="w", group="g")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted = Tabular().fit(candidate(algorithm), split.blind(), 0, None)
+    assert np.isfinite(fitted.scores[split.split.folds[0].score]).all()
 
 
 def test_class_weights_change_what_is_learnt_and_leave_the_shares_of_the_classes():

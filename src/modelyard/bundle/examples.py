@@ -89,13 +89,15 @@ def _usual(values: pl.Series, column: Column) -> pl.Series:
         quantiles = [values.quantile(q, "nearest") for q in _QUANTILES]
         return pl.Series(values.name, quantiles, dtype=pl.Float64).cast(values.dtype)
     if column.kind == "text":
-        counted = values.str.to_lowercase().str.extract_all(r"\w+").explode().drop_nulls().value_counts(name="rows")
-        often = (
-            counted.sort("rows", values.name, descending=[True, False])[values.name].head(_LEVELS * _WORDS).to_list()
-        )
+        words = values.str.to_lowercase().str.extract_all(r"\w+").explode().drop_nulls()
+        often = _frequent(words, _LEVELS * _WORDS).to_list()
         return pl.Series(values.name, [" ".join(often[i::_LEVELS]) for i in range(_LEVELS)], dtype=pl.String)
-    table = values.value_counts(name="rows").sort("rows", values.name, descending=[True, False])
-    return table[values.name].head(_LEVELS)
+    return _frequent(values, _LEVELS)
+
+
+def _frequent(values: pl.Series, most: int) -> pl.Series:
+    counted = values.rename("level").value_counts(name="rows").sort("rows", "level", descending=[True, False])
+    return counted["level"].head(most).rename(values.name)
 
 
 def _writer(column: Column) -> Any:

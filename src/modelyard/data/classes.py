@@ -24,8 +24,9 @@ def task_of(label: pl.Series, brief: Brief, series_only: bool) -> Task:
     label : polars.Series
         Without missing values, of a plain type.
     brief : Brief
-        Its task decides when named; so does a horizon, a metric of forecasts, or one of numbers: counts from 0 to 5
-        that are to be judged by a deviance are no classes.
+        Its task decides when named; so does a horizon, or a metric of forecasts, of numbers or of classes: counts
+        from 0 to 5 that are to be judged by a deviance are no classes, and 100 whole numbers that are to be judged by
+        accuracy are.
     series_only : bool
         Whether the table holds nothing but series: no column changes within one but time and label.
     """
@@ -40,6 +41,8 @@ def task_of(label: pl.Series, brief: Brief, series_only: bool) -> Task:
     numbers = label.dtype.is_numeric() and kind is None and any(_of_numbers(name) for name in metrics)
     if (kind == "number" or numbers) and distinct > 2:
         return "regression"
+    if kind is None and any(_of_classes(name) for name in metrics):
+        return "binary" if distinct == 2 else "multiclass"
     if label.dtype == pl.Float64 and kind is None and distinct > 2:
         whole = bool((label == label.round()).all())
         return "multiclass" if whole and distinct <= _FEW else "regression"
@@ -50,6 +53,10 @@ def task_of(label: pl.Series, brief: Brief, series_only: bool) -> Task:
 
 def _of_numbers(metric: str | None) -> bool:
     return metric is not None and "regression" in find_metric(metric).tasks
+
+
+def _of_classes(metric: str | None) -> bool:
+    return metric is not None and not set(find_metric(metric).tasks).difference(("binary", "multiclass"))
 
 
 def order_classes(counts: Mapping[str, int], task: Task, positive: str | None, label: str) -> tuple[str, ...]:
@@ -93,7 +100,7 @@ def order_classes(counts: Mapping[str, int], task: Task, positive: str | None, l
 
 
 def _natural_positive(counts: Mapping[str, int]) -> str:
-    for name in counts:
+    for name in () if set(counts) == {"1", "2"} else counts:  # which of 1 and 2 means yes, surveys disagree on
         if name.lower() in _POSITIVE:
             return name
     for name in counts:

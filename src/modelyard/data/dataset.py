@@ -74,11 +74,12 @@ class Dataset:
         series = self.frame[label.name]
         if not self.schema.classes:
             return series.cast(pl.Float64).to_numpy().astype(np.float64)
-        code = {name: i for i, name in enumerate(self.schema.classes)}
-        try:
-            return np.array([code[v] for v in series.to_list()], dtype=np.int64)
-        except KeyError as error:
-            raise ValueError(f"'{label.name}' holds a class the schema does not know: {error}") from None
+        names = self.schema.classes
+        codes = series.replace_strict(names, range(len(names)), default=None, return_dtype=pl.Int64)
+        if codes.null_count():
+            unknown = series.filter(codes.is_null())[0]
+            raise ValueError(f"'{label.name}' holds a class the schema does not know: {unknown!r}")
+        return codes.to_numpy().astype(np.int64)
 
     def weights(self) -> Floats | None:
         """Return sample weights of shape [n_rows], or None when the brief names no weight column."""

@@ -10,9 +10,12 @@ import polars as pl
 ALLOWED = "Dates are written as ISO 8601, such as 2024-03-09, 2024-03-09T14:30:00 or 2024-03-09T14:30:00+02:00."
 PATTERN = (
     r"^\s*(\d{4})[-/](\d{1,2})[-/](\d{1,2})"
-    r"(?:[T ](\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,6})\d*)?)?)?\s*(Z|[+-]\d{2}:?\d{2})?\s*$"
+    r"(?:[T ](\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,6})\d*)?)?)?\s*(Z|UTC|GMT|[+-]\d{2}:?\d{2})?\s*$"
 )
 _ISO = re.compile(PATTERN)
+BASIC = r"^\s*(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(Z?)\s*$"
+"""The same without signs between digits: 20240309T143000."""
+_BASIC, _GREENWICH = re.compile(BASIC), ("Z", "UTC", "GMT")
 _DAY, _MONTHS = r"(0?[1-9]|[12]\d|3[01])", "(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 UNCLEAR = (
     rf"^\s*({_DAY}[-/]{_DAY}[-/](\d{{4}}|\d\d)|{_DAY}\.{_DAY}\.\d{{4}}"
@@ -23,7 +26,7 @@ UNCLEAR = (
 
 def parse_date(text: str) -> datetime | None:
     """Return a naive UTC datetime, or None when the text is no ISO 8601 date."""
-    match = _ISO.match(text)
+    match = _ISO.match(_BASIC.sub(r"\1-\2-\3T\4:\5:\6\7", text))
     if match is None:
         return None
     year, month, day, hour, minute, second, fraction, zone = match.groups()
@@ -43,7 +46,7 @@ def naive(moment: datetime) -> datetime:
 
 
 def _minutes(zone: str | None) -> int:
-    if not zone or zone == "Z":
+    if not zone or zone in _GREENWICH:
         return 0
     digits = zone[1:].replace(":", "")
     return (-1 if zone[0] == "-" else 1) * (60 * int(digits[:2]) + int(digits[2:]))
@@ -59,18 +62,19 @@ def parse_dates(texts: pl.Series) -> pl.Series:
     )  # fmt: skip
     zone = part("8").str.replace_all(":", "")
     offset = (
-        pl.when(zone.is_null() | (zone == "Z"))
+        pl.when(zone.is_null() | zone.is_in(_GREENWICH))
         .then(0)
         .otherwise(
             zone.str.slice(1, 2).cast(pl.Int64, strict=False) * 60 + zone.str.slice(3, 2).cast(pl.Int64, strict=False)
         )
     )
     sign = pl.when(zone.str.starts_with("-")).then(-1).otherwise(1)
-    frame = pl.DataFrame({"t": texts.str.extract_groups(PATTERN)})
+    written = texts.str.replace(BASIC, "${1}-${2}-${3}T${4}:${5}:${6}${7}")
+    frame = pl.DataFrame({"t": written.str.extract_groups(PATTERN)})
     moment = clock.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
     return frame.select((moment - pl.duration(minutes=offset * sign)).alias(texts.name)).to_series()
 
 
 def has_clock(texts: pl.Series) -> bool:
     """Say whether any of the dates brings a time of day."""
-    return bool(texts.str.contains(":").any())
+    return bool(texts.str.contains(r":|\dT\d").any())

@@ -30,7 +30,8 @@ def latest_of_entities(
 
     For a moment, the part tested is the later rows of some entities, the part learnt from the earlier rows of the
     others; what is neither is lost. Entities that lose least are tested first, those that only appear late losing
-    nothing; of all moments the one that leaves most to learn from is chosen.
+    nothing; of all moments the one that leaves most to learn from is chosen. An entity that alone is more than the
+    part tested should be is tested only where the others are too few for it: what is learnt from would go with it.
 
     Returns
     -------
@@ -40,25 +41,27 @@ def latest_of_entities(
     wanted = fraction * times.size
     entities = int(groups.max()) + 1
     order = rng.permutation(entities)
-    best: tuple[float, Mask, Mask] | None = None
-    for moment in _moments(times):
-        late, early = times >= moment, times < moment - gap
-        after = np.bincount(groups[late], minlength=entities)
-        before = np.bincount(groups[early], minlength=entities)
-        price = np.where(after > 0, before / np.maximum(after, 1), np.inf)
-        ranked = order[np.argsort(price[order], kind="stable")]
-        enough = int(np.searchsorted(np.cumsum(after[ranked]), wanted))
-        if enough >= entities:
-            continue
-        tested = np.zeros(entities, dtype=np.bool_)
-        tested[ranked[: enough + 1]] = True
-        learn = early & ~tested[groups]
-        if learn.any() and (best is None or learn.sum() > best[0]):
-            best = (float(learn.sum()), learn, late & tested[groups])
-    if best is None:
-        nothing = np.zeros(times.size, dtype=np.bool_)
-        return nothing, nothing
-    return best[1], best[2]
+    nothing = np.zeros(times.size, dtype=np.bool_)
+    best = nothing, nothing
+    for most in (wanted, np.inf):
+        for moment in _moments(times):
+            late, early = times >= moment, times < moment - gap
+            after = np.bincount(groups[late], minlength=entities)
+            before = np.bincount(groups[early], minlength=entities)
+            price = np.where(after > 0, before / np.maximum(after, 1), np.inf)
+            ranked = order[np.argsort(price[order], kind="stable")]
+            ranked = ranked[after[ranked] <= most]
+            enough = int(np.searchsorted(np.cumsum(after[ranked]), wanted))
+            if enough >= len(ranked):
+                continue
+            tested = np.zeros(entities, dtype=np.bool_)
+            tested[ranked[: enough + 1]] = True
+            learn = early & ~tested[groups]
+            if learn.sum() > best[0].sum():
+                best = learn, late & tested[groups]
+        if best[0].any():
+            break
+    return best
 
 
 def _moments(times: Floats) -> Floats:

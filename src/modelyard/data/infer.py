@@ -8,7 +8,7 @@ import polars as pl
 
 from modelyard.brief.brief import ColumnKind
 from modelyard.data.column import Physical
-from modelyard.data.dates import PATTERN, UNCLEAR, has_clock, parse_dates
+from modelyard.data.dates import BASIC, PATTERN, UNCLEAR, has_clock, parse_dates
 from modelyard.data.finding import Finding
 
 _MOSTLY = 0.95
@@ -155,7 +155,7 @@ def physical_of(series: pl.Series) -> Physical:
 def is_date(series: pl.Series) -> bool:
     """Say whether every value of a string column is an ISO 8601 date."""
     head = series.drop_nulls().head(_SAMPLE)
-    if not head.len() or not bool(head.str.contains(PATTERN).all()):
+    if not head.len() or not bool(head.str.contains(f"{PATTERN}|{BASIC}").all()):
         return False
     return parse_dates(series).null_count() == series.null_count()
 
@@ -163,7 +163,7 @@ def is_date(series: pl.Series) -> bool:
 def unclear_date(series: pl.Series) -> str | None:
     """Return the first value of a string column that is no ISO 8601 date where most look like dates, else None."""
     head = series.drop_nulls().head(_SAMPLE)
-    looks = head.str.contains(f"{PATTERN}|{UNCLEAR}").mean()
+    looks = head.str.contains(f"{PATTERN}|{BASIC}|{UNCLEAR}").mean()
     if not isinstance(looks, float) or looks < _MOSTLY:
         return None
     unread = series.filter(parse_dates(series).is_null() & series.is_not_null())

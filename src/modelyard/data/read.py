@@ -301,8 +301,9 @@ def _series_only(table: pl.DataFrame, columns: Sequence[Column], brief: Brief) -
     if group is None or time is None or next(c for c in columns if c.role == "time").kind != "date":
         return False
     others = [c.name for c in columns if c.role == "feature"]
-    within = table.group_by(group).agg(pl.len().alias("rows"), pl.col(time).n_unique().alias("times"))
-    if not bool((within["rows"] == within["times"]).all()) or (within["rows"].median() or 0) < 10:  # type: ignore[operator]
+    within = table.group_by(group).agg(pl.len().alias(f"{group} rows"), pl.col(time).n_unique().alias(f"{group} times"))
+    rows, times = within[f"{group} rows"], within[f"{group} times"]
+    if not bool((rows == times).all()) or (rows.median() or 0) < 10:  # type: ignore[operator]
         return False
     if not others:
         return True

@@ -41,7 +41,8 @@ def share_out_groups(groups: Ints, classes: Ints, fraction: float, rng: np.rando
     """Choose whole entities holding about the share of the rows, evenly over classes.
 
     Entities are taken class by class (an entity counts for the rarest class it holds); one that would overshoot is
-    passed over. No class and not every entity is taken away whole.
+    passed over, and of the others half at most are taken: what such a one leaves is all that folds can score. No class
+    and not every entity is taken away whole.
     """
     sizes, kinds = _entities(groups, classes)
     order = rng.permutation(sizes.size)
@@ -49,6 +50,7 @@ def share_out_groups(groups: Ints, classes: Ints, fraction: float, rng: np.rando
     for kind in np.unique(kinds):
         of_kind = order[kinds[order] == kind]
         room = fraction * float(sizes[of_kind].sum())
+        room = min(room, max(fraction, 0.5) * float(sizes[of_kind][sizes[of_kind] <= room].sum()))
         for entity in of_kind:
             if sizes[entity] <= room:
                 taken[entity] = True

@@ -24,6 +24,8 @@ Chosen = Literal["random", "stratified", "group", "time", "group_time", "rolling
 _DAY = 86_400.0
 _LEAST_ROWS = 10
 _FORWARD_AND_ENTITY_FRACTION = 0.1
+_MOST_TESTED = 0.5
+"""The last moment of a table may hold more of its rows than this: then too little would be learnt from to test it."""
 
 
 def split(data: Dataset, brief: Brief) -> Parts:
@@ -226,7 +228,7 @@ def _at_random(data: Dataset, brief: Brief) -> Split:
     kept = made[: _scored(brief, classes[development], data)]
     how = "stratified" if stratified else "random"
     reason = f"{how}: {why}; {folds} folds{_unscored(kept, made)}; {_held_out(test, len(data))}"
-    return Split("stratified" if stratified else "random", reason, development, test, kept)
+    return Split("stratified" if stratified else "random", reason, development, test, tuple(kept))
 
 
 def _by_group(data: Dataset, brief: Brief) -> Split:
@@ -251,16 +253,19 @@ def _by_group(data: Dataset, brief: Brief) -> Split:
     if folds < 2:
         raise _no_folds(f"one entity is left for development in '{brief.data.group}'")
     dealt = deal_groups(within, classes[development], folds, rng)
-    made = _folds_of(dealt, folds)
+    made = _weighty(_folds_of(dealt, folds), data, development)
     if len(made) < 2 or _one_sided(classes[development], made):
-        raise _no_folds("all rows of a class belong to one entity")
+        raise _no_folds("all rows of a class, or all that weigh anything, belong to one entity")
     fewer = "" if folds == asked else f" (fewer than asked: there are {left} entities)"
-    kept = made[: _scored(brief, classes[development], data)]
+    kept = _taught(made, classes[development])
+    apart = len(made) - len(kept)
+    told = f", {apart} of them unscored: it holds over half the rows" if apart else ""
+    scored = kept[: _scored(brief, classes[development], data)]
     reason = (
         f"group by {brief.data.group}: {len(data):,} rows of {entities:,} entities, none on both sides; "
-        f"{folds} folds{fewer}{_unscored(kept, made)}; {_held_out(test, len(data))}"
+        f"{folds} folds{fewer}{told}{_unscored(scored, kept)}; {_held_out(test, len(data))}"
     )
-    return Split("group", reason, development, test, kept)
+    return Split("group", reason, development, test, tuple(scored))
 
 
 def _by_time(data: Dataset, brief: Brief) -> Split:
@@ -268,11 +273,12 @@ def _by_time(data: Dataset, brief: Brief) -> Split:
     assert times is not None  # noqa: S101
     gap = _gap(data, brief)
     chosen, learn = np.zeros(len(data), dtype=np.bool_), np.ones(len(data), dtype=np.bool_)
-    if fraction > 0 and np.unique(times).size > 2:
-        start = latest(times, fraction)
+    start = latest(times, fraction)
+    share = float((times >= start).mean())
+    if fraction > 0 and np.unique(times).size > 2 and share <= max(_MOST_TESTED, fraction):
         chosen, learn = times >= start, times < start - gap
     elif fraction > 0 and brief.validation.test_fraction is not None:
-        raise _no_folds(f"'{brief.data.time}' has two moments, too few for a test part and a fold")
+        raise _no_folds(f"'{brief.data.time}' has two moments, or too large a last one, for a test part and a fold")
     test, development = np.flatnonzero(chosen), np.flatnonzero(learn)
     folds = expanding(times[development], fold_count(brief), gap)
     return _forward_split("time", data, brief, development, test, folds, f"forward in {brief.data.time}")
@@ -316,8 +322,9 @@ def _forward_split(
     classes = _classes(data)[development]
     if data.schema.classes:
         folds = [f for f in folds if np.unique(classes[f.train]).size > 1]
+    folds = _weighty(folds, data, development)
     if not folds:
-        raise _no_folds("too few moments, or the gap is too long, or the early rows hold one class only")
+        raise _no_folds("too few moments, or the gap is too long, or early rows have one class or no weight")
     kept = folds[-_scored(brief, classes, data) :]
     scored = classes[np.concatenate([fold.score for fold in kept])]
     if not enough(scored.size, np.bincount(scored).tolist() if data.schema.classes else ()):
@@ -350,14 +357,27 @@ def _unscored(kept: Sequence[Fold], made: Sequence[Fold]) -> str:
     return "" if len(kept) == len(made) else f", {len(kept)} of them scored: their rows are enough to choose by"
 
 
-def _one_sided(classes: Ints, folds: tuple[Fold, ...]) -> bool:
+def _one_sided(classes: Ints, folds: Sequence[Fold]) -> bool:
     several = np.unique(classes).size
     return several > 1 and any(np.unique(classes[f.train]).size < 2 for f in folds)
 
 
-def _folds_of(dealt: Ints, folds: int) -> tuple[Fold, ...]:
+def _weighty(folds: list[Fold], data: Dataset, development: Ints) -> list[Fold]:
+    """Leave out folds that learn from rows without weight: the early rows of a table may have none."""
+    weights = data.weights()
+    return folds if weights is None else [fold for fold in folds if weights[development[fold.train]].any()]
+
+
+def _taught(folds: list[Fold], classes: Ints) -> list[Fold]:
+    """Leave out a fold that scores more rows than it learns from: it tells of a model that nobody will have."""
+    taught = [fold for fold in folds if fold.train.size >= fold.score.size]
+    scored = np.unique(classes[np.concatenate([fold.score for fold in taught])]) if len(taught) > 1 else ()
+    return taught if len(scored) == np.unique(classes).size else folds
+
+
+def _folds_of(dealt: Ints, folds: int) -> list[Fold]:
     made = [Fold(np.flatnonzero(dealt != k), np.flatnonzero(dealt == k)) for k in range(folds)]
-    return tuple(f for f in made if f.score.size)
+    return [f for f in made if f.score.size]
 
 
 def _parts(data: Dataset, made: Split) -> Parts:

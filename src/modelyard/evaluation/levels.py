@@ -32,9 +32,9 @@ class Levels:
     def of(cls, column: pl.Series, bins: int, most: int) -> Levels:
         """Cut a column into about `bins` bins of equal counts, or its `most` most frequent values."""
         if column.dtype in (pl.String, pl.Boolean):
-            counts = column.cast(pl.String).drop_nulls().value_counts(name="rows")
-            ordered = counts.sort(["rows", column.name], descending=[True, False])
-            return cls(None, tuple(ordered[column.name].head(most).to_list()))
+            counts = column.cast(pl.String).drop_nulls().rename("level").value_counts(name="rows")
+            ordered = counts.sort(["rows", "level"], descending=[True, False])
+            return cls(None, tuple(ordered["level"].head(most).to_list()))
         values = numbers(column)
         values = values[~np.isnan(values)]
         if len(values) == 0:

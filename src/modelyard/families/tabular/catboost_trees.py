@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +21,7 @@ from modelyard.data.dataset import Floats
 from modelyard.families.tabular.booster import THREADS, Boosted, Request, Sample, losses
 from modelyard.families.tabular.forest import Forest, Tree, plant
 from modelyard.families.tabular.inputs import Singles
+from modelyard.families.tabular.parsed import Parsed
 
 OBJECTIVE = {
     "logistic": "Logloss",
@@ -147,7 +147,7 @@ def _package() -> Any:
     return need("catboost", "catboost", "A CatBoost candidate")
 
 
-@lru_cache(maxsize=64)
+@Parsed
 def _model(text: str) -> Any:
     model = _package().CatBoost()
     with TemporaryDirectory() as folder:

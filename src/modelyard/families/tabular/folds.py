@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from modelyard.core.machine import usable_cores
 from modelyard.core.seeds import derive_seed
 from modelyard.data.dataset import Floats, Fold, Ints, Parts
-from modelyard.data.inner import inner
 from modelyard.encoding.encoding import Encoding
 from modelyard.families.family import Watch
 from modelyard.families.fitted import Candidate, Curve, Fitted
@@ -29,7 +28,7 @@ from modelyard.families.tabular.derived import ALWAYS
 from modelyard.families.tabular.file_bytes import shared_bytes
 from modelyard.families.tabular.inputs import find_levels, find_vocabularies, read_inputs
 from modelyard.families.tabular.labels import STANDARDISED, Labels, class_weighted, loss_of, mean_loss, read_labels
-from modelyard.families.tabular.learning import Encoded, Job, Learning, encode, sample_of, texts_of
+from modelyard.families.tabular.learning import Encoded, Job, Learning, divide, encode, sample_of, texts_of
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.models import Model, dump_model
 from modelyard.families.tabular.network_training import fit_network, matrix
@@ -198,7 +197,7 @@ def _fit_one(learning: Learning, train: Ints, number: int, rounds: int | None) -
     """Fit on the rows `train` but for an inner part, which says when to stop unless the rounds are known."""
     share = INNER[len(train) >= 5_000]
     seed = derive_seed(learning.seed, "inner", number)
-    learn, stop = inner(learning.data, train, share, seed)
+    learn, stop = divide(learning, train, share, seed)
     return _fit(learning, _job(learning, learn, stop, number, rounds), None)
 
 

@@ -104,7 +104,7 @@ def read_labels(
     if classes == 0:
         mean = float(np.average(truth, weights=weights))
         deviation = float(np.sqrt(np.average(np.square(truth - mean), weights=weights)))
-        base, scale = mean, deviation
+        base, scale = mean, deviation if truth.min() < truth.max() else 0.0  # a mean of equal values may be off a bit
         if loss in ("poisson", "tweedie"):
             # Rows without a single event teach no mean; half an event is what they leave possible.
             base, scale = float(np.log(mean or 0.5 / len(truth))), float(deviation > 0)

@@ -78,6 +78,15 @@ class Encoded:
     texts: tuple[TextTable, ...]
 
 
+def divide(learning: Learning, train: Ints, share: float, seed: int) -> tuple[Ints, Ints]:
+    """Divide a fold's rows as `inner` does, so that those set aside weigh something: of the others no loss can tell."""
+    learn, stop = inner(learning.data, train, share, seed)
+    if not learning.weights[stop].any():
+        _, stop = inner(learning.data, train[learning.weights[train] > 0], share, seed)
+        learn = np.setdiff1d(train, stop)
+    return learn, stop
+
+
 def texts_of(learning: Learning, job: Job) -> tuple[tuple[TextTable, ...], Inputs, Ints]:
     """Return text tables, the fold's training rows with cross-fitted figures of texts, and which rows they are.
 
@@ -116,7 +125,7 @@ def _derive(learning: Learning, train: Ints) -> Derived:
     given = learning.candidate.parameters.get("derived", True)
     if not given:
         return Derived.none()
-    learn, stop = inner(learning.data, train, 0.2, derive_seed(0, "derived"))
+    learn, stop = divide(learning, train, 0.2, derive_seed(0, "derived"))
     loss = loss_of(learning.candidate.parameters)
     labels = read_labels(learning.truth[learn], learning.weights[learn], learning.classes, *loss)
     if labels.constant:

@@ -8,7 +8,6 @@ Ke, G. et al. (2017). LightGBM: a highly efficient gradient boosting decision tr
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from modelyard.data.dataset import Floats
 from modelyard.families.tabular.booster import THREADS, Boosted, Request, Sample, losses
 from modelyard.families.tabular.forest import Forest, Tree, floor_single, plant
 from modelyard.families.tabular.inputs import Singles
+from modelyard.families.tabular.parsed import Parsed
 
 OBJECTIVE = {
     "logistic": "binary",
@@ -129,7 +129,7 @@ def _package() -> Any:
     return need("lightgbm", "train", "A LightGBM candidate")
 
 
-@lru_cache(maxsize=64)
+@Parsed
 def _booster(text: str) -> Any:
     return _package().Booster(model_str=text)
 

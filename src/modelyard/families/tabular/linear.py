@@ -227,9 +227,14 @@ def fit_linear(rows: Rows, sizes: Sequence[int], goal: Goal, step: int) -> Linea
     return design.linear(weights[1:], weights[0], rows.inputs.codes)
 
 
+def sampled(columns: int, outputs: int) -> int:
+    """Return how many rows at most a linear model is fitted on."""
+    return max(5_000, ROWS_TIMES_WEIGHTS // max(columns * outputs, 1))
+
+
 def sample(rows: int, columns: int, outputs: int, seed: int) -> NDArray[np.int64]:
     """Return the rows a linear model is fitted on: all, or a sample where there are many."""
-    most = max(5_000, ROWS_TIMES_WEIGHTS // max(columns * outputs, 1))
+    most = sampled(columns, outputs)
     if rows <= most:
         return np.arange(rows)
     return np.sort(np.random.default_rng(seed).permutation(rows)[:most])

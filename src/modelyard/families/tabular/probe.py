@@ -12,7 +12,7 @@ import numpy as np
 
 from modelyard.core.optional import need
 from modelyard.core.seeds import derive_seed
-from modelyard.data.dataset import Dataset
+from modelyard.data.dataset import Dataset, Floats, Ints
 from modelyard.families.monotone import signs
 from modelyard.families.tabular import derived
 from modelyard.families.tabular.booster import Loss, Request, Sample
@@ -21,7 +21,7 @@ from modelyard.families.tabular.derived import Derived
 from modelyard.families.tabular.inputs import find_levels, find_vocabularies, read_inputs
 from modelyard.families.tabular.labels import loss_of, read_labels
 from modelyard.families.tabular.libraries import library
-from modelyard.families.tabular.linear import ROWS_TIMES_WEIGHTS
+from modelyard.families.tabular.linear import sampled
 from modelyard.families.tabular.network_training import fit_network, matrix
 from modelyard.families.tabular.tables import blocks, fit_tables, look_up, targets
 from modelyard.families.tabular.text_tables import fit_texts
@@ -33,6 +33,8 @@ TIMED_ROWS = 2_000
 ROUNDS, ROUNDS_OF_SEVERAL = 12, 5
 """Rounds timed; of several classes fewer, since each grows a tree for every class."""
 STOP_SHARE = 0.15
+TIMED_CLASSES = 20
+"""Of more classes so many are timed, and scaled up: libraries of a tree for each class take as much longer."""
 PASSES = 600
 """Passes over the data that a linear model's path of penalties takes."""
 
@@ -64,7 +66,8 @@ class Probe:
 
     def __init__(self, data: Dataset, seed: int, loss: Mapping[str, Any]) -> None:
         rng = np.random.default_rng(derive_seed(seed, "probe"))
-        drawn = data.take(np.sort(rng.permutation(len(data))[: min(len(data), 4_000)]))
+        order = _varied(rng.permutation(len(data)), data.truth(), classes=bool(data.schema.classes))
+        drawn = data.take(np.sort(order[:4_000]))
         began = time.perf_counter()
         levels = find_levels(drawn)
         inputs = read_inputs(drawn, levels)
@@ -91,11 +94,7 @@ class Probe:
         self._at = labels.at
         self.outputs = classes if self.loss == "softmax" else len(labels.present)
         self.idle = labels.constant or self.columns == 0
-        order = np.arange(len(y))
-        if self.loss == "softmax":  # a row of each class comes first, so that a cut holds as many classes as it can
-            first = np.unique(y, return_index=True)[1]
-            order = np.concatenate([first, np.setdiff1d(order, first)])
-        order = order[: max(200, CELLS // max(1, self.columns))]
+        order = _varied(np.arange(len(y)), y, classes=classes > 0)[: max(200, CELLS // max(1, self.columns))]
         self._inputs, self._sizes = inputs.take(order), tuple(len(known) for known in levels)
         start = np.tile(labels.start, (len(order), 1))
         # Derived numbers are found later; a fit that keeps them takes as much longer.
@@ -147,7 +146,7 @@ class Probe:
 
     def linear_seconds(self, rows: float) -> float:
         """Return the seconds of one linear fit: measured passes over the data, times the passes a path takes."""
-        values = min(rows * self.columns * max(self.outputs, 1), ROWS_TIMES_WEIGHTS)
+        values = min(rows, sampled(self.columns, self.outputs)) * self.columns * max(self.outputs, 1)
         matrix = self._sample.x[:, : self.columns].astype(np.float64)
         weights = np.ones(self.columns)
         matrix @ weights
@@ -168,7 +167,9 @@ class Probe:
         y, start = s.y[:rows], s.start[:rows]
         if self.loss == "softmax":  # libraries want rows of every class they are told of
             held, places = np.unique(y, return_inverse=True)
-            y, start, outputs = places.astype(np.float64), start[:, held.astype(np.int64)], len(held)
+            if parameters["algorithm"] != "catboost":  # whose trees answer for all classes at once
+                held = held[:TIMED_CLASSES]
+            y, start, outputs = (places % len(held)).astype(np.float64), start[:, held.astype(np.int64)], len(held)
         cut = Sample(s.x[:rows], y, s.weight[:rows], start)
         part = max(1, int(STOP_SHARE * rows))  # a fit looks at rows set aside after each round, and so does this
         aside = Sample(cut.x[:part], cut.y[:part], cut.weight[:part], cut.start[:part])
@@ -188,3 +189,14 @@ class Probe:
             )
         )
         return (time.perf_counter() - began) * self.outputs / outputs
+
+
+def _varied(order: Ints, truth: Ints | Floats, classes: bool) -> Ints:
+    """Return an order of rows that begins with one of each class, or with two different values of a number.
+
+    A cut of it then holds as many classes as it can: CatBoost refuses labels that are all the same, as those of a rare
+    class or a number that is mostly zero may be in a small cut.
+    """
+    values = truth[order]
+    first = np.unique(values, return_index=True)[1] if classes else np.array([values.argmin(), values.argmax()])
+    return np.concatenate([order[first], np.delete(order, first)])

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from modelyard.data.dataset import Floats
 from modelyard.families.tabular.booster import THREADS, Boosted, Request, Sample, losses
 from modelyard.families.tabular.forest import Forest, Tree, plant
 from modelyard.families.tabular.inputs import Singles
+from modelyard.families.tabular.parsed import Parsed
 
 OBJECTIVE = {
     "logistic": "binary:logistic",
@@ -99,7 +99,7 @@ def _package() -> Any:
     return need("xgboost", "train", "An XGBoost candidate")
 
 
-@lru_cache(maxsize=64)
+@Parsed
 def _booster(text: str) -> Any:
     booster = _package().Booster({"nthread": THREADS, "verbosity": 0})
     booster.load_model(bytearray(text.encode()))
