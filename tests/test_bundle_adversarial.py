@@ -11,7 +11,7 @@ import pytest
 
 from bundles import ROW, bundle, table
 from modelyard.bundle.adversarial import UNSEEN, adversarial
-from modelyard.bundle.parity import check_parity, graph_thresholds
+from modelyard.bundle.parity import check_parity, coarseness, graph_thresholds
 from modelyard.bundle.runtimes.onnx import OnnxRuntime
 from modelyard.core.errors import GateFailed, RowError
 from modelyard.encoding.encoding import Encoding
@@ -83,6 +83,17 @@ def test_the_exponential_of_a_large_score_is_as_near_as_float32_holds_it() -> No
     expected = mixed.answer(raw(mixed, data))
     assert np.log(expected).max() > 30
     assert np.abs(runtime.frame(data.frame)[:, 0] / expected - 1).max() < np.finfo(np.float32).eps
+
+
+def test_an_exponential_is_held_to_the_steps_of_what_it_is_taken_of() -> None:
+    """A label that is mostly zero has a small deviation and, in a few rows, large answers."""
+    scores = np.linspace(-20, 80, 10_001)
+    beside = np.nextafter(scores.astype(np.float32), np.float32(np.inf)).astype(np.float64)
+    answers, apart = np.exp(scores), np.exp(beside) - np.exp(scores)
+    assert (apart <= coarseness(answers[:, None], logarithm=True)).all()
+    assert (apart > coarseness(answers[:, None])).any()
+    assert (coarseness(answers[:, None], logarithm=True) <= 1e-4 * answers).all()
+    assert np.isfinite(coarseness(np.zeros((1, 1)), logarithm=True)).all()
 
 
 def test_a_graph_that_takes_the_least_numbers_at_their_word_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -282,6 +282,14 @@ def test_columns_of_rows_read_quickly_are_kept_out_of_the_log(undated, tmp_path)
     app.close()
 
 
+@pytest.mark.parametrize("name", ['6" pipe', "a\\b", "two\nlines", "tab\t"])
+def test_a_name_that_json_escapes_is_read_all_the_same(undated, name):
+    column = Column(name, "number", "feature", "float", missing=0.5)
+    odd = replace(WIDE, columns=(column, *WIDE.columns))
+    assert reader(odd, Encoding.of(odd, moments=True)) is None
+    assert odd.check_row({**FULL, name: 1.5})[name] == 1.5
+
+
 def test_unknown_names_are_refused_or_ignored_by_choice(undated):
     assert Client(App(undated["binary"])).predict({**PLAIN, "more": 1}).status_code == 422
     lenient = Client(App(undated["binary"], terms=Terms(unknown="ignore")))

@@ -130,6 +130,26 @@ def test_the_leaves_of_a_tree_stay_within_the_size_rule(rows):
             assert (one.parameters.get("leaves") or 2 ** one.parameters["depth"]) <= max(4, rows * 0.85 / 10)
 
 
+def test_trees_of_many_classes_are_small_and_learn_slowly():
+    """Where each row speaks for one of a hundred, large trees and steps soon lead away from all the others."""
+    random = np.random.default_rng(0)
+    codes = random.permutation(6_000) % 100
+    table = pl.DataFrame({"a": codes + random.normal(size=6_000), "y": [f"k{c}" for c in codes]})
+    found = proposed(replace(brief("multiclass"), data=DataBrief(label="y"), budget=Budget(seconds=10.0)), table)
+    trees = [one for one in found if one.name != "linear"]
+    assert trees
+    for one in trees:
+        assert one.parameters["learning_rate"] <= 0.12
+        assert (one.parameters.get("leaves") or 2 ** one.parameters["depth"]) <= 8
+
+
+def test_where_the_first_kind_is_too_dear_the_cheapest_takes_its_place(monkeypatch):
+    paces = {"lightgbm": 1.0, "catboost": 0.01, "xgboost": 1.0}
+    monkeypatch.setattr(proposing.Probe, "pace", lambda self, given: Pace(paces[given["algorithm"]], 0.0))
+    found = proposed(replace(brief("binary"), budget=Budget(seconds=30.0)))
+    assert next(one.name for one in found if one.name != "linear") == "catboost"
+
+
 def test_a_smaller_budget_takes_coarser_rates_and_fewer_candidates():
     def total(found):
         return sum(c.cost.seconds for c in found)
@@ -235,7 +255,7 @@ def test_of_very_many_classes_some_are_timed(monkeypatch):
     kind = next(k for k in BOOSTED if k.algorithm == "lightgbm")
     given = kind.parameters(read_table(asked, profile(data), data))
     few = probe._time(given, 800, 2)
-    assert seen == [probing.TIMED_CLASSES]
+    assert seen == [probing.TIMED_CLASSES + 1]
     assert few > 0
 
 

@@ -24,7 +24,9 @@ FEWEST = 20
 QUANTILES = 101
 
 
-def check_directions(runtime: Runtime, rows: Dataset, thresholds: Thresholds, seed: int) -> dict[str, Any]:
+def check_directions(
+    runtime: Runtime, rows: Dataset, thresholds: Thresholds, seed: int, logarithm: bool = False
+) -> dict[str, Any]:
     """Move every column the brief gives a direction over its range, all else equal, and see that answers follow.
 
     The points are every threshold the graph's trees ask of the column, the value just above the last, quantiles of the
@@ -41,6 +43,8 @@ def check_directions(runtime: Runtime, rows: Dataset, thresholds: Thresholds, se
         Split points of number columns (see `modelyard.bundle.parity.graph_thresholds`).
     seed : int
         Seeds the choice of rows.
+    logarithm : bool
+        Whether answers are exponentials of what the graph sums; see `modelyard.bundle.parity.coarseness`.
 
     Returns
     -------
@@ -63,7 +67,7 @@ def check_directions(runtime: Runtime, rows: Dataset, thresholds: Thresholds, se
         answers = _moved(runtime, few, points)
         along = SIGNS[column.monotone] * answers
         falls = np.maximum.accumulate(along, axis=1) - along
-        limit = float(coarseness(answers).max())
+        limit = float(coarseness(answers, logarithm).max())
         if not falls.max() <= limit:
             raise _wrong(column, few, points, answers, falls)
         facts[column.name] = {

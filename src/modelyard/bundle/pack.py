@@ -91,6 +91,7 @@ def pack(
     encoding = Encoding.of(schema, moments=export.moments)
     runtime = _runtime(export, schema, encoding)
     checked, thresholds = parts.development if parts.test is None else parts.test, _thresholds(export, encoding)
+    logarithm = blend.link == "log"
     parity = check_parity(
         runtime,
         partial(answers, replace(run, blend=blend)),
@@ -99,8 +100,9 @@ def pack(
         thresholds,
         run.plan.brief.seed,
         most=real_rows(int(export.facts.get("trees", 0))),
+        logarithm=logarithm,
     )
-    directions = check_directions(runtime, checked, thresholds, run.plan.brief.seed)
+    directions = check_directions(runtime, checked, thresholds, run.plan.brief.seed, logarithm)
     draft = Manifest(
         format=FORMAT,
         name=slug(run.plan.brief.use_case),

@@ -25,6 +25,7 @@ LIMIT = 1e-5
 ROWS, LEAST_ROWS, ROWS_TIMES_TREES = 10_000, 1_000, 25_000_000
 """Real rows compared, fewer of very many trees, of more a sample: a graph that errs does so on every row that takes the
 same way through it."""
+_TINY = np.finfo(np.float32).tiny
 _SAMPLE = 256
 """Real rows that boundary and missing rows are made from."""
 ADVERSARIAL = 1_024
@@ -45,6 +46,7 @@ def check_parity(
     seed: int,
     count: int = ADVERSARIAL,
     most: int = ROWS,
+    logarithm: bool = False,
 ) -> dict[str, Any]:
     """Compare packed answers with those of the trained model.
 
@@ -70,6 +72,8 @@ def check_parity(
         Adversarial rows.
     most : int
         Rows compared of those given.
+    logarithm : bool
+        Whether answers are exponentials of what the graph sums; see `coarseness`.
 
     Returns
     -------
@@ -90,7 +94,7 @@ def check_parity(
             names = [c.name for c in rows.schema.features]
             one_by_one = part.frame.select(names).head(_ONE_BY_ONE).to_dicts()
             found = np.concatenate([*(runtime.rows([row]) for row in one_by_one), found[len(one_by_one) :]])
-        allowed = np.maximum(LIMIT * deviation, coarseness(expected))
+        allowed = np.maximum(LIMIT * deviation, coarseness(expected, logarithm))
         apart = np.abs(found.astype(np.float64) - expected).max(axis=1, initial=0.0)
         over = np.where(np.isnan(apart), np.inf, apart / allowed)
         worst = int(np.argmax(over)) if len(apart) else 0
@@ -109,10 +113,16 @@ def real_rows(trees: int) -> int:
     return min(ROWS, max(LEAST_ROWS, ROWS_TIMES_TREES // max(1, trees)))
 
 
-def coarseness(answers: Floats) -> Floats:
-    """Return a few steps of float32 at each row's largest answer: a graph's 1,000,000 cannot be nearer than that."""
+def coarseness(answers: Floats, logarithm: bool = False) -> Floats:
+    """Return a few steps of float32 at each row's largest answer: a graph's 1,000,000 cannot be nearer than that.
+
+    An exponential multiplies the steps of the sum it is taken of by itself.
+    """
     largest = np.abs(answers).max(axis=1, initial=0.0).astype(np.float32)
-    return np.asarray(4.0 * np.spacing(largest), dtype=np.float64)
+    steps = np.spacing(largest)
+    if logarithm:
+        steps = np.maximum(steps, largest * np.spacing(np.abs(np.log(np.maximum(largest, _TINY)))))
+    return np.asarray(4.0 * steps, dtype=np.float64)
 
 
 def as_answers(answers: Floats, classes: int) -> Floats:

@@ -8,6 +8,7 @@ the schema would refuse.
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Callable, Sequence
 from operator import itemgetter
@@ -31,6 +32,7 @@ _TEXT = Annotated[str, Meta(min_length=1)]
 _NEVER = Annotated[int, Meta(ge=1, le=0)]
 _MOST_COLUMNS = 500
 """Names are looked for one after the other from where the last one was: slow where many come in another order."""
+_ESCAPED = re.compile(r'[\\"\x00-\x1f]')
 _ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -119,10 +121,13 @@ class Reader:
 def reader(schema: Schema, encoding: Encoding, *, ignore: bool = False) -> Reader | None:
     """Return the reader of a schema's rows, None where there can be none: `check_row` then reads them all.
 
-    There is none for a forecast, for graphs that are given the parts of dates, and for very many columns.
+    There is none for a forecast, for graphs that are given the parts of dates, for very many columns, and for a column
+    whose name JSON cannot write as it stands.
     """
     parts = any(number.part != "value" for number in encoding.given)
     if schema.task == "forecast" or parts or len(schema.columns) > _MOST_COLUMNS:
+        return None
+    if any(_ESCAPED.search(column.name) for column in schema.columns):
         return None
     return Reader(schema, encoding, ignore=ignore)
 

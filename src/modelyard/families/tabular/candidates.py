@@ -39,6 +39,8 @@ RATES = (0.05, 0.08, 0.12, 0.2, 0.3)
 """Learning rates, finest first; the finest whose fits end by early stopping within the budget is taken."""
 FINE = 3
 """So many of the rates are fine; coarser ones are taken only when a single kind is left."""
+MANY_CLASSES = 20
+"""Of more classes no rate is coarse: where each row speaks for one of many, large steps soon lead away from all."""
 ROUNDS_TIMES_RATE = 100
 """Early stopping rarely needs more rounds than this over the rate."""
 LIKELY = 0.25
@@ -170,8 +172,9 @@ def _check_size(brief: Brief, table: Table, data: Dataset) -> None:
 def _within(
     brief: Brief, table: Table, kinds: Sequence[Kind], paces: Mapping[str, Pace], straight: float
 ) -> list[Offer]:
-    """Return the kinds at the finest rate that the budget pays for, the first of them first, however dear it is.
+    """Return the kinds at the finest rate that the budget pays for, the first of them first.
 
+    Where it alone cannot be paid at any rate, the cheapest takes its place, however dear it is.
     The dearest are set aside until the rest can be paid. They stand at the end, at the same rate: a fit that stops
     early leaves time that the probe did not foresee, and another kind of trees is worth more than a search.
     """
@@ -184,15 +187,21 @@ def _within(
         return [_offer(brief, table, kind, paces[kind.name], rate, len(kept), only) for kind in kept]
 
     kept = list(kinds)
+    rates = RATES[:FINE] if table.outputs > MANY_CLASSES else RATES
     while kept:
         alone = len(kept) == 1
         most = limit(ALONE_SHARE if alone else BUDGET_SHARE)
-        for rate in RATES if alone else RATES[:FINE]:
+        for rate in rates if alone else RATES[:FINE]:
             offered = offers(kept, rate)
             if sum(offer.seconds for offer in offered) <= most:
                 return [*offered, *offers([kind for kind in kinds if kind not in kept], rate)]
         if alone:
-            return offers(kept, RATES[-1], most)
+            usual = [kind for kind in kinds if not kind.extra and not kind.wide] or kinds
+            cheapest = min(offers(usual, rates[-1]), key=lambda offer: offer.seconds).kind
+            if kept == [cheapest]:
+                return offers(kept, rates[-1], most)
+            kept = [cheapest]  # of very many classes symmetric trees may be, which answer for all of them at once
+            continue
         kept.remove(max(offered[1:], key=lambda offer: offer.seconds).kind)
     return []
 

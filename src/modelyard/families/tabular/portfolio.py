@@ -104,13 +104,19 @@ class Table:
 
     @property
     def leaves(self) -> int:
-        """Leaves of one tree: 31, fewer where rows are few, far within rows / 10."""
-        return max(4, min(31, self.rows // 60))
+        """Leaves of one tree: 31, fewer where rows are few, far within rows / 10, or those of a class are."""
+        return max(4, min(31, self.rows // 60, self.of_a_class // 8))
 
     @property
     def depth(self) -> int:
-        """Depth of one tree: 6, less where rows are few."""
-        return max(2, min(6, int(math.log2(max(self.rows, 100) / 25))))
+        """Depth of one tree: 6, less where rows are few, or those of a class."""
+        few = min(max(self.rows, 100) / 25, max(self.of_a_class, 48) / 12)
+        return max(2, min(6, int(math.log2(few))))
+
+    @property
+    def of_a_class(self) -> int:
+        """Rows of an average class of several, each of which has trees of its own; all rows where there are none."""
+        return self.rows // self.outputs
 
 
 @dataclass(frozen=True, slots=True)

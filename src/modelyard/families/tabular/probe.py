@@ -32,9 +32,11 @@ TIMED_ROWS = 2_000
 """Rows of the epochs that time a network."""
 ROUNDS, ROUNDS_OF_SEVERAL = 12, 5
 """Rounds timed; of several classes fewer, since each grows a tree for every class."""
+SLOW = 0.25
+"""Seconds of a round from which it is timed but once."""
 STOP_SHARE = 0.15
 TIMED_CLASSES = 20
-"""Of more classes so many are timed, and scaled up: libraries of a tree for each class take as much longer."""
+"""Of more classes so many are timed beside all others as one, and scaled up: most libraries grow a tree for each."""
 PASSES = 600
 """Passes over the data that a linear model's path of penalties takes."""
 
@@ -157,9 +159,17 @@ class Probe:
         return float(0.02 + PASSES * values * per_value)
 
     def _round(self, parameters: Mapping[str, Any], rows: int) -> float:
-        """Return the seconds of one round: the quicker of two tries, since others may be using the machine."""
+        """Return the seconds of one round: the quicker of two tries, since others may be using the machine.
+
+        A slow one, as of a hundred classes, is tried once: what disturbs it is small beside it.
+        """
+        one, tries = self._time(parameters, rows, 1), 2
         rounds = ROUNDS if self.outputs == 1 else ROUNDS_OF_SEVERAL
-        many, one = (min(self._time(parameters, rows, n) for _ in range(2)) for n in (rounds, 1))
+        if one > SLOW:
+            rounds, tries = 2, 1
+        else:
+            one = min(one, self._time(parameters, rows, 1))
+        many = min(self._time(parameters, rows, rounds) for _ in range(tries))
         return max(many - one, 0.1 * many) / (rounds - 1)
 
     def _time(self, parameters: Mapping[str, Any], rows: int, rounds: int) -> float:
@@ -168,8 +178,8 @@ class Probe:
         if self.loss == "softmax":  # libraries want rows of every class they are told of
             held, places = np.unique(y, return_inverse=True)
             if parameters["algorithm"] != "catboost":  # whose trees answer for all classes at once
-                held = held[:TIMED_CLASSES]
-            y, start, outputs = (places % len(held)).astype(np.float64), start[:, held.astype(np.int64)], len(held)
+                held, places = held[: TIMED_CLASSES + 1], np.minimum(places, TIMED_CLASSES)
+            y, start, outputs = places.astype(np.float64), start[:, held.astype(np.int64)], len(held)
         cut = Sample(s.x[:rows], y, s.weight[:rows], start)
         part = max(1, int(STOP_SHARE * rows))  # a fit looks at rows set aside after each round, and so does this
         aside = Sample(cut.x[:part], cut.y[:part], cut.weight[:part], cut.start[:part])
