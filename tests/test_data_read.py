@@ -449,6 +449,18 @@ def test_dates_that_are_not_guessed_are_said(values: list[str], unclear: str | N
     assert "date_unclear" not in [f.kind for f in said.notes]
 
 
+def test_integers_called_ids_that_repeat_are_categories() -> None:
+    rng = np.random.default_rng(0)
+    shops = rng.integers(0, 40, 400)
+    frame = pl.DataFrame({"shop_id": shops, "shopId": shops, "shops": shops, "paid": shops, "row_id": range(400)})
+    frame = frame.with_columns(
+        person_id=pl.Series(np.arange(400) // 2), few_id=pl.Series(shops % 9), y=pl.Series(shops % 2)
+    )
+    kinds = {c.name: c.kind for c in read_data(frame, Brief(data=DataBrief(label="y"))).schema.columns}
+    assert kinds.pop("row_id") == "id"
+    assert {name for name, kind in kinds.items() if kind == "category"} == {"shop_id", "shopId", "y"}
+
+
 def label(values: list[object], **brief: object) -> Dataset:
     n = len(values)
     frame = pl.DataFrame({"x": np.arange(n) * 1.5, "y": pl.Series(values, strict=False)})

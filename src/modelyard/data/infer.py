@@ -15,6 +15,7 @@ _MOSTLY = 0.95
 _SAMPLE = 1000
 _ID_SHARE = 0.95
 _ID_ROWS = 50
+_REFERRED, _REPEATS = 20, 5
 _TEXT_WORDS = 20.0
 _FEW_WORDS = 2.5
 _ID_LAST_WORD = frozenset("id ids uuid guid nr no number key serial sno".split())
@@ -24,8 +25,12 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 def named_like_id(name: str) -> bool:
     """Say whether a column's name ends as names of identifiers do: user_id, customerNo, nr."""
-    words = [w for w in re.split(r"[^a-z]+", _CAMEL.sub("_", name).lower()) if w]
+    words = _words(name)
     return bool(words) and (words[-1] in _ID_LAST_WORD or "".join(words) in _ID_WHOLE_NAME)
+
+
+def _words(name: str) -> list[str]:
+    return [w for w in re.split(r"[^a-z]+", _CAMEL.sub("_", name).lower()) if w]
 
 
 def natural(frame: pl.DataFrame, text: bool) -> tuple[pl.DataFrame, list[Finding]]:
@@ -179,7 +184,8 @@ def kind_of(series: pl.Series) -> ColumnKind:
     """Infer what the values of a plain column mean.
 
     Integers stay numbers however few their levels are: the brief may say otherwise. An id is a column whose values
-    hardly ever repeat and which is named or numbered like one; a measurement is never taken for one.
+    hardly ever repeat and which is named or numbered like one; a measurement is never taken for one. Integers called
+    ids that do repeat name shops, places, things: their order says nothing, and each of them has rows to learn from.
     """
     values = series.drop_nulls()
     n = values.len()
@@ -188,7 +194,9 @@ def kind_of(series: pl.Series) -> ColumnKind:
     if series.dtype.is_temporal():
         return "date"
     if series.dtype.is_numeric():
-        return "id" if n >= _ID_ROWS and _numbered(series, values) else "number"
+        if n >= _ID_ROWS and _numbered(series, values):
+            return "id"
+        return "category" if series.dtype == pl.Int64 and _refers(series.name, values) else "number"
     if n and is_date(series):
         return "date"
     if not n:
@@ -198,6 +206,13 @@ def kind_of(series: pl.Series) -> ColumnKind:
     if words >= _TEXT_WORDS or (n >= _ID_ROWS and words >= _FEW_WORDS and distinct > 0.5 * n):
         return "text"
     return "id" if n >= _ID_ROWS and distinct > _ID_SHARE * n else "category"
+
+
+def _refers(name: str, values: pl.Series) -> bool:
+    if _words(name)[-1:] not in (["id"], ["ids"]):
+        return False
+    distinct = values.n_unique()
+    return distinct > _REFERRED and values.len() >= _REPEATS * distinct
 
 
 def _numbered(series: pl.Series, values: pl.Series) -> bool:

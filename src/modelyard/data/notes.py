@@ -183,8 +183,8 @@ def note_kinds(columns: Sequence[Column]) -> list[Finding]:
                     "note",
                     column.name,
                     f"'{column.name}' has {column.distinct:,} different values.",
-                    "Most levels have too few rows to be learnt from.",
-                    "Group them, or add the column to data.drop.",
+                    "A level of few rows is answered for by how often it occurs, and by all levels together.",
+                    "Group levels where they belong together, or add the column to data.drop.",
                 )
             )
         words = [f"'{level}'" for level in column.levels if level.strip() in NULLS]

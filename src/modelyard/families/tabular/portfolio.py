@@ -110,7 +110,7 @@ class Table:
     @property
     def depth(self) -> int:
         """Depth of one tree: 6, less where rows are few, or those of a class."""
-        few = min(max(self.rows, 100) / 25, max(self.of_a_class, 48) / 12)
+        few = min(max(self.rows, 100) / 25, max(self.of_a_class, 40) / 10)
         return max(2, min(6, int(math.log2(few))))
 
     @property
