@@ -57,7 +57,7 @@ def done(tmp_path_factory) -> Done:
     rows = rows.with_columns(
         who=pl.Series(np.where(rng.random(1_200) < 0.5, "a", "b")),
         after=pl.Series(truth * 1.0),
-        close=pl.Series(truth + rng.normal(0, 0.36, 1_200)),  # so near that it would stop the run
+        close=pl.Series(truth + rng.normal(0, 0.27, 1_200)),  # so near that it would stop the run
     )
     rows.write_parquet(folder / "rows.parquet")
     (folder / "brief.yaml").write_text(BRIEF)

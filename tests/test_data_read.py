@@ -454,7 +454,10 @@ def test_integers_called_ids_that_repeat_are_categories() -> None:
     shops = rng.integers(0, 40, 400)
     frame = pl.DataFrame({"shop_id": shops, "shopId": shops, "shops": shops, "paid": shops, "row_id": range(400)})
     frame = frame.with_columns(
-        person_id=pl.Series(np.arange(400) // 2), few_id=pl.Series(shops % 9), y=pl.Series(shops % 2)
+        user_id=pl.Series(shops),
+        thing_id=pl.Series(np.arange(400) // 2),
+        few_id=pl.Series(shops % 9),
+        y=pl.Series(shops % 2),
     )
     kinds = {c.name: c.kind for c in read_data(frame, Brief(data=DataBrief(label="y"))).schema.columns}
     assert kinds.pop("row_id") == "id"

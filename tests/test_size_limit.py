@@ -21,7 +21,7 @@ from modelyard.families.tabular.models import load_models
 from modelyard.families.tabular.tabular import Tabular
 from modelyard.registry import gates
 from modelyard.selection.select import select
-from modelyard.training.limits import of_models, room, spread
+from modelyard.training.limits import OF_A_LOOK_UP, USUAL_MICROSECONDS, of_models, room, spread
 from modelyard.training.recipe import read_recipe, write_recipe
 from modelyard.training.train import train
 from test_training_finish import BOTH, Whole
@@ -170,6 +170,15 @@ def test_as_many_models_on_every_row_as_the_limits_leave_room_for():
     assert (half.whole, half.own_bytes) == (fitted.whole[:3], pytest.approx(fitted.own_bytes / 2))
     assert of_models(fitted, 9) is fitted
     assert room(asks(plan, size=Size(1.0)), fitted.shared_bytes)[1] == 1e6 - fitted.shared_bytes
+
+
+def test_what_categories_take_to_look_up_is_no_room_for_trees():
+    plan = plan_of(cases.parts("binary").development)
+    wordy = sum(column.kind not in ("number", "boolean") for column in plan.schema.features)
+    assert wordy
+    assert room(asks(plan, latency=Latency(99, 1.0)))[0] == 300 - OF_A_LOOK_UP * wordy
+    assert room(asks(plan, latency=Latency(99, 0.001)))[0] == 0.15  # half of it at least
+    assert room(plan)[0] == USUAL_MICROSECONDS - OF_A_LOOK_UP * wordy
 
 
 def test_the_larger_share_is_averaged_over_more_models():

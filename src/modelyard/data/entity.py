@@ -10,7 +10,7 @@ from modelyard.core.seeds import derive_seed
 from modelyard.data.column import Column
 from modelyard.data.dataset import Dataset
 from modelyard.data.finding import Finding
-from modelyard.data.infer import named_like_id
+from modelyard.data.infer import PERSONS, named_like_id
 
 _LEAST_ENTITIES = 20
 _MOST_REPEATS = 200.0
@@ -20,7 +20,6 @@ _COMMON = 0.9
 _MOST_ROWS = 50_000
 _MOST_COLUMNS = 200
 _MOST_FOUND = 3
-_PERSONS = "patient person customer client user member subject household student employee account".split()
 
 
 def entities(data: Dataset, brief: Brief) -> list[Finding]:
@@ -45,7 +44,7 @@ def entities(data: Dataset, brief: Brief) -> list[Finding]:
     for column in candidates:
         own = _own_columns(data.frame, column.name, [n for n in others if n != column.name], rng)
         if own or named_like_id(column.name):
-            person = any(word in column.name.lower() for word in _PERSONS)
+            person = any(word in column.name.lower() for word in PERSONS)
             ranked.append((not person, -len(own), -column.distinct, column, own))
     ranked.sort(key=lambda r: r[:3])
     return [_finding(column, own, len(data)) for *_, column, own in ranked[:_MOST_FOUND]]

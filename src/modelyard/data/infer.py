@@ -16,6 +16,8 @@ _SAMPLE = 1000
 _ID_SHARE = 0.95
 _ID_ROWS = 50
 _REFERRED, _REPEATS = 20, 5
+PERSONS = "patient person customer client user member subject household student employee account".split()
+"""Whose ids are not learnt from: rows to come are of others."""
 _TEXT_WORDS = 20.0
 _FEW_WORDS = 2.5
 _ID_LAST_WORD = frozenset("id ids uuid guid nr no number key serial sno".split())
@@ -186,6 +188,7 @@ def kind_of(series: pl.Series) -> ColumnKind:
     Integers stay numbers however few their levels are: the brief may say otherwise. An id is a column whose values
     hardly ever repeat and which is named or numbered like one; a measurement is never taken for one. Integers called
     ids that do repeat name shops, places, things: their order says nothing, and each of them has rows to learn from.
+    Those of persons stay numbers: whose rows come next is nobody seen.
     """
     values = series.drop_nulls()
     n = values.len()
@@ -209,7 +212,7 @@ def kind_of(series: pl.Series) -> ColumnKind:
 
 
 def _refers(name: str, values: pl.Series) -> bool:
-    if _words(name)[-1:] not in (["id"], ["ids"]):
+    if _words(name)[-1:] not in (["id"], ["ids"]) or any(word in name.lower() for word in PERSONS):
         return False
     distinct = values.n_unique()
     return distinct > _REFERRED and values.len() >= _REPEATS * distinct

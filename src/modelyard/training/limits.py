@@ -28,9 +28,11 @@ def room(plan: Plan, shared_bytes: float = 0.0, best: float = 0.0) -> tuple[floa
     take longer than is usual, and a user who asked for no haste is not served by a line in their place.
     """
     brief = plan.brief
-    looked_up = sum(column.kind not in ("number", "boolean") for column in plan.schema.features)
-    usual = max(LEAST_MICROSECONDS, USUAL_MICROSECONDS - OF_A_LOOK_UP * looked_up)
-    quick = max(usual, best) if brief.latency is None else brief.latency.model_microseconds
+    looked_up = OF_A_LOOK_UP * sum(column.kind not in ("number", "boolean") for column in plan.schema.features)
+    quick = max(LEAST_MICROSECONDS, USUAL_MICROSECONDS - looked_up, best)
+    if brief.latency is not None:
+        asked = brief.latency.model_microseconds
+        quick = max(asked - looked_up, asked / 2)
     return quick, float("inf") if brief.size is None else max(0.0, brief.size.bytes - shared_bytes)
 
 
