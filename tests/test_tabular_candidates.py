@@ -143,11 +143,13 @@ def test_trees_of_many_classes_are_small_and_learn_slowly():
         assert (one.parameters.get("leaves") or 2 ** one.parameters["depth"]) <= 8
 
 
-def test_where_the_first_kind_is_too_dear_the_cheapest_takes_its_place(monkeypatch):
+@pytest.mark.parametrize(("classes", "first"), [(100, "catboost"), (10, "lightgbm")])
+def test_where_the_first_kind_is_too_dear_for_many_classes_the_cheapest_takes_its_place(monkeypatch, classes, first):
     paces = {"lightgbm": 1.0, "catboost": 0.01, "xgboost": 1.0}
     monkeypatch.setattr(proposing.Probe, "pace", lambda self, given: Pace(paces[given["algorithm"]], 0.0))
-    found = proposed(replace(brief("binary"), budget=Budget(seconds=30.0)))
-    assert next(one.name for one in found if one.name != "linear") == "catboost"
+    table = pl.DataFrame({"a": np.arange(3_000.0), "y": [f"k{i % classes}" for i in range(3_000)]})
+    found = proposed(replace(brief("multiclass"), data=DataBrief(label="y"), budget=Budget(seconds=30.0)), table)
+    assert next(one.name for one in found if one.name != "linear") == first
 
 
 def test_a_smaller_budget_takes_coarser_rates_and_fewer_candidates():

@@ -172,9 +172,9 @@ def _check_size(brief: Brief, table: Table, data: Dataset) -> None:
 def _within(
     brief: Brief, table: Table, kinds: Sequence[Kind], paces: Mapping[str, Pace], straight: float
 ) -> list[Offer]:
-    """Return the kinds at the finest rate that the budget pays for, the first of them first.
+    """Return the kinds at the finest rate that the budget pays for, the first of them first, however dear it is.
 
-    Where it alone cannot be paid at any rate, the cheapest takes its place, however dear it is.
+    Where it alone cannot be paid for very many classes, the cheapest takes its place.
     The dearest are set aside until the rest can be paid. They stand at the end, at the same rate: a fit that stops
     early leaves time that the probe did not foresee, and another kind of trees is worth more than a search.
     """
@@ -187,7 +187,8 @@ def _within(
         return [_offer(brief, table, kind, paces[kind.name], rate, len(kept), only) for kind in kept]
 
     kept = list(kinds)
-    rates = RATES[:FINE] if table.outputs > MANY_CLASSES else RATES
+    many = table.outputs > MANY_CLASSES
+    rates = RATES[:FINE] if many else RATES
     while kept:
         alone = len(kept) == 1
         most = limit(ALONE_SHARE if alone else BUDGET_SHARE)
@@ -196,12 +197,12 @@ def _within(
             if sum(offer.seconds for offer in offered) <= most:
                 return [*offered, *offers([kind for kind in kinds if kind not in kept], rate)]
         if alone:
-            usual = [kind for kind in kinds if not kind.extra and not kind.wide] or kinds
-            cheapest = min(offers(usual, rates[-1]), key=lambda offer: offer.seconds).kind
-            if kept == [cheapest]:
-                return offers(kept, rates[-1], most)
-            kept = [cheapest]  # of very many classes symmetric trees may be, which answer for all of them at once
-            continue
+            if many:  # another kind may cost a fraction: one tree of CatBoost's answers for all classes
+                usual = [kind for kind in kinds if not kind.extra and not kind.wide] or kinds
+                cheapest, many = min(offers(usual, rates[-1]), key=lambda offer: offer.seconds).kind, False
+                kept = [cheapest]
+                continue
+            return offers(kept, rates[-1], most)
         kept.remove(max(offered[1:], key=lambda offer: offer.seconds).kind)
     return []
 
