@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 from data_sets import load
 from modelyard.brief.brief import Brief, DataBrief
 from modelyard.core.errors import DataError
-from modelyard.data.alone import auc_error, order_alone
+from modelyard.data.alone import order_alone
 from modelyard.data.column import Column
 from modelyard.data.dataset import Dataset
 from modelyard.data.finding import Finding
@@ -83,13 +83,6 @@ def test_the_order_of_a_column_is_judged_as_its_roc_curve_is(rows: list[tuple[in
         area = float(roc_auc_score(truth[kept], np.array([v for v in values if v is not None])))
         expected = max(area, 1 - area)
     assert order_alone(pl.Series(values, dtype=pl.Int64), truth) == pytest.approx(expected)
-
-
-def test_the_error_of_an_auc_is_that_of_drawn_ones() -> None:
-    rng = np.random.default_rng(0)
-    truth = np.repeat([0, 1], [400, 40])
-    scores = [roc_auc_score(truth, rng.exponential(1 + 20 * truth)) for _ in range(2_000)]
-    assert auc_error(float(np.mean(scores)), truth) == pytest.approx(np.std(scores), rel=0.15)
 
 
 def test_support2_stops_until_the_brief_says_drop_or_keep() -> None:

@@ -85,23 +85,6 @@ def order_alone(series: pl.Series, truth: Ints) -> float:
     return max(area, 1 - area)
 
 
-def auc_error(score: float, truth: Ints) -> float:
-    """Return the standard error of a ROC AUC on so many rows of two classes; of more, of an average class.
-
-    References
-    ----------
-    Hanley, J. A. and McNeil, B. J. (1982). The meaning and use of the area under a receiver operating characteristic
-    (ROC) curve. Radiology 143(1).
-    """
-    counts = np.unique(truth, return_counts=True)[1]
-    one = float(counts.min() if len(counts) == 2 else counts.mean())
-    rest = float(truth.size) - one
-    pairs_of_one = score / (2 - score) - score**2
-    pairs_of_rest = 2 * score**2 / (1 + score) - score**2
-    variance = score * (1 - score) + (one - 1) * pairs_of_one + (rest - 1) * pairs_of_rest
-    return float(np.sqrt(variance / max(one * rest, 1.0)))
-
-
 def _auc(fit: Floats, said: Floats, one: int) -> float | None:
     """Return the AUC of one class on one half's bin counts, the bins ordered by its share in the other half."""
     rate = fit[:, one].sum() / max(fit.sum(), 1.0)

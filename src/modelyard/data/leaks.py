@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 
 from modelyard.brief.brief import Brief
+from modelyard.brief.uncertainty import auc_half_width
 from modelyard.core.seeds import derive_seed
 from modelyard.data.alone import (
-    auc_error,
     codes_of,
     halves_of,
     missing_rates,
@@ -110,7 +110,9 @@ def _of_column(column: Column, data: Dataset, truth: Ints | Floats, halves: Sequ
     on = f"(n = {len(data):,})"
     answer = f"Add {name} to data.drop (known only after the outcome) or data.keep (known at prediction time)."
     if data.schema.classes:
-        perfect = score - 2 * auc_error(score, np.asarray(truth, dtype=np.int64)) >= NEAR_PERFECT_AUC
+        counts = np.unique(truth, return_counts=True)[1]
+        one = int(counts.min() if len(counts) == 2 else counts.mean())  # of several classes an average one
+        perfect = score - auc_half_width(score, one, len(data) - one) >= NEAR_PERFECT_AUC
     else:
         perfect = score >= NEAR_PERFECT_R2
     if perfect:
