@@ -32,17 +32,23 @@ def installed(names: Sequence[str]) -> Iterator[tuple[TabularSet, pl.DataFrame]]
     Raises
     ------
     SystemExit
-        If a name is none of a set.
+        If a name is none of a set, or no set could be read.
     """
     if unknown := set(names) - set(SETS):
         raise SystemExit(f"no such set: {', '.join(sorted(unknown))}; there are {', '.join(SETS)}")
+    read = 0
     for one in SETS.values():
         if names and one.name not in names:
             continue
         try:
-            yield one, pl.from_pandas(one.frame())
+            frame = pl.from_pandas(one.frame())
         except FileNotFoundError as error:
             print(f"{one.name:<20}passed over: {error}")
+            continue
+        read += 1
+        yield one, frame
+    if not read:
+        raise SystemExit("no set could be read, so nothing was measured")
 
 
 def brief_of(one: TabularSet, seconds: float, seed: int, metric: str | None = None) -> Brief:

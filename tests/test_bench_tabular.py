@@ -206,12 +206,23 @@ def test_bars_fall_where_we_are_behind(change, lost):
         ({"dict_ms_p50": 0.31, "bare_ms_p50": 0.2, "columns": 31}, [2]),
         ({"dict_ms_p50": 0.1, "bare_ms_p50": 0.02, "columns": 30}, [1]),
         ({"dict_ms_p50": 0.51, "bare_ms_p50": 0.2, "columns": 100}, [2]),
+        ({"dict_ms_p50": 0.61, "bare_ms_p50": 0.2, "columns": 75}, [0, 2]),
     ],
 )
 def test_latency_bars_fall_where_a_row_is_slow(figures, lost):
     change = {("modelyard", n, s, 60): record(0.5, **figures) for n in ("one", "two") for s in (0, 1)}
     bars = latency_bars(found_with(change), ASKED, 60)
     assert [i for i, b in enumerate(bars) if b.holds is False] == lost
+
+
+def test_one_slow_set_among_fast_ones_loses_the_bar_of_every_set():
+    slow = {"dict_ms_p50": 3.0, "bare_ms_p50": 2.0, "columns": 100}
+    change = {("modelyard", "one", s, 60): record(0.5, **slow) for s in (0, 1)}
+    fast = {
+        ("modelyard", "two", s, 60): record(0.5, **slow | {"dict_ms_p50": 0.02, "bare_ms_p50": 0.01}) for s in (0, 1)
+    }
+    (bar,) = (b for b in latency_bars(found_with(change | fast), ASKED, 60) if "faster" in b.question)
+    assert bar.holds is False
 
 
 OURS = {"dict_ms_p50": 0.1, "bare_ms_p50": 0.05, "columns": 30, "command_s": 60, "out_of_fold": 0.5, "code": "now"}

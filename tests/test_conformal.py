@@ -308,6 +308,35 @@ def test_bounds_are_finite_nested_and_blind_to_the_order_of_rows(
         assert (wide >= narrow).all()
 
 
+def test_sets_hold_what_they_promise_of_new_groups_not_of_rows() -> None:
+    """Large groups are easy and small ones hard: rows alone would be held, groups would not."""
+    random = np.random.default_rng(8)
+
+    def drawn(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        sizes = np.where(np.arange(count) % 2, 1, 30)
+        groups = np.repeat(np.arange(count), sizes)
+        codes, hard = random.integers(0, 3, len(groups)), np.repeat(sizes == 1, sizes)
+        other = (codes + 1) % 3
+        given = np.where(hard, random.uniform(0, 0.3, len(groups)), 0.8)  # the true class's probability
+        p = np.full((len(groups), 3), 0.0)
+        p[np.arange(len(groups)), codes] = given
+        p[np.arange(len(groups)), other] += np.where(hard, 1 - given, 0.2)
+        return p, np.where(hard, other, codes), codes, groups
+
+    p, answered, codes, groups = drawn(2_000)
+    new = drawn(2_000)
+    held = {}
+    for by, name in ((groups, "groups"), (None, "rows")):
+        (made,) = sets(p, answered, codes, (0.9,), groups=by)
+        inside = made(new[0], new[1])[np.arange(len(new[2])), new[2]]
+        of_class = [np.unique(new[3][new[2] == k], return_inverse=True)[1] for k in range(3)]
+        held[name] = [
+            np.mean(np.bincount(g, inside[new[2] == k]) / np.bincount(g)) for k, g in enumerate(of_class)
+        ]  # each group of a class counts once
+    assert held["groups"] == pytest.approx([0.9] * 3, abs=0.03)
+    assert max(held["rows"]) < 0.8
+
+
 def test_each_group_counts_once_and_rows_without_weight_not_at_all() -> None:
     shares, units = unit_weights(5, np.array([7, 7, 7, 2, 2]), None)
     assert units == 2

@@ -46,6 +46,8 @@ class Taught:
     """Which rows each fit of each fold was shown: (fold, kind of fit) -> row numbers."""
 
     rows: dict[tuple[int, str], set[int]] = field(default_factory=dict)
+    blocks: list[tuple[Any, Any]] = field(default_factory=list)
+    """Rows of each cross-fit of category means, as codes, and their blocks."""
     fold: threading.local = field(default_factory=threading.local)
 
     def note(self, kind: str, numbers: Any) -> None:
@@ -74,6 +76,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, place: int, level: int) -> Iterator
 
     def cross(inputs: Any, *rest: Any) -> Any:
         taught.note("cross-fitted means", inputs.codes[:, level])
+        taught.blocks.append((inputs.codes[:, level], rest[-1]))
         return real["cross"](inputs, *rest)
 
     def choose(question: Any, **how: bool) -> Any:
@@ -147,11 +150,11 @@ def parted(table: pl.DataFrame, asked: Brief) -> Parts:
         raise
 
 
+@pytest.mark.parametrize("algorithm", LEARNERS)
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 @pytest.mark.parametrize("how", HOW)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(
-    task=st.sampled_from(["binary", "multiclass", "regression"]),
-    algorithm=st.sampled_from(LEARNERS),
     count=st.integers(2, 5),
     gap=st.sampled_from([0.0, 2.0]),
     seed=st.integers(0, 999),
@@ -182,6 +185,11 @@ def test_no_fit_is_taught_by_what_it_scores(
         }
     )
     groups, times = data.groups(), data.times()
+    for codes, block in taught.blocks:
+        assert len(np.unique(block)) > 1
+        if groups is not None:  # no mean of a row's category comes from another row of its entity
+            entity = groups[[of_row[of_code[code]] for code in codes]]
+            assert all(len(np.unique(block[entity == one])) == 1 for one in np.unique(entity))
     for (number, kind), seen in taught.rows.items():
         by_code = kind in ("category tables", "cross-fitted means", "line", "penalty")
         rows = np.array(sorted(of_row[of_code[one] if by_code else one] for one in seen))
@@ -224,6 +232,50 @@ def test_no_calibration_is_fitted_on_what_it_calibrates(how: str, monkeypatch: p
             assert not set(groups[learnt]) & set(groups[fold.score])
         if times is not None:
             assert times[learnt].max() < times[fold.score].min()
+
+
+def test_windows_of_few_rows_are_scored_by_halves_of_their_entities() -> None:
+    asked = replace(brief(gap=2.0, **HOW["group_time"]), validation=Validation(gap=2.0))
+    parts = parted(numbered(600, 60, 40, 3, "binary"), asked)
+    data, folds_ = parts.development, parts.split.folds
+    groups, times = data.groups(), data.times()
+    assert groups is not None
+    assert times is not None
+    assert [fold.window for fold in folds_] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert "5 expanding windows, each scored by halves of its entities" in parts.split.reason
+    scored = np.concatenate([fold.score for fold in folds_])
+    assert len(set(scored.tolist())) == len(scored)
+    first = min(times[fold.score].min() for fold in folds_)
+    assert set(scored.tolist()) == set(np.flatnonzero(times >= first).tolist())  # no row of a window is left out
+    for fold in folds_:
+        start = min(times[other.score].min() for other in folds_ if other.window == fold.window)
+        assert times[fold.train].max() < start - 2.0
+        assert not set(groups[fold.train]) & set(groups[fold.score])
+    many = replace(asked, validation=replace(asked.validation, folds=5))
+    assert [fold.window for fold in parted(numbered(600, 60, 40, 3, "binary"), many).split.folds] == [0, 1, 2, 3, 4]
+
+
+def test_a_window_is_calibrated_by_earlier_windows_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = replace(brief(**HOW["group_time"]), validation=Validation())
+    parts = parted(numbered(600, 60, 40, 3, "binary"), asked)
+    data, made = parts.development, parts.split
+    raw = np.full((len(data), 1), np.nan)
+    for fold in made.folds:
+        raw[fold.score, 0] = np.where(data.truth()[fold.score] > 0, 1.0, -1.0) * 0.1  # far too timid
+    turned = data.truth().astype(float)
+    loss = Loss("log_loss", turned, np.ones(len(data)))
+    _, before = calibrate(raw, loss, "logistic", made.folds, forward=True)
+    last = np.concatenate([fold.score for fold in made.folds if fold.window == made.folds[-1].window])
+    assert not np.array_equal(before[last], raw[last])
+    other = made.folds[-1].score  # its labels tell nothing of the other half of its window
+    changed = turned.copy()
+    changed[other[: len(other) // 4]] = 1 - changed[other[: len(other) // 4]]
+    _, after = calibrate(raw, replace(loss, truth=changed), "logistic", made.folds, forward=True)
+    scored = np.isfinite(raw[:, 0])
+    assert np.array_equal(before[scored], after[scored])
+    kept, alone = calibrate(raw, loss, "logistic", made.folds[:1], forward=True)
+    assert (kept.scale, kept.offset) == (1.0, (0.0,))  # one window: nothing comes before it, and nothing tells
+    assert np.array_equal(alone, raw, equal_nan=True)
 
 
 ROWS, STRETCHES = 1_200, 120

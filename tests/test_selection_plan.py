@@ -143,9 +143,6 @@ def test_a_network_left_out_of_a_long_run_says_why(monkeypatch):
     assert told(torch=False) == 'torch is not installed (pip install "modelyard[nets]")'
     assert told() == "even a short training would take too much of 240 s"
     assert "deep tabular" not in {one.title for one in left_out(asked, dataset(), (candidate("mlp"),))}
-    other = replace(asked, metric="mae")
-    said = {one.title: one.reason for one in left_out(other, dataset("regression"), ())}["deep tabular"]
-    assert said == "a network is fitted by squared error, and mae asks for another loss"
 
 
 def test_a_long_text_column_is_told_as_unused():

@@ -15,6 +15,7 @@ from modelyard.bundle.contributions import contributions
 from modelyard.families.tabular import folds, learning
 from modelyard.families.tabular.booster import Sample
 from modelyard.families.tabular.derived import DIFFERENCE, PRODUCT, RATIO, SUM, Derived, Question, choose
+from modelyard.families.tabular.labels import read_labels
 from modelyard.families.tabular.memory import Memory
 from modelyard.families.tabular.tabular import Tabular
 from modelyard.families.whole import fit_whole
@@ -41,6 +42,23 @@ def single(rows: int = 1_500) -> pl.DataFrame:
     rng = np.random.default_rng(6)
     x = rng.normal(size=(rows, 3))
     return pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "c": x[:, 2], "label": np.where(x[:, 0] > 0.3, "yes", "no")})
+
+
+@pytest.mark.parametrize("useful", [True, False])
+@pytest.mark.parametrize(("loss", "power"), [("poisson", 1.0), ("tweedie", 1.1)])
+def test_what_pairs_are_worth_does_not_hang_on_what_the_labels_alone_decide(loss, power, useful):
+    """LightGBM's loss of right answers is far below zero for large counts, and far above it for `-log` candidates."""
+    rng = np.random.default_rng(7)
+    x = rng.uniform(1, 9, (3_000, 3)).astype(np.float32)
+    mean = 200.0 + 20.0 * (x[:, 0] / x[:, 1] if useful else x[:, 0])
+    y = rng.poisson(mean) * 1.0 if loss == "poisson" else mean * rng.normal(1, 0.03, 3_000)
+    labels = read_labels(y, np.ones(3_000), 0, loss, power)
+    told, _ = labels.of(y)
+    learn, stop = (
+        Sample(x[rows], told[rows], np.ones(len(rows)), np.tile(labels.start, (len(rows), 1)))
+        for rows in np.split(np.arange(3_000), [2_400])
+    )
+    assert bool(len(choose(Question(loss, power, 1, learn, stop)).pairs)) == useful
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -12,10 +13,12 @@ import pytest
 
 from modelyard.data.dataset import Fold
 from modelyard.families.fitted import Fitted
-from modelyard.families.tabular import booster, lightgbm_trees
+from modelyard.families.tabular import booster, folds, inputs, lightgbm_trees, linear
+from modelyard.families.tabular.booster import Request, Sample
 from modelyard.families.tabular.cores import shared_cores
-from modelyard.families.tabular.inputs import read_inputs
-from modelyard.families.tabular.labels import balance
+from modelyard.families.tabular.inputs import find_levels, read_inputs
+from modelyard.families.tabular.labels import balance, mean_loss, read_labels
+from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.models import load_models
 from modelyard.families.tabular.tabular import Tabular
 from modelyard.families.whole import fit_whole
@@ -175,6 +178,82 @@ def test_a_window_whose_rows_weigh_nothing_fails_no_fit(algorithm):
 
 
 @pytest.mark.parametrize("algorithm", LIBRARIES)
+def test_weights_have_no_unit(algorithm):
+    table = frame("binary").with_columns(w=pl.int_range(pl.len()) % 3 + 1.0)
+    one, many = (
+        Tabular().fit(
+            candidate(algorithm), parts("binary", table.with_columns(pl.col("w") * unit), weight="w").blind(), 0
+        )
+        for unit in (1.0, 1024.0)  # a power of two: not even the last bits change
+    )
+    assert np.array_equal(one.scores, many.scores, equal_nan=True)
+
+
+@pytest.mark.parametrize("heavy", [60, 1])
+@pytest.mark.parametrize("algorithm", LIBRARIES)
+@pytest.mark.parametrize("task", TASKS)
+def test_a_fold_whose_weight_one_entity_or_row_holds_ends_no_fit(task, algorithm, heavy):
+    table = frame(task, 600).with_columns(g=pl.int_range(600) // 60, w=pl.lit(1.0))
+    split = parts(task, table, weight="w", group="g").blind()
+    data = split.development
+    group = data.groups()[split.split.folds[0].train[0]]
+    rows = np.flatnonzero(data.groups() == group)[:heavy]
+    weight = pl.Series("w", np.isin(np.arange(len(data)), rows) * 1.0)
+    folds_ = tuple(fold for fold in split.split.folds if np.isin(rows, fold.train).all())
+    data = replace(data, frame=data.frame.with_columns(weight))
+    alone = replace(split, development=data, split=replace(split.split, folds=folds_))
+    for seed in range(4):  # whichever entity an inner part draws
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            fitted = Tabular().fit(candidate(algorithm), alone, seed)
+        assert all(np.isfinite(fitted.scores[fold.score]).all() for fold in folds_)
+
+
+@pytest.mark.parametrize("algorithm", LIBRARIES)
+def test_what_answers_cost_is_reckoned_where_the_first_window_taught_nothing(algorithm):
+    table = frame("regression", 600).with_columns(t=pl.int_range(600))
+    quiet = table.with_columns(label=pl.when(pl.col("t") < 200).then(0.0).otherwise(pl.col("label")))
+    fitted = Tabular().fit(candidate(algorithm), parts("regression", quiet, time="t").blind(), 0)
+    assert fitted.rounds[0] == 0
+    assert fitted.own_bytes > 0
+    assert (fitted.microseconds > 0) == (algorithm != "linear")
+
+
+@pytest.mark.parametrize("algorithm", ["lightgbm", "xgboost", "catboost"])
+def test_known_rounds_nobody_waits_for_any_more_end(algorithm):
+    """On every row, and in a replay, nothing else stops a fit that was interrupted."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 3)).astype(np.float32)
+    sample = Sample(x, (x[:, 0] > 0) * 1.0, np.ones(300), np.zeros((300, 1)))
+    given = candidate(algorithm, rounds=50).parameters
+    asked = Request(given, "logistic", np.nan, 1, sample, None, 50, 0, np.inf)
+    assert library(algorithm).train(asked).rounds == 50
+    asked.halted.set()
+    assert library(algorithm).train(asked).rounds <= 2
+
+
+def test_a_line_on_a_sample_of_the_rows_keeps_labels_beside_their_rows(monkeypatch):
+    split = parts("regression", frame("regression", 900)).blind()
+    truth, ones = split.development.truth(), np.ones(len(split.development))
+    whole = mean_loss(Tabular().fit(candidate("linear"), split, 0).scores, truth, ones)
+    monkeypatch.setattr(linear, "sampled", lambda *_: 250)
+    assert mean_loss(Tabular().fit(candidate("linear"), split, 0).scores, truth, ones) < 1.3 * whole < 0.7 * truth.std()
+
+
+def test_the_most_frequent_levels_are_kept(monkeypatch):
+    table = pl.DataFrame({"c": ["a"] * 5 + ["b"] * 40 + ["c"] * 30 + ["d"] * 25, "x": range(100), "label": range(100)})
+    data = parts("regression", table).development
+    monkeypatch.setattr(inputs, "MOST_LEVELS", 2)
+    assert find_levels.__wrapped__(data) == (("b", "c"),)
+
+
+@pytest.mark.parametrize(("forward", "median"), [(False, 40), (True, 200)])
+def test_rounds_on_every_row_follow_those_of_the_windows_that_learnt_from_most(forward, median):
+    learning = SimpleNamespace(forward=forward, boosted=True, algorithm="lightgbm")
+    assert folds._whole_rounds(learning, [10, 40, 40, 200, 200]) == (round(folds.GROWTH * median),) * folds.MODELS
+
+
+@pytest.mark.parametrize("algorithm", LIBRARIES)
 def test_rows_that_weigh_nothing_end_no_fit(algorithm):
     """An entity set aside to stop by may weigh nothing; the loss of its rows would be no number."""
     table = frame("binary", 600).with_columns(g=pl.int_range(600) // 60)
@@ -254,3 +333,9 @@ def test_catboost_keeps_its_logger_while_fits_run_side_by_side():
             pool.submit(Tabular().fit, candidate("catboost"), parts("regression"), 0).result()
         assert _custom_loggers_stack._stack
     assert not _custom_loggers_stack._stack
+
+
+@pytest.mark.parametrize("loss", ["squared", "absolute", "poisson", "tweedie"])
+def test_equal_labels_leave_nothing_to_learn_whatever_their_mean_rounds_to(loss):
+    assert read_labels(np.full(30, 0.1), np.ones(30), 0, loss, 1.1).constant
+    assert not read_labels(np.append(np.full(29, 0.1), 0.2), np.ones(30), 0, loss, 1.1).constant

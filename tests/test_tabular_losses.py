@@ -157,7 +157,7 @@ def test_predicted_counts_add_up(algorithm):
     data = split.development
     said = np.exp(fit(split, algorithm, "poisson_deviance").scores[:, 0])
     actual = np.average(data.truth(), weights=data.weights())
-    assert np.average(said, weights=data.weights()) == pytest.approx(actual, rel=0.03)
+    assert np.average(said, weights=data.weights()) == pytest.approx(actual, rel=0.04)
 
 
 @pytest.mark.parametrize("algorithm", LIBRARIES)

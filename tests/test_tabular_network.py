@@ -108,6 +108,33 @@ def test_smooth_interactions_are_learnt_where_a_line_sees_nothing():
     assert mean_loss(fitted.scores, truth, ones) < 0.5 * mean_loss(line.scores, truth, ones)
 
 
+@pytest.mark.parametrize(
+    ("named", "loss", "at"),
+    [
+        ({"loss": "absolute"}, "absolute", np.nan),
+        ({"loss": "quantile", "level": 0.8}, "quantile", 0.8),
+        ({"loss": "poisson", "power": 1.0}, "poisson", 1.0),
+        ({"loss": "tweedie", "power": 1.5}, "tweedie", 1.5),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "",
+)
+def test_every_loss_of_numbers_is_minimised(named, loss, at):
+    drawn = np.random.default_rng(3).poisson(np.exp(0.7 * smooth()["label"].clip(-2, 2).to_numpy() + 1.0))
+    split = parts("regression", smooth().with_columns(pl.Series("label", drawn.astype(float)))).blind()
+    fitted = Tabular().fit(net(heads=4, width=32, learning_rate=0.1, dropout=0.0, rounds=20, **named), split, 0)
+    truth, ones = split.development.truth(), np.ones(len(split.development))
+    idle = Tabular().fit(net(rounds=20, **named), split, 0, rounds=(0, 0, 0))
+    assert mean_loss(fitted.scores, truth, ones, loss, at) < 0.75 * mean_loss(idle.scores, truth, ones, loss, at)
+    if loss == "quantile":
+        assert np.mean(truth <= fitted.scores[:, 0]) == pytest.approx(0.8, abs=0.06)
+    if loss in ("poisson", "tweedie"):
+        assert np.exp(fitted.scores[:, 0]).mean() == pytest.approx(truth.mean(), rel=0.1)
+
+
+def test_all_epochs_together_see_every_row_of_a_long_table():
+    assert [network_training.epoch_rows(n) for n in (800, 60_000, 10_000_000)] == [800, 50_000, 156_250]
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_known_epochs_give_the_same_weights_bit_for_bit(task):
     split = parts(task).blind()

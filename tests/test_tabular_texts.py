@@ -14,6 +14,7 @@ from modelyard.bundle.contributions import contributions
 from modelyard.bundle.parity import UNSEEN
 from modelyard.bundle.runtimes.onnx import CHUNK_OF_TEXTS, OnnxRuntime
 from modelyard.encoding.encoding import MOST_CHARACTERS, Encoding
+from modelyard.families.checks import Case, check_no_peeking
 from modelyard.families.fitted import Fitted
 from modelyard.families.tabular import text_tables
 from modelyard.families.tabular.draft import Draft
@@ -27,6 +28,7 @@ from tabular_cases import (
     LIBRARIES,
     TASKS,
     blend,
+    brief,
     candidate,
     frame,
     inputs_of,
@@ -153,6 +155,15 @@ def test_scores_of_noise_tell_nothing_of_the_label_they_were_taught_by() -> None
     assert abs(np.corrcoef(told[:, 0], truth)[0, 1]) < 0.15
     assert np.corrcoef(table.figures(rows)[:, 0], truth)[0, 1] > 0.3  # what a score of one's own label would have said
     assert told.shape[1] == 1 + DIRECTIONS
+
+
+@pytest.mark.parametrize("algorithm", ["lightgbm", "linear"])
+@pytest.mark.parametrize("task", TASKS)
+def test_no_text_is_weighed_by_the_labels_it_is_scored_on(task, algorithm):
+    split = parts(task, with_texts(frame(task)))
+    given = candidate(algorithm)
+    fitted = Tabular().fit(given, split.blind(), 1)
+    check_no_peeking(Case(Tabular(), brief(task), split, given, fitted, lambda *_: np.zeros(0), 0.0))
 
 
 @pytest.mark.parametrize("task", TASKS)

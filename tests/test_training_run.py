@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import re
 import string
-import time
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import optuna
 import polars as pl
 import pytest
 
+import toy_family
 from modelyard.core.errors import TrainingError, WorkspaceError
 from modelyard.core.progress import Silent
 from modelyard.families.fitted import Range
 from modelyard.metrics.find import metric as find_metric
 from modelyard.metrics.reading import reading
 from modelyard.selection.document import architecture_document
+from modelyard.training.calibration import calibrate
 from modelyard.training.environment import environment, lock
 from modelyard.training.recipe import read_recipe, write_recipe
 from modelyard.training.search import within
@@ -82,11 +84,19 @@ def test_the_search_makes_as_many_trials_as_asked_and_stays_in_its_ranges():
     assert {e.name.split("-t")[0] for e in trials} == {"plain", "squares"}
 
 
-def test_hopeless_trials_are_pruned():
+@pytest.mark.parametrize("easy", [False, True])
+def test_hopeless_trials_are_pruned(easy):
+    class Uneven(Toy):
+        def fit(self, candidate, parts, seed, watch=None, rounds=None):
+            def told(fold, loss):  # an easy first fold, that all do well on
+                watch(fold, loss / 10 if easy and fold == 0 else loss)
+
+            return super().fit(candidate, parts, seed, told if watch else None, rounds)
+
     # Rates this small never leave the start: after one fold they are behind the median.
     ranges = candidate("squares", squares=True)
     data = dataset(rows=400)
-    run = train(plan_of(data, (ranges,), trials=25), parts_of(data, folds=4), family=Toy())
+    run = train(plan_of(data, (ranges,), trials=25), parts_of(data, folds=4), family=Uneven())
     pruned = [e for e in run.leaderboard if e.note.startswith("pruned")]
     assert pruned
     assert all(np.isnan(e.score) and e.weight == 0 for e in pruned)
@@ -105,6 +115,21 @@ def test_the_search_starts_from_what_it_searches_around():
     assert within(space, {**known, "rate": 0.5}) is None
     assert within(space, {**known, "balanced": 3}) is None
     assert within(space, {"rate": 0.1, "balanced": 0}) is None
+
+
+def test_the_search_is_taught_by_its_start_and_samples_by_a_parzen_estimator(monkeypatch):
+    made = []
+    create = optuna.create_study
+    monkeypatch.setattr(optuna, "create_study", lambda **given: made.append(create(**given)) or made[-1])
+    data = dataset()
+    run = train(plan_of(data, (candidate("plain"),), trials=2), parts_of(data), family=Toy())
+    (study,) = made
+    assert isinstance(study.sampler, optuna.samplers.TPESampler)
+    assert next(trial.params for trial in study.trials) == {"rate": 0.3}
+    told = {e.parameters["rate"]: e.name for e in run.leaderboard}
+    assert [told[trial.params["rate"]] for trial in study.trials] == ["plain", "plain-t1", "plain-t2"]
+    assert all(np.isfinite(trial.value) for trial in study.trials if trial.value is not None)
+    assert study.trials[0].value is not None
 
 
 def test_the_search_tries_first_what_a_candidate_names():
@@ -152,12 +177,12 @@ def test_a_candidate_slower_than_its_probe_is_stopped_after_a_fold(pauses):
     assert next(e for e in run.leaderboard if e.name == "squares").note.startswith("stopped")
 
 
-def test_a_fit_whose_last_fold_ends_late_is_kept():
+def test_a_fit_whose_last_fold_ends_late_is_kept(pauses):
     class Late(Toy):
         def fit(self, candidate, parts, seed, watch=None, rounds=None):
             def told(fold, loss):
                 if candidate.name == "squares" and fold == 2:
-                    time.sleep(0.6)
+                    toy_family.time.sleep(0.6)
                 if watch is not None:
                     watch(fold, loss)
 
@@ -330,3 +355,23 @@ def test_environment_and_lock_name_exact_versions():
     names = {line.split("==")[0] for line in lock()}
     assert {"modelyard", "numpy", "polars", "optuna"} <= names
     assert "pytest" not in names  # what is for development only has no part in a model
+
+
+def test_forward_in_time_later_windows_weigh_more_and_calibrate_no_earlier_one(monkeypatch):
+    seen = {}
+
+    def watched(raw, loss, link, folds, forward=False):
+        seen.update(forward=forward, weights=loss.weights)
+        return calibrate(raw, loss, link, folds, forward)
+
+    monkeypatch.setattr("modelyard.training.train.calibrate", watched)
+    data = dataset()
+    for strategy in ("random", "time"):
+        parts = parts_of(data, strategy=strategy)
+        train(plan_of(data), parts, family=Toy())
+        assert seen["forward"] == (strategy == "time")
+        weighed = [seen["weights"][fold.score].mean() for fold in parts.split.folds]
+        if strategy == "time":
+            assert weighed == sorted(set(weighed))
+        else:
+            assert np.ptp(weighed) == 0

@@ -82,7 +82,7 @@ def scored_count(brief: Brief, rows: int, counts: Collection[int] = ()) -> int:
 
     Each costs a fit of every candidate. What the rows of a fold tell apart does not grow with those of further ones
     once they are many; other kinds, finer rates and a search in their time do more. A brief that names
-    ``validation.folds`` has all of them scored, and so has the preset ``best``.
+    ``validation.folds`` has all of them scored, and so has the preset ``best``. Windows `by_halves` are two folds each.
 
     Parameters
     ----------
@@ -94,6 +94,8 @@ def scored_count(brief: Brief, rows: int, counts: Collection[int] = ()) -> int:
         Rows of each class; none where the label is a number.
     """
     count = fold_count(brief, rows)
+    if by_halves(brief, rows, counts):
+        return 2 * count
     if brief.validation.folds is not None or brief.presets == "best":
         return count
     least = 2 * SIDE_BY_SIDE if goes_forward(brief) else SIDE_BY_SIDE  # what holds in two windows need not last
@@ -106,7 +108,26 @@ def scored_count(brief: Brief, rows: int, counts: Collection[int] = ()) -> int:
 
 def scored_share(brief: Brief, rows: int, counts: Collection[int] = ()) -> float:
     """Return the part of the development rows that is scored; arguments are those of `scored_count`."""
-    return scored_count(brief, rows, counts) / _parts(brief, fold_count(brief, rows))
+    count = fold_count(brief, rows)
+    return min(count, scored_count(brief, rows, counts)) / _parts(brief, count)
+
+
+def by_halves(brief: Brief, rows: int, counts: Collection[int] = ()) -> bool:
+    """Say whether a window of a split by entity and time is scored twice, by one half of the entities and the other.
+
+    An entity is not learnt from where it is scored, so one fold leaves half of the entities that windows share
+    unscored. Where rows are few that costs more in what is chosen than twice the fits do; arguments are those of
+    `scored_count`.
+    """
+    data, validation = brief.data, brief.validation
+    both = validation.strategy == "group_time" or (
+        validation.strategy == "auto" and data.group is not None and data.time is not None
+    )
+    if not both or validation.folds is not None:
+        return False
+    count = fold_count(brief, rows)
+    share = count / _parts(brief, count) / 2
+    return not enough(share * rows, [share * each for each in counts])
 
 
 def enough(rows: float, counts: Collection[float] = ()) -> bool:

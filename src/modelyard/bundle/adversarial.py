@@ -45,7 +45,7 @@ _MOMENTS = (
     datetime(2038, 1, 19, 3, 14, 8),
     datetime(9999, 12, 31, 23, 59, 59, 999_999),
 )
-_STRINGS = (UNSEEN, " ", "\0", "nan", "None", "0", "1.0", "True", "\u00c5\U0001f642\u0301", "x" * 5_000)
+_STRINGS = (UNSEEN, "", " ", "\0", "nan", "None", "0", "1.0", "True", "\u00c5\U0001f642\u0301", "x" * 5_000)
 _DAY = timedelta(days=1)
 _CHANGED = (0.0, 0.2, 0.6)
 """Chance that a cell of a row is changed, beside the one that always is."""

@@ -76,7 +76,7 @@ class Manifest:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-PLATFORM = frozenset({"python", "platform", "machine", "processor", "system", "cores"})
+PLATFORM = frozenset({"python", "platform", "machine", "processor", "system", "cores", "kernels"})
 """Entries of the environment that say where training ran; every other one is a package and its version."""
 
 

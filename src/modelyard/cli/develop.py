@@ -12,6 +12,7 @@ import click
 
 from modelyard.cli import options
 from modelyard.core.errors import FindingsOpen
+from modelyard.core.kernels import made_steady, steady_kernels
 
 
 @click.command("develop")
@@ -53,15 +54,19 @@ def command(
           with < 100 ms p99 latency using XGBoost on Kubernetes" --data patients.csv --label readmitted
     """
     began = time.monotonic()  # loading what follows is part of what the caller waits for
+    from modelyard.flow.workspace import Workspace
+
+    file = None if replay is None else Workspace.open(workspace).recipe(replay)
+    if file is None or made_steady(file):
+        steady_kernels()
     from modelyard.cli.progress import Drawn
     from modelyard.flow.asked import asked
     from modelyard.flow.develop import develop
     from modelyard.flow.look import answer_lines
-    from modelyard.flow.recipes import find_recipe
-    from modelyard.flow.workspace import Workspace
+    from modelyard.training.recipe import read_recipe
 
     question = asked(brief, data=data, label=label, presets=presets, seconds=seconds, seed=seed)
-    recipe = None if replay is None else find_recipe(replay, Workspace.open(workspace))
+    recipe = None if file is None else read_recipe(file)
     typed = " ".join(["modelyard", *(_quoted(word) for word in sys.argv[1:])])
     with Drawn(quiet or as_json) as progress, _stopped(as_json):
         done = develop(question, workspace=workspace, progress=progress, replay=recipe, commands=(typed,), began=began)

@@ -117,10 +117,14 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fold:
-    """Development rows that may be learnt from, and those scored by what was learnt: positions, int64."""
+    """Development rows that may be learnt from, and those scored by what was learnt: positions, int64.
+
+    `window` numbers windows of time where several folds score one; None where each fold has its own.
+    """
 
     train: Ints
     score: Ints
+    window: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

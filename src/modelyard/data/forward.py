@@ -91,11 +91,14 @@ def expanding(times: Floats, count: int, gap: float) -> list[Fold]:
     return folds
 
 
-def expanding_by_entity(times: Floats, groups: Ints, count: int, gap: float, rng: np.random.Generator) -> list[Fold]:
+def expanding_by_entity(
+    times: Floats, groups: Ints, count: int, gap: float, rng: np.random.Generator, *, twice: bool = False
+) -> list[Fold]:
     """Return expanding windows in which no entity is both learnt from and scored.
 
     Of the entities seen before a window and in it, one half is scored in this window and learnt from in the next,
-    the other the other way round; entities new in a window are all scored.
+    the other the other way round; entities new in a window are all scored. Or every window is there `twice`, and the
+    other half is scored the second time: more fits, and no row of a window is left out.
     """
     half = rng.permutation(int(groups.max()) + 1) % 2
     folds = []
@@ -103,10 +106,11 @@ def expanding_by_entity(times: Floats, groups: Ints, count: int, gap: float, rng
         early, window = times < start - gap, (times >= start) & (times < end)
         both = np.intersect1d(groups[early], groups[window])
         straddles = np.isin(groups, both)
-        scored = half[groups] == number % 2
-        learn = early & ~(straddles & scored)
-        score = window & (~straddles | scored)
-        # Rows of the gap belong to neither, and an entity known only from them may be scored.
-        if learn.any() and score.any():
-            folds.append(Fold(np.flatnonzero(learn), np.flatnonzero(score)))
+        for turn in range(2 if twice and len(both) else 1):
+            scored = half[groups] == (number + turn) % 2
+            learn = early & ~(straddles & scored)
+            score = window & (straddles & scored if turn else ~straddles | scored)
+            # Rows of the gap belong to neither, and an entity known only from them may be scored.
+            if learn.any() and score.any():
+                folds.append(Fold(np.flatnonzero(learn), np.flatnonzero(score), number))
     return folds

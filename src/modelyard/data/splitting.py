@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from modelyard.brief.brief import Brief
-from modelyard.brief.presets import enough, fold_count, scored_count
+from modelyard.brief.presets import by_halves, enough, fold_count, scored_count
 from modelyard.core.errors import SplitError
 from modelyard.core.seeds import derive_seed
 from modelyard.data.alike import copies, order_by_content
@@ -299,7 +299,9 @@ def _by_group_and_time(data: Dataset, brief: Brief) -> Split:
             raise _no_folds("no later rows of some entities and earlier rows of others exist")
     test, development = np.flatnonzero(chosen), np.flatnonzero(learn)
     within = np.unique(groups[development], return_inverse=True)[1].astype(np.int64)
-    folds = expanding_by_entity(times[development], within, fold_count(brief), gap, rng)
+    classes = _classes(data)[development]
+    twice = by_halves(brief, development.size, np.bincount(classes).tolist() if data.schema.classes else ())
+    folds = expanding_by_entity(times[development], within, fold_count(brief), gap, rng, twice=twice)
     lost = len(data) - development.size - test.size
     how = f"group by {brief.data.group}, forward in {brief.data.time}"
     if lost:
@@ -331,10 +333,12 @@ def _forward_split(
         kept = folds  # entities scored elsewhere, or a class of the early rows, took some away
     gap = _gap(data, brief)
     wide = f", gap {brief.validation.gap:g}{' days' if gap != brief.validation.gap else ''}" if gap else ""
-    fewer = "" if len(folds) == fold_count(brief) else " (no more are possible)"
-    plural = "" if len(folds) == 1 else "s"
+    count = len(folds) if folds[0].window is None else len({fold.window for fold in folds})
+    fewer = "" if count == fold_count(brief) else " (no more are possible)"
+    plural = "" if count == 1 else "s"
+    halves = "" if count == len(folds) else ", each scored by halves of its entities"
     reason = (
-        f"{how}: {len(folds)} expanding window{plural}{fewer}{wide}{_unscored(kept, folds)}; "
+        f"{how}: {count} expanding window{plural}{fewer}{halves}{wide}{_unscored(kept, folds)}; "
         f"{_held_out(test, len(data), 'at the end untouched')}"
     )
     return Split(strategy, reason, development, test, tuple(kept), gap)

@@ -42,8 +42,8 @@ def out_of_fold(run: Run) -> tuple[Dataset, Floats]:
 
 
 def halves(rows: Dataset, seed: int) -> tuple[Ints, Ints]:
-    """Return two halves of the rows, no entity in both."""
-    units = rows.groups()
+    """Return two halves of the rows, no entity and no copy of a row in both."""
+    units = rows.units()
     if units is None or len(np.unique(units)) < 2:
         units = np.arange(len(rows))
     names, codes = np.unique(units, return_inverse=True)

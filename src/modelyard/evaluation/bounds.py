@@ -35,7 +35,7 @@ def uncertainty(run: Run, threshold: float | None) -> Uncertainty | None:
         return None
     encoding = Encoding.of(rows.schema)
     seed = derive_seed(run.plan.brief.seed, "novelty")
-    return Uncertainty(bounds(run, threshold), novelty(encoding, *encoding.frame(rows.frame), seed, rows.groups()))
+    return Uncertainty(bounds(run, threshold), novelty(encoding, *encoding.frame(rows.frame), seed, rows.units()))
 
 
 def bounds(run: Run, threshold: float | Floats | None) -> Bounds:
@@ -58,7 +58,7 @@ def bounds_of(rows: Dataset, answers: Floats, threshold: float | Floats | None, 
     Parameters
     ----------
     rows : Dataset
-        With their labels; whole groups are exchangeable where there are groups.
+        With their labels; whole groups, and copies of one row, count once.
     answers : array of shape [n] or [n, k]
         As `Blend.answer` gives them.
     threshold : float, array of shape [n] or None
@@ -80,16 +80,17 @@ def bounds_of(rows: Dataset, answers: Floats, threshold: float | Floats | None, 
         chosen = np.flatnonzero(times >= since).astype(np.int64)
         rows, answers = rows.take(chosen), answers[chosen]
         answered = None if answered is None else answered[chosen]
-    groups, weights = rows.groups(), rows.weights()
-    _, units = conformal.unit_weights(len(rows), groups, weights)
+    units, weights = rows.units(), rows.weights()  # copies of a row tell no more than one of them
+    _, count = conformal.unit_weights(len(rows), units, weights)
+    grouped = rows.groups() is not None
     truth = rows.truth()
     if answered is not None:
         codes, given = np.asarray(truth, dtype=np.int64), of_all_classes(answers)
-        made = conformal.sets(given, answered, codes, COVERAGES, groups=groups, weights=weights)
-        return Bounds(len(rows), units, groups is not None, since, sets=made)
+        made = conformal.sets(given, answered, codes, COVERAGES, groups=units, weights=weights)
+        return Bounds(len(rows), count, grouped, since, sets=made)
     values = np.asarray(truth, dtype=np.float64)
-    found = conformal.intervals(answers, values, COVERAGES, groups=groups, weights=weights)
-    return Bounds(len(rows), units, groups is not None, since, intervals=found)
+    found = conformal.intervals(answers, values, COVERAGES, groups=units, weights=weights)
+    return Bounds(len(rows), count, grouped, since, intervals=found)
 
 
 def decided(answers: Floats, threshold: float | Floats | None) -> Ints:

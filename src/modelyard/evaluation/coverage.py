@@ -150,7 +150,8 @@ def _crossed(run: Run, evidence: Evidence, forward: bool) -> Iterator[tuple[Boun
         late = times >= latest(times, 1 / 3)
         sides = [late]
     else:
-        units = np.arange(len(rows)) if evidence.groups is None else np.unique(evidence.groups, return_inverse=True)[1]
+        alike = rows.units()  # copies of a row, too, stand on one side
+        units = np.arange(len(rows)) if alike is None else np.unique(alike, return_inverse=True)[1]
         random = np.random.default_rng(derive_seed(run.plan.brief.seed, "coverage"))
         part = (random.permutation(int(units.max()) + 1) % _PARTS)[units]
         sides = [part == k for k in np.unique(part)]

@@ -135,6 +135,17 @@ class Workspace:
             f"No run is called '{word}'.", where=str(self.runs), do=f"{near or ''} All runs: modelyard runs".strip()
         )
 
+    def recipe(self, word: str) -> Path:
+        """Return a file that holds a recipe: the one named, or that of the run of that name or id.
+
+        Raises
+        ------
+        WorkspaceError
+            If there is neither.
+        """
+        path = Path(word)
+        return path if path.is_file() else self.folder(self.find(word)) / "recipe.json"
+
     def unfinished(self, key: str) -> Record | None:
         """Return a run of this key that was killed or failed, or None."""
         return next((r for r in self.records() if r.key == key and r.status != "finished"), None)

@@ -71,8 +71,6 @@ def _deep(brief: Brief, data: Dataset) -> str:
         return (
             f"{len(data):,} rows, under 10M, and a budget of {brief.budget.seconds:,.0f} s, under {DEEP_SECONDS:,.0f}"
         )
-    if data.schema.task == "regression" and objective(find_metric(str(brief.metric))).name != "squared_error":
-        return f"a network is fitted by squared error, and {brief.metric} asks for another loss"
     if not has("torch"):
         return 'torch is not installed (pip install "modelyard[nets]")'
     limit = "" if brief.latency is None else f", or one answer too much of {brief.latency}"

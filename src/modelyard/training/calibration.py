@@ -54,7 +54,7 @@ def calibrate(
     folds : sequence of Fold
         Which rows were scored together.
     forward : bool
-        Whether folds go forward in time: each is then calibrated by those before it, and the first not at all.
+        Whether folds go forward in time: each window is then calibrated by those before it, and the first not at all.
 
     Returns
     -------
@@ -67,12 +67,12 @@ def calibrate(
     if link == "identity" and loss.name != "pinball":
         return Calibration.identity(outputs), raw
     scored = np.flatnonzero(np.isfinite(raw).all(axis=1))
-    part = _parts(len(raw), folds)[scored]
+    part = _parts(len(raw), folds, forward)[scored]
     known, seen = raw[scored], loss.take(scored)
     crossed = known.copy()
     for number in np.unique(part):
         own = np.flatnonzero(part == number)
-        others = np.flatnonzero(part < number if forward and len(folds) > 1 else part != number)
+        others = np.flatnonzero(part < number if forward else part != number)
         if len(others):
             crossed[own] = fit_calibration(known[others], seen.take(others))(known[own])
     if loss.name != "pinball" and seen(crossed) >= seen(known):
@@ -167,10 +167,11 @@ def _probabilities(z: Floats) -> Floats:
     return np.asarray(e / e.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
-def _parts(n: int, folds: Sequence[Fold]) -> Ints:
-    if len(folds) < 2:
+def _parts(n: int, folds: Sequence[Fold], forward: bool) -> Ints:
+    """Return which rows are calibrated together; without folds, fifths of them."""
+    if len(folds) < 2 and not forward:
         return np.arange(n, dtype=np.int64) % _PARTS
     part = np.zeros(n, dtype=np.int64)
     for number, fold in enumerate(folds):
-        part[fold.score] = number
+        part[fold.score] = number if fold.window is None else fold.window
     return part

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from importlib import metadata
 
+from modelyard.core.kernels import kernels
 from modelyard.core.machine import usable_cores
 
 _OURS = "modelyard"
@@ -16,11 +17,12 @@ _EXTRAS = ("train", "catboost", "forecast", "nets")
 
 
 def environment() -> dict[str, str]:
-    """Return Python, platform, cores, and the versions of the packages training rests on."""
+    """Return Python, platform, cores, kernels, and the versions of the packages training rests on."""
     facts = {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "cores": str(usable_cores()),
+        "kernels": kernels(),
     }
     direct = {name for name, extra in _requires(_OURS) if not extra or extra in _EXTRAS}
     return facts | {name: version for name, version in ((n, _version(n)) for n in sorted(direct)) if version}

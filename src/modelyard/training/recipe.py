@@ -40,9 +40,13 @@ import sys
 from pathlib import Path
 
 import modelyard
-from modelyard.training.recipe import read_recipe
+from modelyard.core.kernels import made_steady, steady_kernels
 
 here = Path(__file__).resolve().parent
+if made_steady(here / "recipe.json"):
+    steady_kernels()  # before numpy is loaded
+
+from modelyard.training.recipe import read_recipe
 
 
 def main() -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -66,8 +65,8 @@ class _Study:
         self._base = base.candidate
         self._seconds = [base.seconds]
         self._ranges = distributions(self._base.space)
-        pruner = self._optuna.pruners.MedianPruner(n_startup_trials=_STARTUP - 1, n_warmup_steps=_WARMUP_FOLDS)
-        self._study = self._optuna.create_study(direction="minimize", pruner=pruner)
+        self._courses: list[tuple[float, ...]] = []
+        self._study = self._optuna.create_study(direction="minimize")
         start = within(self._base.space, self._base.parameters)
         if start is not None:
             loss = attempts.out_of_fold_loss(base)
@@ -89,11 +88,12 @@ class _Study:
         if not attempts.affordable(candidate, self.seconds):
             return False
 
+        seen: list[float] = []
+
         def prune(fold: int, loss: float) -> bool:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Optuna warns of a fold reported twice
-                asked.report(loss, fold)
-                return bool(asked.should_prune())
+            seen.append(loss)
+            asked.report(loss, fold)  # what is pruned tells the sampler how far it came
+            return self._hopeless(seen)
 
         step = attempts.fit(candidate, prune=prune)
         follow(attempts)
@@ -108,7 +108,18 @@ class _Study:
             self._study.tell(asked, state=states.PRUNED)
         else:
             self._seconds.append(step.seconds)
+            self._courses.append(tuple(loss for _, loss in step.watched))
             self._study.tell(asked, attempts.out_of_fold_loss(step.fitted))
+
+    def _hopeless(self, seen: Sequence[float]) -> bool:
+        """Say whether a trial is worse after some folds than the median of those before it, after the same folds.
+
+        Not Optuna's `MedianPruner`, which takes a trial's best step: of mean losses over more and more folds that is
+        often the first, an easy fold's, and then nothing is ever pruned.
+        """
+        others = [course[len(seen) - 1] for course in self._courses if len(course) >= len(seen)]
+        asked = len(seen) > _WARMUP_FOLDS and len(others) >= _STARTUP - 1
+        return asked and seen[-1] > float(np.median(others))
 
     def _candidate(self, chosen: Mapping[str, Any], number: int) -> Candidate:
         return replace(

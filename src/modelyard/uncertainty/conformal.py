@@ -53,7 +53,8 @@ class Sets:
     coverage : float
         Least share of coming rows, of each class, whose class is in its set.
     least : tuple of float
-        For each class, the probability from which on it is in the set; 1 where the answer alone is right often enough.
+        For each class, the probability from which on it is in the set; just under 1 where the answer alone is right
+        often enough.
     held : float
         Share held of the out-of-fold units the sets were made from: more than `coverage` where the answer alone is
         right more often; NaN in records that lack it.

@@ -23,11 +23,17 @@ def trees_a_round(parameters: Mapping[str, Any], classes: int) -> int:
     return classes if classes > 2 and parameters["algorithm"] != "catboost" else 1
 
 
-def microseconds(parameters: Mapping[str, Any], model: Model, whole: Sequence[int], classes: int) -> float:
-    """Reckon what models on every row add to one answer; `model` is one of a fold, `whole` their rounds.
+def _telling(models: Sequence[Model]) -> Model:
+    """Return the last model that learnt anything: early windows may have had nothing to learn from."""
+    return next((m for m in reversed(models) if m.text or m.linear is not None or m.network is not None), models[-1])
+
+
+def microseconds(parameters: Mapping[str, Any], models: Sequence[Model], whole: Sequence[int], classes: int) -> float:
+    """Reckon what models on every row add to one answer; `models` are those of the folds, `whole` their rounds.
 
     A symmetric tree is never deeper than the others of as many leaves are on average.
     """
+    model = _telling(models)
     if model.network is not None:
         return answer_microseconds(len(whole) * model.network.products)
     if not model.text:
@@ -58,12 +64,12 @@ def own_bytes(
     rows : float
         How many times the rows of `models` those have: more rows grow more leaves, about as their root.
     """
-    first = models[0]
-    if first.network is not None:
-        return 4.0 * len(whole) * sum(array.size for array in first.network.arrays().values())
-    texts = 4.0 * sum(table.weights.size + table.squares.size for table in first.texts)
-    if first.linear is not None:
-        return texts + 4.0 * len(whole) * sum(array.size for array in first.linear.arrays().values())
+    one = _telling(models)
+    if one.network is not None:
+        return 4.0 * len(whole) * sum(array.size for array in one.network.arrays().values())
+    texts = 4.0 * sum(table.weights.size + table.squares.size for table in one.texts)
+    if one.linear is not None:
+        return texts + 4.0 * len(whole) * sum(array.size for array in one.linear.arrays().values())
     grown = sum(_forest_bytes(parameters, model, math.sqrt(rows)) for model in models if model.text)
     return texts + grown * sum(whole) / max(sum(counts), 1)
 

@@ -74,9 +74,7 @@ class CatBoost:
             }
         )
         stop = None if request.stop is None else _pool(request.stop, request.outputs)
-        model.fit(
-            _pool(request.learn, request.outputs), eval_set=stop, callbacks=[_Guard(request)] if request.stops else None
-        )
+        model.fit(_pool(request.learn, request.outputs), eval_set=stop, callbacks=[_Guard(request)])
         rounds = int(model.tree_count_)
         seen = model.get_evals_result()
         with TemporaryDirectory() as folder:

@@ -148,7 +148,8 @@ def _choose(q: Question, asked: bool) -> Derived:
     gain = gains(wide.text, start + len(tried.pairs))[start:]
     best = np.argsort(-gain, kind="stable")[:MOST]
     kept = Derived(tried.pairs[np.sort(best[gain[best] > 0])])
-    better = not asked or _last(wide) < (1 - WORTH) * _last(plain)
+    least = _least(q)
+    better = not asked or _last(wide) - least < (1 - WORTH) * (_last(plain) - least)
     return kept if better and len(kept.pairs) else Derived.none()
 
 
@@ -174,6 +175,18 @@ def _short(q: Question, learn: Sample, stop: Sample) -> Boosted:
 
 def _last(boosted: Boosted) -> float:
     return min(boosted.validation, default=math.inf)
+
+
+def _least(q: Question) -> float:
+    """Return the loss of right answers to the stopping part: LightGBM's of counts and claims is not zero for them."""
+    y, power = q.stop.y, q.at
+    if q.loss == "poisson":
+        each = y - y * np.log(np.where(y > 0, y, 1.0))
+    elif q.loss == "tweedie":
+        each = y ** (2 - power) * (1 / (2 - power) - 1 / (1 - power))
+    else:
+        return 0.0
+    return float(np.average(each, weights=q.stop.weight))
 
 
 def _sampled(q: Question) -> Question:

@@ -131,9 +131,8 @@ def _typical(data: Dataset, encoding: Encoding) -> dict[str, Any]:
     columns = [column.name for column in data.schema.features]
     row: dict[str, Any] = {}
     if "numbers" in inputs:
-        numbers, largest = inputs["numbers"], np.finfo(np.float32).max
-        finite = np.clip(np.nan_to_num(numbers.astype(np.float64)), -largest, largest)
-        means = finite.sum(axis=0) / np.maximum((~np.isnan(numbers)).sum(axis=0), 1)
+        numbers = inputs["numbers"]
+        means = np.nan_to_num(numbers.astype(np.float64)).sum(axis=0) / np.maximum((~np.isnan(numbers)).sum(axis=0), 1)
         row["numbers"] = means.astype(np.float32).tolist()
     if "moments" in inputs:
         known = inputs["moments"] != NO_MOMENT

@@ -53,9 +53,10 @@ def fit_folds(
     data, folds = parts.development, parts.split.folds
     levels, vocabularies = find_levels(data), find_vocabularies(data)
     given = data.weights()
+    weights = np.ones(len(data)) if given is None else given / given.mean()  # their unit is nobody's business
     inputs = read_inputs(data, levels, vocabularies)
     encoding = Encoding.of(data.schema, moments=True)
-    if not candidate.parameters.get("elapsed"):
+    if encoding.elapsed and not candidate.parameters.get("elapsed"):
         inputs = inputs.without(encoding.elapsed)
     learning = Learning(
         candidate,
@@ -63,7 +64,7 @@ def fit_folds(
         inputs,
         tuple(len(known) for known in levels),
         data.truth(),
-        np.ones(len(data)) if given is None else given,
+        weights,
         data.units(),
         len(data.schema.classes),
         parts.split.forward,
@@ -114,7 +115,7 @@ def fit_folds(
         fitted,
         whole=whole,
         whole_seconds=_whole_seconds(learning, folds, counts, whole, seconds),
-        microseconds=microseconds(candidate.parameters, models[0], whole, learning.classes),
+        microseconds=microseconds(candidate.parameters, models, whole, learning.classes),
         own_bytes=own_bytes(candidate.parameters, models, counts, whole, _times_more_rows(learning, folds)),
         shared_bytes=shared_bytes(levels, learning.classes, vocabularies, bool(encoding.dates)),
     )
@@ -219,7 +220,8 @@ def _fit(learning: Learning, job: Job, encoded: Encoded | None) -> tuple[Model, 
     rows = np.sort(np.concatenate([job.learn, job.stop]))
     varied = any(_varies(part[rows]) for part in (learning.inputs.numbers, learning.inputs.codes))
     varied |= bool(learning.inputs.texts) and learning.algorithm != "mlp"
-    if job.rounds == 0 or job.labels.constant or not varied:
+    untold = job.rounds is None and not len(job.stop)  # when to stop: one row, or one entity, has all the weight
+    if job.rounds == 0 or untold or job.labels.constant or not varied:
         return blank, 0, []
     if learning.boosted:
         return _fit_booster(learning, blank, job, encoded or encode(learning, job))

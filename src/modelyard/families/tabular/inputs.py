@@ -89,10 +89,9 @@ def read_inputs(data: Dataset, levels: Levels, vocabularies: tuple[Vocabulary, .
     encoding = Encoding.of(data.schema)
     numbers, strings = encoding.frame(data.frame)
     texts = encoding.texts_of_frame(data.frame).T if vocabularies else ()
-    largest = np.finfo(np.float32).max
     codes = [_codes(column, known) for column, known in zip(strings.T, levels, strict=True)]
     return Inputs(
-        np.clip(numbers, -largest, largest, dtype=np.float32),
+        numbers,
         np.stack(codes, axis=1) if codes else np.zeros((len(data), 0), dtype=np.int32),
         tuple(read_texts(column, words) for column, words in zip(texts, vocabularies, strict=True)),
     )

@@ -104,10 +104,11 @@ def read_labels(
     if classes == 0:
         mean = float(np.average(truth, weights=weights))
         deviation = float(np.sqrt(np.average(np.square(truth - mean), weights=weights)))
-        base, scale = mean, deviation if truth.min() < truth.max() else 0.0  # a mean of equal values may be off a bit
+        varies = truth.min() < truth.max()  # of equal values the mean may be off a bit, and so the deviation
+        base, scale = mean, deviation if varies else 0.0
         if loss in ("poisson", "tweedie"):
             # Rows without a single event teach no mean; half an event is what they leave possible.
-            base, scale = float(np.log(mean or 0.5 / len(truth))), float(deviation > 0)
+            base, scale = float(np.log(mean or 0.5 / len(truth))), float(varies and deviation > 0)
         elif loss != "squared":
             base = quantile(truth, weights, 0.5 if loss == "absolute" else at)
         return Labels(loss, np.array([base]), scale, np.zeros(1, dtype=np.int64), at)

@@ -79,12 +79,15 @@ class Encoded:
 
 
 def divide(learning: Learning, train: Ints, share: float, seed: int) -> tuple[Ints, Ints]:
-    """Divide a fold's rows as `inner` does, so that those set aside weigh something: of the others no loss can tell."""
+    """Divide a fold's rows as `inner` does, so that both parts weigh something: of other rows no loss can tell.
+
+    Nothing is set aside where one entity, or one row, holds all the weight.
+    """
     learn, stop = inner(learning.data, train, share, seed)
-    if not learning.weights[stop].any():
+    if not (learning.weights[learn].any() and learning.weights[stop].any()):
         _, stop = inner(learning.data, train[learning.weights[train] > 0], share, seed)
         learn = np.setdiff1d(train, stop)
-    return learn, stop
+    return (learn, stop) if learning.weights[learn].any() else (train, train[:0])
 
 
 def texts_of(learning: Learning, job: Job) -> tuple[tuple[TextTable, ...], Inputs, Ints]:

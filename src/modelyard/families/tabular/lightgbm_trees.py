@@ -77,9 +77,9 @@ class LightGBM:
             names.append("stop")
         seen: dict[str, dict[str, list[float]]] = {}
         grown: list[int] = []
-        calls: list[Any] = [lgb.record_evaluation(seen), _count(grown)]
+        calls: list[Any] = [lgb.record_evaluation(seen), _count(grown), _guard(request, lgb)]
         if request.stops:
-            calls += [lgb.early_stopping(request.patience, verbose=False), _guard(request, lgb)]
+            calls.append(lgb.early_stopping(request.patience, verbose=False))
         booster = lgb.train(parameters, learn, request.most, valid_sets=sets, valid_names=names, callbacks=calls)
         rounds = request.most if request.rounds is not None else booster.best_iteration or len(grown)
         # A round that finds no split adds no tree; and no trees at all would mean "every tree" to LightGBM.
@@ -161,8 +161,7 @@ def _guard(request: Request, lgb: Any) -> Any:
     best: list[tuple[float, int]] = []
 
     def stop(env: Any) -> None:
-        loss = next(r[2] for r in env.evaluation_result_list if r[0] == "stop")
-        best.append((loss, env.iteration))
+        best.append((env.evaluation_result_list[-1][2], env.iteration))  # the rows to stop by are the last of the sets
         if request.late():
             raise lgb.callback.EarlyStopException(min(best)[1], env.evaluation_result_list)
 

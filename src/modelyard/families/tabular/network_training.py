@@ -35,19 +35,25 @@ from modelyard.families.tabular.network import (
 )
 
 EPOCH_ROWS = 50_000
-"""Rows of an epoch, drawn anew for each where there are more: a long table, too, then has several to choose from."""
+"""Rows of an epoch, drawn anew for each where there are more; more of them only where all epochs would not see all."""
+MOST_EPOCHS = 64
+"""More rarely find anything."""
 FREQUENCY = 2.0
 """Spread of the cosines' frequencies to begin with, in radians for each unit of a scaled number."""
 CYCLES = 4
 """Times the learning rate comes down to zero."""
 SLOW, FAST = 0.1, 6.0
 """Factors of the learning rate: of what is shared or periodic, and of the features' scales."""
-LOSSES: Mapping[Loss, Callable[[Any, Any], Any]] = {
-    "logistic": lambda raw, y: _functional().binary_cross_entropy_with_logits(raw[:, 0], y, reduction="none"),
-    "softmax": lambda raw, y: _functional().cross_entropy(raw, y.long(), reduction="none"),
-    "squared": lambda raw, y: (raw[:, 0] - y) ** 2,
+LOSSES: Mapping[Loss, Callable[[Any, Any, float], Any]] = {
+    "logistic": lambda raw, y, _: _functional().binary_cross_entropy_with_logits(raw[:, 0], y, reduction="none"),
+    "softmax": lambda raw, y, _: _functional().cross_entropy(raw, y.long(), reduction="none"),
+    "squared": lambda raw, y, _: (raw[:, 0] - y) ** 2,
+    "absolute": lambda raw, y, _: (raw[:, 0] - y).abs(),
+    "quantile": lambda raw, y, at: _torch().maximum(at * (y - raw[:, 0]), (at - 1) * (y - raw[:, 0])),
+    "poisson": lambda raw, y, _: raw[:, 0].exp() - y * raw[:, 0],
+    "tweedie": lambda raw, y, at: ((2 - at) * raw[:, 0]).exp() / (2 - at) - y * ((1 - at) * raw[:, 0]).exp() / (1 - at),
 }
-"""From raw scores [n, m] and labels [n] to the loss of each row [n]."""
+"""From raw scores [n, m], labels [n] and the level or power to the loss of each row [n]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +106,12 @@ def fit_network(request: Request, sizes: Sequence[int]) -> Trained:
     stop = None if request.stop is None else module.rows(request.stop)
     planned = int(request.parameters["rounds"])
     batch = int(request.parameters["batch"])
-    steps = -(-min(len(learn.y), EPOCH_ROWS) // batch)
+    drawn = epoch_rows(len(learn.y))
+    steps = -(-drawn // batch)
     best, kept, train, validation = math.inf, module.state(), [], []
     rounds = 0
     for epoch in range(request.most):
-        order = torch.randperm(len(learn.y), generator=module.generator)[:EPOCH_ROWS]
+        order = torch.randperm(len(learn.y), generator=module.generator)[:drawn]
         total = 0.0
         for step, chosen in enumerate(order.split(batch)):
             if request.halted.is_set():
@@ -119,6 +126,11 @@ def fit_network(request: Request, sizes: Sequence[int]) -> Trained:
             break
     module.restore(kept)
     return Trained(module.network(), rounds, tuple(train[:rounds]), tuple(validation[:rounds]))
+
+
+def epoch_rows(rows: int) -> int:
+    """Return the rows of an epoch: all of a short table, and of a long one so many that all epochs see each once."""
+    return min(rows, max(EPOCH_ROWS, math.ceil(rows / MOST_EPOCHS)))
 
 
 def patience(planned: int) -> int:
@@ -159,7 +171,7 @@ class Module:
     def __init__(self, request: Request, sizes: Sequence[int]) -> None:
         torch, given = _torch(), request.parameters
         self.generator = torch.Generator().manual_seed(request.seed)
-        self._loss = LOSSES[request.loss]
+        self._loss, self._at = LOSSES[request.loss], request.at
         self._dropout = float(given["dropout"])
         self._rate, self._decay = float(given["learning_rate"]), float(given["weight_decay"])
         self._groups: dict[tuple[float, float], list[Any]] = {}
@@ -213,7 +225,7 @@ class Module:
         batch = rows.take(chosen)
         scores = self.forward(batch, self._dropout * damping)
         k = scores.shape[1]
-        each = self._loss(scores.flatten(0, 1), batch.y.repeat_interleave(k)).view(-1, k)
+        each = self._loss(scores.flatten(0, 1), batch.y.repeat_interleave(k), self._at).view(-1, k)
         loss = (each.mean(1) * batch.weight).sum()
         self._optimiser.zero_grad()
         (loss / len(chosen)).backward()
@@ -226,7 +238,7 @@ class Module:
         with torch.no_grad():
             parts = torch.arange(len(rows.y)).split(CHUNK)
             scores = torch.cat([self.forward(rows.take(part)).mean(1) for part in parts])
-            return float((self._loss(scores, rows.y) * rows.weight).mean())
+            return float((self._loss(scores, rows.y, self._at) * rows.weight).mean())
 
     def forward(self, rows: _Rows, dropout: float = 0.0) -> Any:
         """Return the scores of each head, [n, k, m], what a row starts from included."""

@@ -10,15 +10,15 @@ from modelyard.core.optional import has, need
 from modelyard.families.deep import NETWORK, names_network, wants_network
 from modelyard.families.fitted import Candidate, Cost, Range
 from modelyard.families.tabular.network import OF_A_CATEGORY, OF_A_NUMBER, answer_microseconds
-from modelyard.families.tabular.network_training import EPOCH_ROWS
+from modelyard.families.tabular.network_training import MOST_EPOCHS, epoch_rows
 from modelyard.families.tabular.portfolio import Table, class_weights, guard_seconds, weighing
 from modelyard.families.tabular.probe import Probe
 
 TITLE = "Neural network"
 SHARE, ALONE = 0.2, 0.5
 """Share of the budget for the network beside trees, and where it is all the brief asks for."""
-FEWEST_EPOCHS, MOST_EPOCHS = 8, 64
-"""Fewer learn too little to be worth a candidate; more rarely find anything."""
+FEWEST_EPOCHS = 8
+"""Fewer learn too little to be worth a candidate."""
 LEAST_BATCH, BATCH, STEPS = 32, 256, 40
 """Rows of a step: fewer where rows are few, so that an epoch has about that many steps."""
 TORCH = 250.0
@@ -31,17 +31,9 @@ def propose_network(brief: Brief, table: Table, probe: Probe) -> tuple[Candidate
     Raises
     ------
     BriefError
-        If the brief asks for a network and for a loss that it is not fitted by.
+        If the brief asks for a network and for directions.
     """
     named = names_network(brief.model)
-    if table.loss:
-        if named:
-            raise BriefError(
-                f"A network is fitted by squared error, and '{brief.metric}' asks for another loss.",
-                where=f"{brief.source}: model",
-                do="Ask for rmse, or leave model out.",
-            )
-        return ()
     if named and table.directed:
         raise BriefError(
             f"Nothing holds a network to rising or falling with {', '.join(brief.data.monotone)}.",
@@ -54,7 +46,7 @@ def propose_network(brief: Brief, table: Table, probe: Probe) -> tuple[Candidate
     given = parameters(table)
     slow = brief.latency is not None and microseconds(table, given) > brief.latency.model_microseconds
     large = brief.size is not None and table.shared + 4 * _weights(table, given) > brief.size.bytes
-    epoch = max(probe.epoch_seconds(given, min(table.learnt, EPOCH_ROWS)), 1e-6)
+    epoch = max(probe.epoch_seconds(given, epoch_rows(table.learnt)), 1e-6)
     paid = int((ALONE if named else SHARE) * brief.budget.seconds / (epoch * table.waves))
     if not named and (slow or large or paid < FEWEST_EPOCHS):
         return ()
@@ -74,6 +66,7 @@ def propose_network(brief: Brief, table: Table, probe: Probe) -> tuple[Candidate
             f"at most {epochs} epochs{cap}, {given['depth']} layers of {given['width']} "
             f"units, {microseconds(table, given):,.0f} us of one answer",
             guard_seconds(once, brief.budget.seconds),
+            log=table.log,
         ),
     )
 
@@ -91,6 +84,7 @@ def parameters(table: Table) -> dict[str, Any]:
         "dropout": 0.1,
         "weight_decay": 0.02,
         **class_weights(table),
+        **table.loss,
     }
 
 

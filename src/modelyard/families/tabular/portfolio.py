@@ -208,7 +208,7 @@ def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:
     by_class = np.bincount(data.truth().astype(np.int64), minlength=classes) if classes else None
     scored = scored_count(brief, rows, () if by_class is None else by_class.tolist())
     # Of windows forward in time the last are scored, which learn from most.
-    learnt = 1 - (scored + 1) / 2 / (count + 1) if forward else (count - 1) / count
+    learnt = 1 - (min(scored, count) + 1) / 2 / (count + 1) if forward else (count - 1) / count
     share = learnt * 0.88
     cells = profile.rows * max(1, len(profile.columns))
     loss = {} if classes or brief.metric is None else loss_parameters(find_metric(brief.metric))

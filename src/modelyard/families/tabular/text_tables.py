@@ -42,7 +42,7 @@ RIDGE, STEPS = 1.0, 12
 """The penalty, and steps of conjugate gradients: the fewer, the stronger they shrink; the blocks say how many."""
 BITS = 23
 """Bits of a weight."""
-_MEMORY = Memory(64)
+MEMORY = Memory(64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +118,7 @@ def fit_text(rows: TextRows, target: Floats, weights: Floats, block: Ints) -> tu
     key = hashlib.sha256(str(counts.shape).encode())
     for part in (counts.indptr, counts.indices, counts.data, rows.length, target, weights, block):
         key.update(np.ascontiguousarray(part).data)
-    return _MEMORY.ask(key.hexdigest(), lambda: _fit(rows, target, weights, block))
+    return MEMORY.ask(key.hexdigest(), lambda: _fit(rows, target, weights, block))
 
 
 def _fit(rows: TextRows, target: Floats, weights: Floats, block: Ints) -> tuple[TextTable, Singles]:

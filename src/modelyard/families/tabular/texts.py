@@ -34,7 +34,7 @@ _LETTERS = (
     "A000-D7FF", "FB00-FDFF", "FE70-FEFC", "FF10-FF19", "FF21-FF3A", "FF41-FF5A", "10000-16FFF", "1E000-1EFFF",
 )  # fmt: skip
 _SINGLE = ("2600-27BF", "3041-30FF", "31F0-31FF", "3400-9FFF", "F900-FAFF", "1F300-1FAFF", "20000-3FFFF")
-_MEMORY = Memory(8)
+MEMORY = Memory(8)
 
 
 def _ranges(spans: Sequence[str]) -> str:
@@ -116,13 +116,13 @@ class TextRows:
 
 def find_vocabulary(texts: NDArray[np.object_]) -> Vocabulary:
     """Return the words and pairs that stand in enough of the texts; no label is looked at."""
-    return _MEMORY.ask(f"words {_digest(texts)}", lambda: _find(texts))
+    return MEMORY.ask(f"words {_digest(texts)}", lambda: _find(texts))
 
 
 def read_texts(texts: NDArray[np.object_], vocabulary: Vocabulary) -> TextRows:
     """Count words and pairs of texts, [n] of str."""
     words = hashlib.sha256(repr(vocabulary).encode()).hexdigest()
-    return _MEMORY.ask(f"rows {_digest(texts)} {words}", lambda: _read(texts, vocabulary))
+    return MEMORY.ask(f"rows {_digest(texts)} {words}", lambda: _read(texts, vocabulary))
 
 
 def _digest(texts: NDArray[np.object_]) -> str:

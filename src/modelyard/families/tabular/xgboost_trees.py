@@ -64,9 +64,9 @@ class XGBoost:
         if request.stop is not None:
             evals.append((_matrix(request.stop, request.outputs, learn), "stop"))
         seen: dict[str, dict[str, list[float]]] = {}
-        calls: list[Any] = []
+        calls: list[Any] = [_guard(request, xgb)]
         if request.stops:
-            calls += [xgb.callback.EarlyStopping(rounds=request.patience, data_name="stop"), _guard(request, xgb)]
+            calls.insert(0, xgb.callback.EarlyStopping(rounds=request.patience, data_name="stop"))
         booster = xgb.train(
             parameters, learn, request.most, evals=evals, evals_result=seen, callbacks=calls, verbose_eval=False
         )
