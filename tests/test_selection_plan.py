@@ -78,6 +78,13 @@ def test_a_metric_that_a_label_leaves_without_a_value_is_refused(metric, value, 
     assert select(brief(metric=metric), weighted, family=Toy()).metric == metric
 
 
+def test_logistic_regression_of_a_number_is_refused():
+    with pytest.raises(BriefError, match="Logistic regression tells classes apart, and 'y' is a number"):
+        select(
+            brief(model="logistic regression", task="regression", metric="rmse"), dataset("regression"), family=Toy()
+        )
+
+
 def test_a_model_nobody_brings_gets_a_suggestion():
     with pytest.raises(BriefError, match=r"No model is called 'squars'[\s\S]*Did you mean 'squares'"):
         select(brief(model="squars"), dataset(), family=Toy())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -59,6 +60,28 @@ def test_the_probe_looks_at_rows_set_aside_as_a_fit_does(monkeypatch):
     assert all(request.stop is not None for request in seen)
 
 
+def test_the_pace_is_what_a_library_takes(monkeypatch):
+    now = [0.0]
+
+    class Clocked:
+        @staticmethod
+        def train(request):
+            now[0] += 0.02 + request.rounds * (0.01 + 1e-5 * len(request.learn.y))  # a start, and each round
+
+    monkeypatch.setattr(probing, "library", lambda name: Clocked)
+    monkeypatch.setattr(probing, "time", SimpleNamespace(perf_counter=lambda: now[0], monotonic=lambda: now[0]))
+    asked = brief("binary")
+    data = read_data(frame("binary", 4_000), asked)
+    probe = Probe(data, 0, {})
+    pace = PACE(probe, BOOSTED[0].parameters(read_table(asked, profile(data), data)))
+    assert pace.per_round == pytest.approx(0.01, rel=1e-3)
+    assert pace.per_row == pytest.approx(1e-5, rel=1e-3)
+    assert pace.seconds(10_000, 20) == pytest.approx(20 * 0.11, rel=1e-3)
+    # Short boosters over the numbers, and then over all their pairs: dearer than as many rounds of a fit.
+    assert probe.deriving_seconds(pace, 4_000) > probing.derived.ROUNDS * pace.seconds(4_000, 1)
+    assert Probe(data, 0, {}, derives=False).deriving_seconds(pace, 4_000) == 0
+
+
 def test_the_encoding_of_the_folds_is_part_of_the_cost(monkeypatch):
     def slow(*given):
         time.sleep(0.5)
@@ -69,6 +92,14 @@ def test_the_encoding_of_the_folds_is_part_of_the_cost(monkeypatch):
     monkeypatch.setattr(probing, "read_inputs", slow)
     for one in proposed(brief("binary")):
         assert one.cost.seconds >= before[one.name] + 0.9
+
+
+def test_forward_in_time_numbers_stay_as_they_are():
+    table = frame("binary").with_columns(t=pl.int_range(pl.len()))
+    for asked, derives in ((brief("binary"), True), (brief("binary", time="t"), False)):
+        found = [c.parameters["derived"] for c in proposed(asked, table) if "derived" in c.parameters]
+        assert found
+        assert set(found) == {derives}
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -32,7 +32,6 @@ from modelyard.metrics.objective import quantile
 from modelyard.selection.select import select
 from modelyard.training.calibration import calibrate
 from modelyard.training.loss import Loss
-from modelyard.training.recipe import read_recipe
 from tabular_cases import LIBRARIES, PARAMETERS, brief, candidate, frame, parts, raw, run_graph, session
 from test_tabular_export import strange
 
@@ -237,6 +236,14 @@ def test_labels_a_deviance_cannot_hold_are_refused_before_anything_is_fitted(cha
         assert caught.value.allowed == "Labels of 0 or more, some of them above 0."
 
 
+def commanded(*words):
+    """Develop by the command line; return its last line."""
+    command = [str(Path(sys.executable).with_name("modelyard")), "develop", *map(str, words), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
+    assert done.returncode in (0, 2, 3), done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 @pytest.fixture(scope="module")
 def developed(tmp_path_factory):
     """Runs of the command line, by metric."""
@@ -251,13 +258,7 @@ def developed(tmp_path_factory):
             f"use_case: {use_case}\nmetric: {name}\ndata: {{path: rows.parquet, label: label, weight: w}}\n"
             "budget: {seconds: 4, trials: 0}\nvalidation: {folds: 3, test_fraction: 0.4}\n"
         )
-        command = [str(Path(sys.executable).with_name("modelyard")), "develop", folder / "brief.yaml"]
-        done = subprocess.run(
-            [*command, "--workspace", folder / "yard", "--json"],
-            capture_output=True, text=True, check=False, env=dict(os.environ),
-        )  # fmt: skip
-        assert done.returncode in (0, 2, 3), done.stderr
-        last = json.loads(done.stdout.splitlines()[-1])
+        last = commanded(folder / "brief.yaml", "--workspace", folder / "yard")
         found[name] = folder / "yard" / "runs" / last["run"]
         assert last["metric"] == name
     return found
@@ -285,7 +286,5 @@ def test_counts_are_reported_explained_and_replayed(developed):
     moved = np.array([sum(one.values()) for one in bundle.explain(rows)])
     score = np.log(bundle.predict(rows))
     np.testing.assert_allclose(moved - moved[0], score - score[0], atol=1e-5)
-    again = my.develop(
-        my.read_brief(run / "brief.yaml"), workspace=run / "again", replay=read_recipe(run / "recipe.json")
-    )
-    assert again.bundle.hash == bundle.hash
+    last = commanded(run / "brief.yaml", "--workspace", run / "again", "--replay", run / "recipe.json")
+    assert my.load_bundle(run / "again" / "runs" / last["run"] / "bundle").hash == bundle.hash

@@ -17,7 +17,7 @@ DEEP_ROWS = 10_000_000
 
 def names_network(model: str) -> bool:
     """Say whether the model a brief names is a network."""
-    return _plain(model) in {_plain(name) for name in NAMES}
+    return letters(model) in {letters(name) for name in NAMES}
 
 
 def wants_network(brief: Brief, rows: int) -> bool:
@@ -27,5 +27,6 @@ def wants_network(brief: Brief, rows: int) -> bool:
     return names_network(brief.model) or (brief.model == "auto" and enough and allowed)
 
 
-def _plain(text: str) -> str:
+def letters(text: str) -> str:
+    """Return the letters of a name in lower case: what names of models are compared by."""
     return "".join(c for c in text.lower() if c.isalpha())

@@ -143,6 +143,12 @@ def _undefined(metric: Metric, data: Dataset) -> tuple[str, str, str] | None:
 
 def _named(brief: Brief, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
     asked = _plain(brief.model)
+    if asked == "logistic" and brief.task == "regression":
+        raise BriefError(
+            f"Logistic regression tells classes apart, and '{brief.data.label}' is a number.",
+            where=f"{brief.source}: model",
+            do="Write model: linear, or task: binary where the numbers are names of classes.",
+        )
     wanted = next((names for group, names in _GROUPS.items() if _plain(group) == asked), (asked,))
     chosen = tuple(c for c in candidates if _goes_by(c, wanted))
     if chosen:

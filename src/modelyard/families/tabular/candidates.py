@@ -12,7 +12,7 @@ from modelyard.core.optional import has, need
 from modelyard.data.dataset import Dataset
 from modelyard.data.profile import Profile
 from modelyard.families.around import fitting_seconds
-from modelyard.families.deep import NETWORK, names_network
+from modelyard.families.deep import NETWORK, letters, names_network
 from modelyard.families.fitted import Candidate, Cost
 from modelyard.families.monotone import LOOSE, holds
 from modelyard.families.tabular.file_bytes import forest_bytes
@@ -78,7 +78,7 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
     """Return the portfolio for a table; see `modelyard.families.family.Family.candidates`."""
     table = read_table(brief, profile, data)
     _check_size(brief, table, data)
-    asked = NETWORK if names_network(brief.model) else "".join(c for c in brief.model.lower() if c.isalpha())
+    asked = NETWORK if names_network(brief.model) else letters(brief.model)
     named = {LINEAR, NETWORK, *(kind.algorithm for kind in BOOSTED)} & {asked}  # other words narrow nothing here
     kinds = [kind for kind in BOOSTED if kind.suits(table) and has(kind.algorithm)]
     kinds = [kind for kind in kinds if not named or kind.algorithm in named]
@@ -90,7 +90,7 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
                 do="Ask for rmse, for catboost or linear, or leave model out.",
             )
         need(algorithm, "catboost" if algorithm == "catboost" else "train", f"model: {brief.model}")
-    probe = Probe(data, brief.seed, table.loss)
+    probe = Probe(data, brief.seed, table.loss, derives=not table.forward)
     found = []
     straight = 0.0
     fixed = probe.preparing_seconds(table.learnt) * (table.waves + 1)  # once more for the whole table

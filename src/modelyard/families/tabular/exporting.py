@@ -17,7 +17,7 @@ from modelyard.families.tabular.date_graph import DAY
 from modelyard.families.tabular.forest import Forest, Tree, merge, plant
 from modelyard.families.tabular.graph import LinearPart, build
 from modelyard.families.tabular.inputs import Levels
-from modelyard.families.tabular.layout import Layout, TextColumn, stretch, union_levels
+from modelyard.families.tabular.layout import Layout, TextColumn
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.linear import Linear
 from modelyard.families.tabular.models import Model, load_models
@@ -26,8 +26,8 @@ from modelyard.families.tabular.text_tables import figure_names
 from modelyard.families.tabular.texts import Vocabulary
 
 ENDING = {"lightgbm": "txt", "xgboost": "json", "catboost": "json", "linear": "json"}
-OF_LINEAR = tuple[Linear, Floats, Levels, list[tuple[int, int]]]
-"""A linear model, where and how much its outputs add [m, k], the levels of its tables, the places of its numbers."""
+OF_LINEAR = tuple[Linear, Floats, list[tuple[int, int]]]
+"""A linear model, where and how much its outputs add [m, k], and the places of its numbers."""
 _ZERO = np.zeros(1, dtype=np.int64)
 NOTHING = Tree(_ZERO - 1, np.zeros(1, np.float32), _ZERO, _ZERO, _ZERO > 0, np.ones(1), _ZERO, _ZERO, np.zeros((1, 1)))
 """A tree of one leaf that adds nothing: what a blend of constants is made of."""
@@ -40,9 +40,10 @@ def export(blend: Blend, data: Dataset) -> Export:
         raise FamilyError(
             "The table has no column a graph could read.", do="Name at least one number, category, date or text."
         )
-    levels = union_levels([_levels(fitted.facts["levels"]) for fitted, _ in blend.members])
-    # Every member was fitted on the same rows, whose words are found without looking at a label.
-    words = [Vocabulary.of(known) for known in blend.members[0][0].facts.get("texts", ())]
+    # Every member was fitted on the same rows, whose levels and words are found without looking at a label.
+    facts = blend.members[0][0].facts
+    levels = tuple(tuple(known) for known in facts["levels"])
+    words = [Vocabulary.of(known) for known in facts.get("texts", ())]
     layout = Layout(len(encoding.numbers), levels, tuple(TextColumn(known) for known in words))
     offset: Floats = np.array(blend.offset, dtype=np.float64)
     linears: list[OF_LINEAR] = []
@@ -53,7 +54,6 @@ def export(blend: Blend, data: Dataset) -> Export:
     explained: list[dict[str, Any]] = []
     for fitted, weight in blend.members:
         models = load_models(fitted)
-        own = _levels(fitted.facts["levels"])
         trees = 0
         for number, model in enumerate(models):
             factor = blend.scale * weight / len(models)
@@ -61,19 +61,19 @@ def export(blend: Blend, data: Dataset) -> Export:
             name = f"members/{fitted.candidate.name}-{number}.{ENDING.get(model.algorithm, '')}"
             if model.linear is not None:
                 spread = factor * model.scale * np.eye(len(offset))[model.present]
-                linears.append((model.linear, spread, own, layout.place_numbers(model.texts)))
+                linears.append((model.linear, spread, layout.place_numbers(model.texts)))
                 offset = offset + model.linear.base @ spread
-                files[name] = _readable(model.linear, encoding, own)
+                files[name] = _readable(model.linear, encoding, levels)
             elif model.network is not None:  # its weights lie in the graph alone: no person reads so many
                 spread = factor * model.scale * np.eye(len(offset))[model.present]
-                networks.append((model.network, spread, own))
+                networks.append((model.network, spread))
                 offset = offset + model.network.base.astype(np.float64) @ spread
             elif model.text:
                 forest = library(model.algorithm).forest(model.text)
                 if not len(forest.roots):
                     continue  # no round found a split: the base is all it answers
                 trees += len(forest.roots)
-                places = layout.place(own, model.tables, model.derived, forest.used(), model.texts)
+                places = layout.place(model.tables, model.derived, forest.used(), model.texts)
                 boosters.append((forest, places, model, factor * model.scale))
                 files[name] = model.text.encode()
                 explained.append({"file": name, "library": model.algorithm})
@@ -145,27 +145,20 @@ def _typical(data: Dataset, encoding: Encoding) -> dict[str, Any]:
     return {**row, "owners": {name: [columns.index(c) for c in owned] for name, owned in owners.items()}}
 
 
-def _levels(listed: Any) -> Levels:
-    return tuple(tuple(known) for known in listed)
-
-
 def _linear_part(models: list[OF_LINEAR], layout: Layout) -> LinearPart:
     """Put linear models side by side; those that centre and clip alike become one."""
     outputs = models[0][1].shape[1]
     rows = sum(len(known) + 2 for known in layout.levels)
     missing, table = np.zeros((layout.plain, outputs)), np.zeros((rows, outputs))
     alike: dict[bytes, tuple[Linear, Floats]] = {}
-    for narrow, spread, own, places in models:
+    for narrow, spread, places in models:
         model = narrow.over(layout.positions(places), layout.plain)
         key = b"".join(a.tobytes() for a in (model.mean, model.low, model.high))
         _, weights = alike.get(key, (model, np.zeros((layout.plain, outputs))))
         alike[key] = (model, weights + model.numbers @ spread)
         missing += model.missing @ spread
-        start = 0
-        for mine, whole, figures in zip(own, layout.levels, model.tables, strict=True):
-            taken = figures[stretch(mine, whole)] @ spread
-            table[start : start + len(taken)] += taken
-            start += len(taken)
+        if model.tables:
+            table += np.concatenate(model.tables) @ spread
     kinds = list(alike.values())
     return LinearPart(
         np.stack([m.mean for m, _ in kinds]),

@@ -263,20 +263,8 @@ def _fit_booster(learning: Learning, blank: Model, job: Job, encoded: Encoded) -
     held_y, known = labels.of(learning.truth[job.stop])
     if len(known):
         held = sample_of(encoded.stop[known], held_y, job.weights[job.stop[known]], labels.start)
-    request = Request(
-        learning.candidate.parameters,
-        labels.loss,
-        labels.at,
-        len(labels.present),
-        sample_of(encoded.x, y, job.weights[learn], labels.start),
-        held,
-        job.rounds,
-        derive_seed(learning.seed, learning.candidate.name, job.number),
-        math.inf if learning.candidate.guard is None else time.monotonic() + learning.candidate.guard,
-        learning.halted,
-        learning.signs,
-    )
-    boosted = library(learning.algorithm).train(request)
+    request = _request(learning, job, sample_of(encoded.x, y, job.weights[learn], labels.start), held)
+    boosted = library(learning.algorithm).train(replace(request, signs=learning.signs))
     if held is not None:
         curves = [_curve(job.number, labels, boosted.train, boosted.validation, "round of boosting")]
     model = blank.with_booster(boosted.text, encoded.tables, encoded.derived, encoded.texts)
@@ -292,21 +280,25 @@ def _fit_network(learning: Learning, blank: Model, job: Job) -> tuple[Model, int
         return sample_of(matrix(learning.inputs.take(kept)), y, job.weights[kept], labels.start)
 
     held = sample(job.stop) if len(labels.of(learning.truth[job.stop])[1]) else None
-    request = Request(
-        learning.candidate.parameters,
+    trained = fit_network(_request(learning, job, sample(job.learn), held), learning.sizes)
+    curves = [] if held is None else [_curve(job.number, labels, trained.train, trained.validation, "epoch")]
+    return blank.with_network(trained.network), trained.rounds, curves
+
+
+def _request(learning: Learning, job: Job, learn: Sample, stop: Sample | None) -> Request:
+    candidate, labels = learning.candidate, job.labels
+    return Request(
+        candidate.parameters,
         labels.loss,
         labels.at,
         len(labels.present),
-        sample(job.learn),
-        held,
+        learn,
+        stop,
         job.rounds,
-        derive_seed(learning.seed, learning.candidate.name, job.number),
-        math.inf if learning.candidate.guard is None else time.monotonic() + learning.candidate.guard,
+        derive_seed(learning.seed, candidate.name, job.number),
+        math.inf if candidate.guard is None else time.monotonic() + candidate.guard,
         learning.halted,
     )
-    trained = fit_network(request, learning.sizes)
-    curves = [] if held is None else [_curve(job.number, labels, trained.train, trained.validation, "epoch")]
-    return blank.with_network(trained.network), trained.rounds, curves
 
 
 def _curve(fold: int, labels: Labels, train: tuple[float, ...], validation: tuple[float, ...], unit: str) -> Curve:

@@ -17,18 +17,6 @@ PLAIN, DERIVED, TEXT = -1, -2, -3
 """Places of numbers, of derived numbers, and of the first text column; the others count on downwards."""
 
 
-def union_levels(several: Sequence[Levels]) -> Levels:
-    """Return for each column every level some member knows, sorted."""
-    return tuple(tuple(sorted(set().union(*known))) for known in zip(*several, strict=True))
-
-
-def stretch(own: Sequence[str], whole: Sequence[str]) -> Ints:
-    """Return for each row of a table over `whole` (and unseen, missing) the row of the table over `own` it takes."""
-    place = {level: i for i, level in enumerate(own)}
-    size = len(own)
-    return np.array([*(place.get(level, size) for level in whole), size, size + 1], dtype=np.int64)
-
-
 @dataclass(slots=True)
 class TextColumn:
     """What the graph works out of one text column: the words of the text, and figures as they are asked for.
@@ -80,20 +68,15 @@ class Layout:
     levels: Levels
     texts: tuple[TextColumn, ...] = ()
     pairs: dict[tuple[int, int, int], int] = field(default_factory=dict)
-    columns: list[list[Singles]] = field(default_factory=list)
-    known: list[dict[bytes, int]] = field(default_factory=list)
+    columns: list[list[Singles]] = field(init=False)
+    known: list[dict[bytes, int]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.columns = [[] for _ in self.levels]
         self.known = [{} for _ in self.levels]
 
     def place(
-        self,
-        own: Levels,
-        tables: Sequence[Singles],
-        derived: Derived,
-        used: Ints,
-        texts: Sequence[TextTable] = (),
+        self, tables: Sequence[Singles], derived: Derived, used: Ints, texts: Sequence[TextTable] = ()
     ) -> list[tuple[int, int]]:
         """Return (category column, `PLAIN`, `DERIVED` or text; position) for each feature of a model; -1 if unused."""
         wanted = set(used.tolist())
@@ -106,13 +89,12 @@ class Layout:
                 found.append((DERIVED, self.pairs.setdefault((kind, first, second), len(self.pairs))))
             else:
                 found.append((PLAIN, -1))
-        for c, (table, mine, whole) in enumerate(zip(tables, own, self.levels, strict=True)):
-            rows = stretch(mine, whole)
+        for c, table in enumerate(tables):
             for j in range(table.shape[1]):
                 if len(found) not in wanted:
                     found.append((PLAIN, -1))
                     continue
-                figures = np.ascontiguousarray(table[rows, j])
+                figures = np.ascontiguousarray(table[:, j])
                 key = figures.tobytes()
                 if key not in self.known[c]:
                     self.known[c][key] = len(self.columns[c])

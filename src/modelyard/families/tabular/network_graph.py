@@ -11,14 +11,14 @@ import numpy as np
 from modelyard.core.optional import need
 from modelyard.data.dataset import Floats
 from modelyard.families.tabular.draft import Draft
-from modelyard.families.tabular.inputs import Levels, Singles
-from modelyard.families.tabular.layout import Layout, stretch
+from modelyard.families.tabular.inputs import Singles
+from modelyard.families.tabular.layout import Layout
 from modelyard.families.tabular.network import BEND, OF_A_CATEGORY, OF_A_NUMBER, Network
 
 NETWORKS = "from_networks"
 """What all networks together add to the raw scores, [n, k]."""
-OF_NETWORK = tuple[Network, Floats, Levels]
-"""A network, where and how much its outputs add [m, k], and the levels its embeddings are of."""
+OF_NETWORK = tuple[Network, Floats]
+"""A network, and where and how much its outputs add [m, k]."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,16 +48,10 @@ def network_parts(members: Sequence[OF_NETWORK], layout: Layout) -> list[Network
         alike.setdefault(shape, []).append(member)
     parts = []
     for several in alike.values():
-        tables = [
-            np.concatenate(
-                [t[stretch(mine, whole)] for t, mine, whole in zip(n.tables, own, layout.levels, strict=True)]
-            )
-            for n, _, own in several
-            if layout.levels
-        ]
-        last = [n.last.reshape(-1, n.last.shape[2]).astype(np.float64) @ spread for n, spread, _ in several]
+        tables = [np.concatenate(n.tables) for n, _ in several if n.tables]
+        last = [n.last.reshape(-1, n.last.shape[2]).astype(np.float64) @ spread for n, spread in several]
         whole = np.stack(tables) if tables else np.zeros((len(several), 0, OF_A_CATEGORY), dtype=np.float32)
-        parts.append(NetworkPart(tuple(n for n, _, _ in several), whole, np.stack(last).astype(np.float32)))
+        parts.append(NetworkPart(tuple(n for n, _ in several), whole, np.stack(last).astype(np.float32)))
     return parts
 
 
@@ -126,13 +120,13 @@ class _Part:
         mixed = self._node("MatMul", [waves, self._constant("mix", self._stack(lambda n: n.mix))], "mixed")
         everywhere = self._constant("everywhere", np.ones((self._size, 1, 1, 1), dtype=np.float32))
         gaps = self._node(
-            "Mul", [self._node("Unsqueeze", ["columns_gaps", self._last()], "gaps_each"), everywhere], "gaps"
+            "Mul", [self._node("Unsqueeze", ["columns_gaps", self._last_axis()], "gaps_each"), everywhere], "gaps"
         )
         features = self._node("Concat", [z, mixed, gaps], "of_numbers", axis=3)
         turned = self._node("Transpose", [features], "of_rows", perm=[0, 2, 1, 3])
         return self._shaped(turned, (self._size, -1, numbers * OF_A_NUMBER), "of_numbers_flat")
 
-    def _last(self) -> str:
+    def _last_axis(self) -> str:
         return self._constant("gap_axis", np.array([2], dtype=np.int64))
 
     def _categories(self, strings: int) -> str:

@@ -67,6 +67,9 @@ class Table:
         Share of the rarest class; 1 for a number.
     loss : mapping
         Parameters that name the loss of numbers; none for squared error and for classes.
+    forward : bool
+        Whether the split goes forward in time: then no numbers are derived, since what two of them are together shifts
+        sooner than what each is.
     timed : bool
         Whether there is a time column: then the moment itself may be a feature, where forward windows say so.
     directed : bool
@@ -90,6 +93,7 @@ class Table:
     outputs: int
     rarest: float
     loss: Mapping[str, Any] = field(default_factory=dict)
+    forward: bool = False
     timed: bool = False
     directed: bool = False
     shared: float = 0.0
@@ -147,7 +151,7 @@ class Kind:
             "columns": 0.8 if table.columns > 4 or table.texts else 1.0,
             **class_weights(table),
             **({"elapsed": False} if table.timed else {}),
-            **({"derived": True} if table.numbers > 1 else {}),
+            **({"derived": not table.forward} if table.numbers > 1 else {}),
             **table.loss,
         }
         if self.wide:
@@ -224,6 +228,7 @@ def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:
         classes if classes > 2 else 1,
         rarest,
         loss,
+        forward,
         bool(encoding.elapsed),
         bool(brief.data.monotone),
         0.0 if brief.size is None else shared_bytes(find_levels(data), classes, find_vocabularies(data)),

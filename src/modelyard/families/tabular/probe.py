@@ -63,9 +63,11 @@ class Probe:
         Draws the sample.
     loss : mapping
         Parameters that name the loss of numbers; see `loss_parameters`.
+    derives : bool
+        Whether fits derive numbers.
     """
 
-    def __init__(self, data: Dataset, seed: int, loss: Mapping[str, Any]) -> None:
+    def __init__(self, data: Dataset, seed: int, loss: Mapping[str, Any], *, derives: bool = True) -> None:
         rng = np.random.default_rng(derive_seed(seed, "probe"))
         order = _varied(rng.permutation(len(data)), data.truth(), classes=bool(data.schema.classes))
         drawn = data.take(np.sort(order[:4_000]))
@@ -101,7 +103,7 @@ class Probe:
         self._inputs, self._sizes = inputs.take(order), tuple(len(known) for known in levels)
         start = np.tile(labels.start, (len(order), 1))
         # Derived numbers are found later; a fit that keeps them takes as much longer.
-        self._numbers = inputs.numbers.shape[1]
+        self._numbers = inputs.numbers.shape[1] if derives else 0
         made = Derived.usual(self._numbers).values(self._inputs.numbers)
         self._sample = Sample(np.hstack([x[order], made]), y[order], weights[order], start)
 

@@ -1,4 +1,4 @@
-"""Tabular: boosted trees and linear models over numbers and categories, exported as one graph."""
+"""Tabular: boosted trees, linear models and networks over numbers, categories, dates and texts, as one graph."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Tabular:
     refits = False
 
     def candidates(self, brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, ...]:
-        """Return linear models and boosted trees in the order of the best bet, with reasons, ranges and costs."""
+        """Return the kinds of model, the best bet first, with reasons, ranges and costs."""
         from modelyard.families.tabular.candidates import propose
 
         return propose(brief, profile, data)
