@@ -235,6 +235,8 @@ def briefs(draw):
 @given(briefs())
 @example(replace(FULL, source="sentence"))
 @example(under(Brief(use_case="x", target=(Target("recall", ">=", 0.5, "WITH"),), source="sentence"), "fast"))
+@example(under(Brief(use_case="x", target=(Target("recall", ">=", 0.5, "WINDOWS"),), source="sentence"), "fast"))
+@example(under(Brief(use_case="x", target=(Target("recall", ">=", 0.5, "A0S"),), source="sentence"), "fast"))
 @example(under(Brief(use_case="x", target=(Target("recall", ">=", 0.5, "preset"),), source="sentence"), "best"))
 @settings(max_examples=300, deadline=None)
 def test_a_sentence_reads_back(brief):

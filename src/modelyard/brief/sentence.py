@@ -37,7 +37,7 @@ from modelyard.brief.model_type import model_type_text, parse_model_type
 from modelyard.brief.presets import PRESETS, under
 from modelyard.brief.size import BEGINS_SIZE, is_size, parse_size, size_text
 from modelyard.brief.target import conjuncts, is_latency, latency_text, parse_latency, parse_target, target_text
-from modelyard.brief.words import COMPARISON, NUMBER, QUOTED, load, quote, shortest, unquote
+from modelyard.brief.words import COMPARISON, NUMBER, PLATFORMS, QUOTED, load, quote, shortest, unquote
 from modelyard.core.errors import BriefError
 from modelyard.metrics.find import metric as find_metric
 
@@ -47,11 +47,6 @@ FORM = (
     "on {infrastructure}"
 )
 _VERBS = ("develop", "build", "create", "train", "make")
-_PLATFORMS = frozenset(
-    "aws amazon sagemaker lambda ec2 ecs eks fargate gcp google vertex gke azure aks kubernetes k8s openshift docker "
-    "databricks snowflake spark serverless cloud heroku on-premise on-premises on-prem premises edge mobile jetson "
-    "raspberry laptop laptops localhost local cpu cpus gpu gpus server servers vm vms linux windows macos".split()
-)
 _WORD = re.compile(rf"({QUOTED})|\"|(?:[^\s\",]|,(?=\d))+", re.DOTALL)
 _BEGINS_LIMIT = re.compile(
     rf"(?:an?\s+)?(?:{COMPARISON}|{NUMBER}|p\s?\d|median\b|latency\b|response time\b|[a-z]+-?\w*\s+latency\b|"
@@ -236,7 +231,7 @@ class _Reader:
                 clause in {"", "using", "serving"}
                 or (clause in {"achieving", "with"} and (is_latency(so_far) or is_size(so_far)))
                 or clause == "preset"
-                or (clause != "on" and re.split(r"\W", follows + " ")[0] in _PLATFORMS | {""} and follows)
+                or (clause != "on" and re.split(r"\W", follows + " ")[0] in PLATFORMS | {""} and follows)
             ):
                 return "on", 1
         return None

@@ -24,7 +24,7 @@ from __future__ import annotations
 import re
 
 from modelyard.brief.brief import Comparison, Latency, Target
-from modelyard.brief.words import COMPARISON, NUMBER, QUOTED, comparison, number, quote, shortest, unquote
+from modelyard.brief.words import COMPARISON, NUMBER, PLATFORMS, QUOTED, comparison, number, quote, shortest, unquote
 from modelyard.core.errors import BriefError
 from modelyard.metrics.find import metric as find_metric
 from modelyard.metrics.metric import Metric
@@ -149,7 +149,9 @@ def target_text(target: Target) -> str:
     text = f"{target.metric} {target.comparison} {shortest(target.value)}"
     if target.label is None:
         return text
-    plain = re.fullmatch(r"[^\W\d_][\w-]*", target.label) and target.label.lower() not in _QUOTED
+    # Digits may be read as a latency, and where a model runs as a clause of its own.
+    opens = re.split(r"\W", target.label.lower())[0] in PLATFORMS or target.label.lower() in _QUOTED
+    plain = re.fullmatch(r"[^\W\d_][^\W\d-]*(?:-[^\W\d-]+)*", target.label) and not opens
     return f"{text} on {target.label if plain else quote(target.label)}"
 
 

@@ -9,6 +9,12 @@ from modelyard.brief.brief import Comparison
 from modelyard.core.errors import BriefError
 
 NUMBER = r"[+-]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
+PLATFORMS = frozenset(
+    "aws amazon sagemaker lambda ec2 ecs eks fargate gcp google vertex gke azure aks kubernetes k8s openshift docker "
+    "databricks snowflake spark serverless cloud heroku on-premise on-premises on-prem premises edge mobile jetson "
+    "raspberry laptop laptops localhost local cpu cpus gpu gpus server servers vm vms linux windows macos".split()
+)
+"""Words that name where a model runs: after "on" they open a clause of a sentence."""
 QUOTED = r'"(?:[^"\\]|\\.)*"'
 _COMPARISONS: dict[str, Comparison] = {
     ">=": ">=", "≥": ">=", "=>": ">=", "at least": ">=", "no less than": ">=",
