@@ -60,6 +60,16 @@ def test_nothing_is_set_once_numpy_is_loaded() -> None:
     subprocess.run([sys.executable, "-c", code], env=plain, check=True)
 
 
+def test_a_numpy_built_for_one_processor_is_left_alone() -> None:
+    """Where what is left out is part of its least demands, numpy would refuse to load."""
+    code = "from importlib import metadata\nfrom types import SimpleNamespace as Made\n"
+    code += "metadata.distribution = lambda name: Made(read_text=lambda file: 'Tag: cp311-cp311-linux_x86_64')\n"
+    code += "import os\nfrom modelyard.core.kernels import kernels, steady_kernels\nsteady_kernels()\n"
+    code += "assert kernels() == 'own'\nassert 'NPY_DISABLE_CPU_FEATURES' not in os.environ\n"
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS_", "NPY_"))}
+    subprocess.run([sys.executable, "-c", code], env=plain, check=True)
+
+
 @pytest.mark.parametrize(
     ("text", "steady"),
     [

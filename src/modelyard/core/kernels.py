@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 
 _STEADY = {
@@ -21,16 +22,24 @@ def steady_kernels() -> None:
 
     OpenBLAS and numpy choose among kernels by what a processor can do, and those differ in their last bits: so do lines
     fitted by them, and all that is made of their answers. Boosted trees do not. Both read this process's environment
-    when they are loaded, so it must be called before. What the environment already says is left alone, and so is a
-    processor that lacks either. Networks, which torch fits, choose for themselves.
+    when they are loaded, so it must be called before. What the environment already says is left alone, and so are a
+    processor that lacks either and a numpy of another build. Networks, which torch fits, choose for themselves.
     """
-    if "numpy" in sys.modules or platform.machine() not in ("x86_64", "AMD64"):
+    if "numpy" in sys.modules or platform.machine() not in ("x86_64", "AMD64") or not _of_its_makers():
         return
     with suppress(OSError):
         flags = Path("/proc/cpuinfo").read_text().split()
         if "avx2" in flags and "fma" in flags:
             for name, value in _STEADY.items():
                 os.environ.setdefault(name, value)
+
+
+def _of_its_makers() -> bool:
+    """Say whether numpy is of its makers' wheel: one built to demand what is to be left out would refuse to load."""
+    with suppress(metadata.PackageNotFoundError):
+        tags = metadata.distribution("numpy").read_text("WHEEL") or ""
+        return "manylinux" in tags or "musllinux" in tags
+    return False
 
 
 def kernels() -> str:
