@@ -65,9 +65,10 @@ def main() -> int:
                     f"{f' (earlier {min(past):.0f} to {max(past):.0f})' if past else ''}",
                     flush=True,
                 )
-    off = np.array([np.mean(each) for each in gaps.values()])
-    said = f"; {(abs(off) <= POINTS).sum()} of {len(off)} levels of sets within {100 * POINTS:g} points of the expected"
-    said += f", on average {100 * off.mean():+.2f} points over it" if len(off) else ""
+    beyond = np.array([np.mean(each) for each in gaps.values()])
+    near = (abs(beyond) <= POINTS).sum()
+    said = f"; {near} of {len(beyond)} levels of sets within {100 * POINTS:g} points of the expected"
+    said += f", on average {100 * beyond.mean():+.2f} points from it" if len(beyond) else ""
     said += f"; {forward} forward in time, where nothing is guaranteed" if forward else ""
     print(f"coverage: {'all hold' if not failed else 'NOT HELD: ' + ', '.join(failed)}{said}")
     return 1 if failed else 0

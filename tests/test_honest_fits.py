@@ -256,7 +256,7 @@ def test_windows_of_few_rows_are_scored_by_halves_of_their_entities() -> None:
     assert [fold.window for fold in parted(numbered(600, 60, 40, 3, "binary"), many).split.folds] == [0, 1, 2, 3, 4]
 
 
-def test_a_window_is_calibrated_by_earlier_windows_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_window_is_calibrated_by_earlier_windows_alone() -> None:
     asked = replace(brief(**HOW["group_time"]), validation=Validation())
     parts = parted(numbered(600, 60, 40, 3, "binary"), asked)
     data, made = parts.development, parts.split

@@ -7,7 +7,6 @@ import os
 import platform
 import sys
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 
 _STEADY = {
@@ -36,6 +35,8 @@ def steady_kernels() -> None:
 
 def _of_its_makers() -> bool:
     """Say whether numpy is of its makers' wheel: one built to demand what is to be left out would refuse to load."""
+    from importlib import metadata  # help pages do without
+
     with suppress(metadata.PackageNotFoundError):
         tags = metadata.distribution("numpy").read_text("WHEEL") or ""
         return "manylinux" in tags or "musllinux" in tags
