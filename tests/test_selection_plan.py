@@ -239,6 +239,17 @@ def test_the_document_of_a_plan_and_of_its_run(tmp_path):
     assert markdown.exists()
 
 
+def test_a_model_of_one_fit_says_whether_there_was_a_choice():
+    plan = select(replace(brief(), budget=Budget(30.0, 3)), dataset(), family=Toy())
+    run = train(plan, parts_of(dataset()), family=Toy())
+    member = run.blend.members[0]
+    blend = replace(run.blend, members=((member[0], 1.0),))
+    alone = replace(run, blend=blend)
+    assert "No blend of the candidates does better" in architecture_document(plan, alone).markdown()
+    only = next(entry for entry in run.leaderboard if entry.name == member[0].candidate.name)
+    assert "Nothing else was fitted" in architecture_document(plan, replace(alone, leaderboard=(only,))).markdown()
+
+
 def test_the_selection_unit_stays_light():
     import subprocess
     import sys

@@ -30,6 +30,21 @@ def test_it_opens_with_what_was_trained_and_how_well(made):
     assert "1 could not be fitted: `odd`" in opening
 
 
+def test_a_choice_among_several_flatters_and_one_fit_alone_was_not_chosen(made):
+    run, parts, document = made
+    assert parts.test is not None
+    text = document.markdown()
+    assert "flatters" in text
+    assert "rows that played no part" in text
+    bare = training_document(run, dataclasses.replace(parts, test=None), family=Toy()).markdown()
+    assert "flatters" in bare
+    assert "rows that played no part" not in bare
+    alone = dataclasses.replace(run, leaderboard=run.leaderboard[:1])
+    opening = training_document(alone, parts, family=Toy()).markdown().split("\n## ")[0]
+    assert "one candidate was scored" in opening
+    assert "flatters" not in opening
+
+
 def test_every_attempt_is_on_the_leaderboard(made):
     run, _, document = made
     text = document.markdown()

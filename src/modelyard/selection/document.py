@@ -117,8 +117,10 @@ def _answer(plan: Plan, run: Run | None, report: Report | None) -> list[Block]:
     alone = next(e for e in run.leaderboard if e.weight > 0)
     blocks: list[Block] = [asked]
     if len(run.blend.members) == 1:
-        text = f"**The model is {parts[0].rsplit(' ', 1)[0]}.** No blend of the candidates does better out-of-fold"
-        blocks.append(Text(f"{text}: {title} {run.score:.4g}."))
+        scored = sum(math.isfinite(e.score) for e in run.leaderboard)
+        found = "No blend of the candidates does better" if scored > 1 else "Nothing else was fitted"
+        text = f"**The model is {parts[0].rsplit(' ', 1)[0]}.** {found}; out-of-fold {title} {run.score:.4g}."
+        blocks.append(Text(text))
     else:
         text = f"**The model is a weighted sum of {len(run.blend.members)} fits: {', '.join(parts)}.**"
         best = f"the best of them alone reaches {alone.score:.4g}"

@@ -56,28 +56,29 @@ def training_document(run: Run, parts: Parts, *, family: Family | None = None) -
         *_tracking(run),
         *_environment(run),
     ]
-    return Document(f"Training of {literal(run.plan.brief.use_case)}", _answer(run, metric), blocks)
+    return Document(f"Training of {literal(run.plan.brief.use_case)}", _answer(run, metric, parts), blocks)
 
 
-def _answer(run: Run, metric: Metric) -> list[Block]:
-    parts = ", ".join(f"{literal(name)} {share:.0%}" for name, share in shares(run).items())
+def _answer(run: Run, metric: Metric, parts: Parts) -> list[Block]:
+    members = ", ".join(f"{literal(name)} {share:.0%}" for name, share in shares(run).items())
     scored = [e for e in run.leaderboard if math.isfinite(e.score)]
     failed = [e for e in run.leaderboard if e.note.startswith("failed")]
-    fits = f"{len(scored)} candidates and trials were scored"
+    fits = f"{len(scored)} candidates and trials were scored" if len(scored) > 1 else "one candidate was scored"
     fitted = ", with the calibration fitted on other folds" if _calibrated(run) else ""
     weight = next((c.name for c in run.plan.schema.columns if c.role == "weight"), None)
     if weight is not None:
         fitted = f", rows weighted by `{weight}`{fitted}"
     blocks: list[Block] = [
         Text(
-            f"**{run.name}: {parts}.** Out-of-fold {metric.title} {run.score:.4g}{fitted}; "
+            f"**{run.name}: {members}.** Out-of-fold {metric.title} {run.score:.4g}{fitted}; "
             f"{fits} in {duration(run.seconds)}, of a budget of {duration(run.plan.brief.budget.seconds)}."
         ),
-        Text(
-            "The share of each member was chosen on these same out-of-fold scores, which flatters them a little; "
-            "the evaluation document says what the model is worth on rows that played no part."
-        ),
     ]
+    if len(scored) > 1:
+        untouched = "the evaluation document says what the model is worth on rows that played no part"
+        untouched = untouched if parts.test is not None else "no rows were kept apart to say by how much"
+        chosen = "Members and their shares were chosen on these same out-of-fold scores, which flatters them a little"
+        blocks.append(Text(f"{chosen}; {untouched}."))
     if failed:
         names = ", ".join(f"`{e.name}`" for e in failed)
         blocks.append(Note("warn", f"{len(failed)} could not be fitted: {names}. The leaderboard says why."))
