@@ -44,7 +44,7 @@ def main() -> int:
     words.add_argument("--rows", type=int, default=30_000, help="rows drawn from each set, at most")
     asked = words.parse_args()
     head = f"{'set':<20}{'seed':>5}{'split':>12}{'test':>7}{'level':>7}{'held':>7}  {'interval':<16}"
-    print(f"{head}{'expected':>9}{'width':>9}{'one class':>10}  holds")
+    print(f"{head}{'expected':>9}{'width':>11}{'one class':>10}  holds")
     failed, gaps, forward = [], dict[tuple[str, int], list[float]](), 0
     for one, frame in installed(asked.sets):
         frame = frame.sample(min(asked.rows, frame.height), seed=0)
@@ -61,7 +61,7 @@ def main() -> int:
                 print(
                     f"{one.name:<20}{seed:>5}{split:>12}{c.n:>7}{c.level:>6}%{100 * c.share:>7.1f}  "
                     f"{f'[{100 * c.low:.1f}, {100 * c.high:.1f}]':<16}{100 * c.expected:>9.1f}"
-                    f"{c.width:>9.4g}{format(100 * c.alone, '.1f') if found.kind == 'set' else '':>10}  {kept}"
+                    f"{c.width:>11.4g}{format(100 * c.alone, '.1f') if found.kind == 'set' else '':>10}  {kept}"
                     f"{f' (earlier {min(past):.0f} to {max(past):.0f})' if past else ''}",
                     flush=True,
                 )
