@@ -11,7 +11,7 @@ from modelyard.families.tabular.derived import DIFFERENCE, PRODUCT, RATIO, Deriv
 from modelyard.families.tabular.forest import Forest, Tree, merge, plant
 from modelyard.families.tabular.inputs import Inputs, find_levels, read_inputs
 from modelyard.families.tabular.layout import Layout, vocabulary
-from modelyard.families.tabular.tables import BLOCKS, SMOOTHING, blocks, cross_fit, fit_tables, look_up, targets
+from modelyard.families.tabular.tables import BLOCKS, LEAST, SMOOTHING, blocks, cross_fit, fit_tables, look_up, targets
 from tabular_cases import parts, rows_of
 
 LEVELS = st.lists(st.text(min_size=1, max_size=3), unique=True, max_size=6).map(tuple)
@@ -19,7 +19,7 @@ LEVELS = st.lists(st.text(min_size=1, max_size=3), unique=True, max_size=6).map(
 
 @st.composite
 def coded(draw):
-    rows, size = draw(st.integers(10, 60)), draw(st.integers(1, 20))
+    rows, size = draw(st.integers(10, 60) | st.just(1_000)), draw(st.integers(1, 20) | st.just(300))
     rng = np.random.default_rng(draw(st.integers(0, 1 << 30)))
     codes = rng.integers(0, size + 2, (rows, 1)).astype(np.int32)
     return Inputs(np.zeros((rows, 0), dtype=np.float32), codes), size, rng.integers(0, 2, rows), rng
@@ -79,6 +79,26 @@ def test_a_table_holds_rank_count_and_smoothed_mean():
     np.testing.assert_allclose(table[14], [-1, 5, SMOOTHING * prior / (5 + SMOOTHING)], rtol=1e-6)
     np.testing.assert_allclose(table[13], [13, 0, prior], rtol=1e-6)
     np.testing.assert_array_equal(table[13], table[7])  # in no row: as if unseen
+
+
+@pytest.mark.parametrize(("apart", "worth"), [(0.5, 4.0), (1.0, 1.0), (5.0, LEAST), (0.1, SMOOTHING)])
+def test_the_less_a_column_of_many_levels_says_the_more_its_means_are_shrunk(apart, worth):
+    """Levels `apart` as a normal deviate beside rows that deviate by 1: their own mean is best at 1 / apart^2 rows."""
+    rng = np.random.default_rng(0)
+    level = np.concatenate([rng.integers(0, 2_000, 11_999), [2_000]])  # the last stands alone
+    truth = rng.normal(0, apart, 2_001)[level] + rng.normal(0, 1, 12_000)
+    codes, weights = level[:, None].astype(np.int32), np.ones(12_000)
+    target = targets(truth, 0)
+    (table,) = fit_tables(codes, [2_001], target, weights)
+    prior, alone = truth.mean(), truth[-1]
+    found = (alone - table[2_000, -1]) / (table[2_000, -1] - prior)
+    assert found == pytest.approx(worth, rel=0.15)
+    inputs, block = Inputs(np.zeros((12_000, 0), dtype=np.float32), codes), blocks(12_000, 0, None)
+    means = [
+        cross_fit(inputs, (table,), targets(np.array(y), 0), weights, block)[-1, -1]
+        for y in (truth, (*truth[:-1], 9.0))
+    ]
+    assert means[0] == means[1] == pytest.approx(truth[block != block[-1]].mean())
 
 
 @pytest.mark.parametrize(("classes", "width"), [(0, 1), (2, 1), (3, 3), (6, 6), (7, 0)])

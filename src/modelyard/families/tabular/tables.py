@@ -8,6 +8,7 @@ References
 ----------
 Micci-Barreca, D. (2001). A preprocessing scheme for high-cardinality categorical attributes in classification and
 prediction problems. SIGKDD Explorations 3(1).
+Searle, S. R., Casella, G. and McCulloch, C. E. (1992). Variance components, chapter 3: levels of unequal rows.
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ from modelyard.data.dataset import Floats, Ints
 from modelyard.families.tabular.inputs import Codes, Inputs, Singles
 
 FEW_LEVELS = 12
-SMOOTHING = 10.0
+SMOOTHING, LEAST = 10.0, 0.5
+"""Rows that the mean of all is worth beside those of a level, at most and at least."""
+TOLD = 100
+"""Levels from which on a column says how far its levels lie apart."""
 MOST_CLASSES = 6
 BLOCKS = 5
+_NOTHING = 1e-9
 
 
 def targets(truth: Ints | Floats, classes: int, most: int = MOST_CLASSES) -> Floats:
@@ -70,7 +75,8 @@ def fit_tables(codes: Codes, sizes: Sequence[int], target: Floats, weights: Floa
         rank[:size][count[:size] == 0] = size
         rank[size + 1] = -1.0
         total, mass = _sums(column, size + 2, target, weights)
-        mean = (total + SMOOTHING * prior) / (mass + SMOOTHING)[:, None]
+        worth = _worth(total, mass, weights @ np.square(target))
+        mean = (total + worth * prior) / (mass[:, None] + worth)
         # Without a mean, what the names order (ranks of a scale, letters of a board) is all there is to split on.
         named = [] if target.shape[1] else [np.arange(size + 2, dtype=np.float64)[:, None]]
         parts = [rank[:, None], *named, *([count[:, None]] if size > FEW_LEVELS else []), mean]
@@ -103,15 +109,41 @@ def cross_fit(
         return features
     end = inputs.numbers.shape[1]
     sums, count = _others(block, 1, target, weights)
+    squares = _others(block, 1, np.square(target), weights)[0][:, 0]
     overall = np.average(target, axis=0, weights=weights)
     prior = np.where(count[:, :, None] > 0, sums / np.maximum(count, 1e-12)[:, :, None], overall)
     for column, table in zip(inputs.codes.T, tables, strict=True):
         end += table.shape[1]
         size = table.shape[0]
         total, mass = _others(column + size * block, size, target, weights)
-        mean = (total + SMOOTHING * prior) / (mass + SMOOTHING)[:, :, None]
+        worth = _worth(total, mass, squares)[:, None]
+        mean = (total + worth * prior) / (mass[:, :, None] + worth)
         features[:, end - width : end] = mean[block, column].astype(np.float32)
     return features
+
+
+def _worth(total: Floats, mass: Floats, squares: Floats) -> Floats:
+    """Return how many rows of a level the mean of all rows is worth: variance within levels over that between them.
+
+    Under as many the mean of a level is off by least on average. Never more than `SMOOTHING`, though where levels say
+    little that were more. Of few levels nobody can tell how far they lie apart.
+
+    Parameters
+    ----------
+    total, mass : float64 arrays of shape [..., L, t] and [..., L]
+        Sums of the target, and of weights, by level.
+    squares : float64 array of shape [..., t]
+        Sums of the target's squares over all levels.
+    """
+    held = mass > _NOTHING
+    rows, levels = mass.sum(axis=-1)[..., None], held.sum(axis=-1)[..., None]
+    explained = (np.square(total) / np.where(held, mass, np.inf)[..., None]).sum(axis=-2)
+    within = (squares - explained) / np.maximum(rows - levels, _NOTHING)
+    spread = explained - np.square(total.sum(axis=-2)) / np.maximum(rows, _NOTHING)
+    even = rows - np.square(mass).sum(axis=-1)[..., None] / np.maximum(rows, _NOTHING)
+    between = (spread - (levels - 1) * within) / np.maximum(even, _NOTHING)
+    worth = np.clip(within / np.maximum(between, _NOTHING), LEAST, SMOOTHING)
+    return np.asarray(np.where((levels >= TOLD) & (rows > levels + 1), worth, SMOOTHING), dtype=np.float64)
 
 
 def _sums(column: NDArray[np.integer], size: int, target: Floats, weights: Floats) -> tuple[Floats, Floats]:
