@@ -53,9 +53,8 @@ def fit_folds(
     data, folds = parts.development, parts.split.folds
     levels, vocabularies = find_levels(data), find_vocabularies(data)
     given = data.weights()
-    weights = (
-        np.ones(len(data)) if given is None else given / given.mean()
-    )  # whatever their unit, means are smoothed alike
+    # Whatever the unit of weights, means of levels are smoothed alike.
+    weights = np.ones(len(data)) if given is None else given / given.mean()
     inputs = read_inputs(data, levels, vocabularies)
     encoding = Encoding.of(data.schema, moments=True)
     if encoding.elapsed and not candidate.parameters.get("elapsed"):
