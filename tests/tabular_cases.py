@@ -104,6 +104,19 @@ def with_texts(table: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
     return table.with_columns(note=pl.Series(notes), title=pl.Series([" ".join(rng.choice(words, 3)) for _ in values]))
 
 
+def with_phrases(table: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
+    """Return a table with a category of many levels made of few words, two of which tell the label; some missing."""
+    rng = np.random.default_rng(seed)
+    paints, grounds = "oil ink chalk wax gouache pencil tempera".split(), "canvas paper board silk wood slate".split()
+    marks = "signed dated framed mounted varnished".split()
+    values = table["label"].cast(pl.String).rank("dense").to_numpy() / table["label"].n_unique()
+    said = [
+        f"{rng.choice(paints[:3] if value > 0.5 else paints[2:])} on {rng.choice(grounds)}, {rng.choice(marks)}"
+        for value in values
+    ]
+    return table.with_columns(medium=pl.Series([None if rng.random() < 0.1 else words for words in said]))
+
+
 def brief(task: str, **data: object) -> Brief:
     return Brief(
         task=task,

@@ -57,6 +57,9 @@ def test_larger_tables_leave_less_for_fits_and_never_less_than_half():
     assert 60 > left[0] > left[1] > left[2] > left[3] == 30
     assert fitting_seconds(60.0, 1_000, 80, 1) < fitting_seconds(60.0, 1_000, 8, 1)
     assert fitting_seconds(60.0, 50_000, 20, 10) < fitting_seconds(60.0, 50_000, 20, 1)
+    # Of very many columns the dearest looks are at some: a further one costs a fraction.
+    costs = [before_seconds(1_000, columns) + after_seconds(1_000, columns, 1) for columns in (50, 100, 150)]
+    assert 0 < costs[2] - costs[1] < (costs[1] - costs[0]) / 5
     around = before_seconds(1_000, 20) + after_seconds(1_000, 20, 1)
     assert fitting_seconds(60.0, 1_000, 20, 1) == pytest.approx(60 - around)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -34,8 +36,10 @@ from tabular_cases import (
     inputs_of,
     parts,
     raw,
+    rows_of,
     run_graph,
     session,
+    with_phrases,
     with_texts,
     write,
 )
@@ -215,6 +219,63 @@ def test_explanations_give_texts_their_part(tmp_path: pytest.TempPathFactory) ->
     np.testing.assert_allclose((base + moved.sum(axis=2))[:, 0], raw(mixed, split.development)[:, 0], atol=1e-4)
     share = np.abs(moved[:, 0]).mean(axis=0)
     assert share[exported.facts["columns"].index("note")] > share[exported.facts["columns"].index("title")]
+
+
+PHRASES = [f"{paint}l on {ground}k" for paint in "abcdefghij" for ground in "klmnopqrstuv"]
+
+
+@pytest.mark.parametrize(
+    ("levels", "rows", "read"),
+    [
+        (PHRASES, 4, True),
+        (PHRASES[:90], 4, False),  # few levels
+        (PHRASES, 20, False),  # many rows of each: its own mean says more
+        ([level.replace(" ", "_on_") for level in PHRASES], 4, True),  # words as texts have them
+        ([f"word{i} name{i} sign{i}" for i in range(120)], 4, False),  # no word is shared
+        ([f"word{i % 7}" * (1 + i) for i in range(120)], 4, False),  # one word each
+        ([f"{a}{b}a co" for a in "klmnopqrstuv" for b in "aeiouyäöü"], 4, False),  # and one that all share
+        ([f"{i % 6}:{i}:1" for i in range(120)], 4, False),
+    ],
+)
+def test_categories_are_read_as_texts_too_where_many_levels_are_made_of_shared_words(
+    levels: list[str], rows: int, read: bool
+) -> None:
+    table = pl.DataFrame({"medium": levels * rows, "label": [float(i % 9) for i in range(rows * len(levels))]})
+    schema = parts("regression", table).development.schema
+    found = Encoding.of(schema)
+    assert next(column for column in schema.features if column.name == "medium").kind == "category"
+    assert (found.strings, found.texts) == (("medium",), ("medium",) if read else ())
+    assert found.phrases == found.texts
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_words_of_a_category_are_read_by_the_graph_and_explained_as_the_models_do(task: str, tmp_path: Path) -> None:
+    split = parts(task, with_phrases(frame(task, 500)))
+    assert Encoding.of(split.development.schema).phrases == ("medium",)
+    mixed = blend(task, [Tabular().fit(candidate(library), split, 0) for library in LIBRARIES])
+    exported = Tabular().export(mixed, split.development)
+    test = split.test
+    assert test is not None
+    strange = [None, "", "!", UNSEEN, "oil on skin", *test.frame["medium"].to_list()[5:]]
+    odd = test.frame.with_columns(medium=pl.Series(strange, dtype=pl.String))
+    for rows in (test, split.development, type(test)(odd, test.schema, "")):
+        expected = mixed.answer(raw(mixed, rows))
+        np.testing.assert_allclose(run_graph(session(exported), rows), expected, atol=1e-5 * max(1, np.std(expected)))
+    base, moved = contributions(write(exported, tmp_path), exported.facts, inputs_of(test))
+    whole = np.asarray(raw(mixed, test)).reshape(len(test), -1)
+    np.testing.assert_allclose(base + moved.sum(axis=2), whole, atol=1e-3 * max(1, np.std(whole)))
+
+
+def test_words_tell_of_levels_nobody_has_seen() -> None:
+    table = with_phrases(frame("binary", 800)).drop_nulls("medium")
+    later = pl.col("medium").str.contains("silk, signed|slate, dated|wood, framed|paper, mounted")
+    split = parts("binary", table.filter(~later))
+    unseen = table.filter(later)
+    rows = rows_of(split.development, unseen.drop("label").to_dict(as_series=False))
+    answer = Tabular().predict(Tabular().fit(candidate("lightgbm"), split, 0), rows)[:, 0]
+    paint = unseen["medium"].str.split(" ").list.first()
+    good, bad = (answer[paint.is_in(names).to_numpy()] for names in (["oil", "ink"], ["wax", "gouache", "pencil"]))
+    assert good.mean() > bad.mean() + 1.0
 
 
 def test_the_runtime_answers_any_number_of_rows_and_reads_no_further_than_it_says() -> None:

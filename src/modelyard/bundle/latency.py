@@ -18,6 +18,8 @@ _BATCH, _LEAST = 10_000, 100
 _BATCH_SECONDS, _ONE_BATCH = 0.2, 2.0
 """How long batches are timed, and what one may take at the pace of single rows: a slow model gets a smaller one."""
 _WARM = 20
+_CELLS = 1_000_000
+"""Values of the rows that are asked in turn: writing wide rows out as callers do takes longer than asking them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def measure(bundle: Bundle, rows: object, seconds: float = 1.0) -> Timing:
     frame = bundle.runtime.known() if isinstance(bundle.runtime, ArraysRuntime) else bundle.frame(rows)
     if frame.height == 0:
         raise DataError("There are no rows to time the bundle with.", do="Give at least one.")
-    sent = plain_rows(frame.head(_BATCH), bundle.schema)
+    sent = plain_rows(frame.head(max(_LEAST, min(_BATCH, _CELLS // frame.width))), bundle.schema)
     ask = bundle.predict if bundle.labels is None else bundle.predict_proba
     for i in range(_WARM):
         ask(sent[i % len(sent)])

@@ -44,6 +44,9 @@ class Column:
         as in every schema made before it could.
     allowed : tuple of str
         The only levels the brief allows of a category, as `levels` are written; empty where it says nothing.
+    phrases : bool
+        Whether many levels of few rows are made of words that other levels share ("oil on canvas"): then its words are
+        read as well. False in every schema made before they were.
     """
 
     name: str
@@ -60,3 +63,4 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     allowed: tuple[str, ...] = ()
+    phrases: bool = False

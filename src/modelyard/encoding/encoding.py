@@ -73,7 +73,8 @@ class Encoding:
         Places among `numbers` of the moment itself, as the time column has it: every row to come lies beyond those
         that were learnt from.
     texts : tuple of str
-        Text columns of the matrix of texts, of which the first `MOST_CHARACTERS` are read; missing is `MISSING`.
+        Columns of the matrix of texts, of which the first `MOST_CHARACTERS` are read; missing is `MISSING`. They are
+        text columns, and categories of many levels that are made of words other levels share: "oil on canvas".
     dates : tuple of str
         Date columns of the graph's matrix of moments, from which it works out their parts among `numbers` itself.
         Empty where the graph is given the parts.
@@ -104,6 +105,8 @@ class Encoding:
         for column in sorted(schema.features, key=lambda c: c.name):
             if column.kind == "category":
                 strings.append(column.name)
+                if column.phrases:
+                    texts.append(column.name)
             elif column.kind == "text":
                 texts.append(column.name)
             elif column.kind in ("number", "boolean"):
@@ -117,6 +120,11 @@ class Encoding:
         elapsed = (i for i, n in enumerate(numbers) if n.column in times and n.part in ("value", "days"))
         dates = dict.fromkeys(n.column for n in numbers if n.part not in ("value", "since")) if moments else ()
         return cls(tuple(numbers), tuple(strings), tuple(elapsed), tuple(texts), tuple(dates))
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """Those of `strings` that are among `texts` too."""
+        return tuple(name for name in self.texts if name in self.strings)
 
     @cached_property
     def given(self) -> tuple[NumberInput, ...]:

@@ -59,6 +59,8 @@ class Table:
         How often the cores go round to fit the folds of a candidate.
     numbers, categories, texts : int
         Columns of each matrix of the encoding.
+    phrases : int
+        Categories whose words are read too: they are among the texts as well.
     missing : float
         Share of cells without a value.
     outputs : int
@@ -98,13 +100,14 @@ class Table:
     directed: bool = False
     shared: float = 0.0
     texts: int = 0
+    phrases: int = 0
     log: Mapping[str, Any] | None = None
     class_weights: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def columns(self) -> int:
-        """Columns of the encoding."""
-        return self.numbers + self.categories + self.texts
+        """Columns of the encoding, those read in two ways once."""
+        return self.numbers + self.categories + self.texts - self.phrases
 
     @property
     def leaves(self) -> int:
@@ -233,6 +236,7 @@ def read_table(brief: Brief, profile: Profile, data: Dataset) -> Table:
         bool(brief.data.monotone),
         0.0 if brief.size is None else shared_bytes(find_levels(data), classes, find_vocabularies(data)),
         len(encoding.texts),
+        len(encoding.phrases),
         None if classes or loss else logarithm(data.truth().astype(np.float64)),
         _asked_weights(brief, data.schema.classes),
     )
@@ -312,7 +316,8 @@ def class_weights(table: Table) -> dict[str, Any]:
 
 def reason(kind: Kind, table: Table) -> str:
     """Say why boosted trees of this kind are in the plan."""
-    kinds = (("numbers", table.numbers), ("categories", table.categories), ("texts", table.texts))
+    texts = table.texts - table.phrases
+    kinds = (("numbers", table.numbers), ("categories", table.categories), ("texts", texts))
     mixed = " and ".join(name for name, count in kinds if count)
     said = [
         f"{table.rows:,} rows of {table.columns} columns of {mixed}: "
@@ -323,6 +328,8 @@ def reason(kind: Kind, table: Table) -> str:
         said.append(f"{table.missing:.0%} of the cells are missing, and each split learns where they go")
     if kind.algorithm == "catboost" and table.categories > table.numbers:
         said.append(f"{table.categories} of {table.columns} columns are categories")
+    if table.phrases:
+        said.append(f"of {table.phrases} of the categories words are read too, since their levels are phrases")
     if weighing(table):
         said.append(f"the rarest class holds {table.rarest:.2g} of the rows, so the search may weigh classes alike")
     return "; ".join(said)
