@@ -35,6 +35,8 @@ from modelyard.families.fitted import Fitted
 from modelyard.families.tabular.inputs import read_inputs
 from modelyard.families.tabular.models import Model, load_models
 from modelyard.families.tabular.tables import look_up
+from modelyard.families.tabular.text_tables import with_figures
+from modelyard.families.tabular.texts import Vocabulary
 
 BATCH = 100_000
 SINGLES = 2_000
@@ -108,9 +110,11 @@ def _features(members: Sequence[Fitted], parts: Parts, batch: pl.DataFrame) -> l
     data = type(rows)(batch, rows.schema, rows.fingerprint)
     found = []
     for member in members:
-        inputs = read_inputs(data, tuple(tuple(known) for known in member.facts["levels"]))
+        levels = tuple(tuple(known) for known in member.facts["levels"])
+        inputs = read_inputs(data, levels, tuple(Vocabulary.of(words) for words in member.facts.get("texts", ())))
         for model in load_models(member):
-            found.append((model, np.ascontiguousarray(look_up(model.derived.extend(inputs), model.tables))))
+            read = model.derived.extend(with_figures(inputs, model.texts))
+            found.append((model, np.ascontiguousarray(look_up(read, model.tables))))
     return found
 
 

@@ -30,7 +30,7 @@ from modelyard.families.tabular.labels import mean_loss
 from modelyard.families.tabular.tabular import Tabular
 from modelyard.metrics.find import metric as find_metric
 from modelyard.training.ensemble import greedy_weights
-from modelyard.training.loss import LINKS, Loss
+from modelyard.training.loss import Loss
 
 BOOSTERS = ("lightgbm", "catboost", "xgboost")
 
@@ -100,7 +100,7 @@ def _blend(members: list[Fitted], data: Dataset, rows: np.ndarray) -> Blend:
     loss = Loss.of(data.schema.task, metric, data)
     weights = greedy_weights([one.scores[rows] for one in members], loss.take(rows), seed=0)
     kept = tuple((one, float(w)) for one, w in zip(members, weights, strict=True) if w > 0)
-    return Blend(kept, LINKS[data.schema.task], 1.0, (0.0,) * members[0].scores.shape[1])
+    return Blend(kept, loss.link, 1.0, (0.0,) * members[0].scores.shape[1])
 
 
 def microseconds(blend: Blend, data: Dataset) -> float:
