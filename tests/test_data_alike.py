@@ -17,6 +17,7 @@ from modelyard.data.dataset import Fold, Parts
 from modelyard.data.inner import inner
 from modelyard.data.read import read_data
 from modelyard.data.splitting import split
+from modelyard.families.tabular import folds, learning
 from modelyard.families.tabular.tables import blocks
 from modelyard.families.tabular.tabular import Tabular
 from tabular_cases import LIBRARIES, TASKS, candidate
@@ -116,6 +117,26 @@ def test_copies_of_a_row_stand_on_one_side_of_every_division(task: str, times: i
         assert apart(*(data.frame[rows] for rows in inner(data, fold.train, 0.2, seed)))
         scored += fold.score.tolist()
     assert sorted(scored) == list(range(len(data)))
+
+
+def test_forward_in_time_no_row_sees_the_label_of_its_copy_in_a_mean() -> None:
+    rows = copied("binary", 3, 0)
+    rng = np.random.default_rng(0)
+    whole = parted(rows.with_columns(t=pl.Series(rng.integers(0, 40, rows.height) * 1.0)), brief(time="t"))
+    data = whole.development
+    assert data.units() is None  # days, not copies, stand on one side of a division
+    alike = folds._alike(data)
+    assert alike is not None
+    names = [c.name for c in data.schema.columns if c.role == "feature"]
+    dealt = blocks(len(data), 0, alike)
+    sides = [set(data.frame.filter(dealt == k).select(names).rows()) for k in np.unique(dealt)]
+    assert all(not one & other for i, one in enumerate(sides) for other in sides[:i])
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learning, "blocks", lambda rows, seed, groups: seen.append(groups) or blocks(rows, seed, groups))
+        Tabular().fit(candidate("lightgbm", rounds=2), whole.blind(), 0)
+    assert seen
+    assert all(groups is not None for groups in seen)
 
 
 def test_rows_that_repeat_by_chance_are_no_copies() -> None:

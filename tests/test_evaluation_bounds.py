@@ -192,6 +192,8 @@ def test_forward_in_time_the_latest_half_is_used_and_no_guarantee_is_given() -> 
     assert crossed.bounds.levels[0].n == 183
     assert [p.n for p in crossed.bounds.parts if p.by == "past" and p.level == 80] == [110] * 4
     assert "the latest third is judged by bounds made likewise from what came before" in text(crossed, run)
+    assert any("errors of later rows are often larger than any estimate said" in w for w in crossed.worries)
+    assert not any("No rows were kept untouched" in w for w in report.worries)
 
 
 def test_forward_in_time_what_earlier_bounds_held_is_shown() -> None:

@@ -48,6 +48,8 @@ class Taught:
     rows: dict[tuple[int, str], set[int]] = field(default_factory=dict)
     blocks: list[tuple[Any, Any]] = field(default_factory=list)
     """Rows of each cross-fit of category means, as codes, and their blocks."""
+    of_texts: list[tuple[Any, Any]] = field(default_factory=list)
+    """The same of each cross-fit of text figures, as row numbers."""
     fold: threading.local = field(default_factory=threading.local)
 
     def note(self, kind: str, numbers: Any) -> None:
@@ -64,6 +66,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, place: int, level: int) -> Iterator
         "tables": learning.fit_tables,
         "cross": learning.cross_fit,
         "choose": learning.choose,
+        "texts": learning.fit_texts,
     }
 
     def one(learning: Any, train: Any, number: int, rounds: Any) -> Any:
@@ -78,6 +81,11 @@ def watched(monkeypatch: pytest.MonkeyPatch, place: int, level: int) -> Iterator
         taught.note("cross-fitted means", inputs.codes[:, level])
         taught.blocks.append((inputs.codes[:, level], rest[-1]))
         return real["cross"](inputs, *rest)
+
+    def texts(inputs: Any, *rest: Any) -> Any:
+        taught.note("texts", inputs.numbers[:, place])
+        taught.of_texts.append((inputs.numbers[:, place].astype(int), rest[-1]))
+        return real["texts"](inputs, *rest)
 
     def choose(question: Any, **how: bool) -> Any:
         for kind, sample in (("derived numbers", question.learn), ("derived numbers, stop", question.stop)):
@@ -108,6 +116,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, place: int, level: int) -> Iterator
         patch.setattr(learning, "fit_tables", tables)
         patch.setattr(learning, "cross_fit", cross)
         patch.setattr(learning, "choose", choose)
+        patch.setattr(learning, "fit_texts", texts)
         patch.setattr(folds, "library", Watching)
         patch.setattr(folds.linear, "fit_path", of_linear("penalty", linear.fit_path))
         patch.setattr(folds.linear, "fit_linear", of_linear("line", linear.fit_linear))
@@ -130,13 +139,14 @@ def numbered(rows: int, entities: int, moments: int, seed: int, task: str) -> pl
             "x": x,
             "g": [f"g{i}" for i in rng.integers(0, entities, rows)],
             "t": rng.integers(0, moments, rows) * 1.0,
+            "said": [" ".join(rng.choice(["good", "bad", "late", "early", "quite", "never"], 5)) for _ in range(rows)],
             "label": label,
         }
     ).with_columns(a_level=pl.col("a_number").cast(pl.Int64).cast(pl.String).str.zfill(4))
 
 
 def brief(folds: int = 3, gap: float = 0.0, seed: int = 0, **data: Any) -> Brief:
-    types = {"a_level": "category", "a_number": "number"} if not data.pop("plain", False) else {}
+    types = {"a_level": "category", "a_number": "number", "said": "text"} if not data.pop("plain", False) else {}
     return Brief(
         data=DataBrief(label="label", types=types, **data), validation=Validation(folds=folds, gap=gap), seed=seed
     )
@@ -174,7 +184,7 @@ def test_no_fit_is_taught_by_what_it_scores(
     assert enough <= {fold for fold, _ in taught.rows}
     kinds = {kind for _, kind in taught.rows}
     assert kinds == (
-        {"line", "penalty"}
+        {"line", "penalty", "texts"}
         if algorithm == "linear"
         else {
             "trees",
@@ -183,13 +193,16 @@ def test_no_fit_is_taught_by_what_it_scores(
             "cross-fitted means",
             "derived numbers",
             "derived numbers, stop",
+            "texts",
         }
     )
     groups, times = data.groups(), data.times()
-    for codes, block in taught.blocks:
+    dealt = [([of_row[of_code[code]] for code in codes], block) for codes, block in taught.blocks]
+    dealt += [([of_row[number] for number in numbers], block) for numbers, block in taught.of_texts]
+    for rows, block in dealt:
         assert len(np.unique(block)) > 1
-        if groups is not None:  # no mean of a row's category comes from another row of its entity
-            entity = groups[[of_row[of_code[code]] for code in codes]]
+        if groups is not None:  # no mean of a row's category, no figure of its text comes from a row of its entity
+            entity = groups[rows]
             assert all(len(np.unique(block[entity == one])) == 1 for one in np.unique(entity))
     for (number, kind), seen in taught.rows.items():
         by_code = kind in ("category tables", "cross-fitted means", "line", "penalty")

@@ -270,6 +270,19 @@ def test_the_probe_times_labels_that_are_nearly_all_the_same(task):
             assert pace.seconds(6_000, 1) > 0
 
 
+@pytest.mark.parametrize("trues", [1, 3])
+def test_the_probe_times_features_that_are_nearly_all_the_same(trues):
+    random = np.random.default_rng(0)
+    rare = np.zeros(320, dtype=bool)
+    rare[:trues] = True
+    table = pl.DataFrame({"rare": rare, "label": np.where(random.random(320) < 0.5, "yes", "no")})
+    data = read_data(table, brief("binary"))
+    kind = next(k for k in BOOSTED if k.algorithm == "catboost")
+    for seed in range(6):
+        pace = PACE(Probe(data, seed, {}), kind.parameters(read_table(brief("binary"), profile(data), data)))
+        assert np.isfinite(pace.seconds(320, 1))
+
+
 def test_of_very_many_classes_some_are_timed(monkeypatch):
     seen = []
 

@@ -162,6 +162,9 @@ def test_an_answer_that_another_fit_has_pushed_out_meanwhile_is_no_fault():
     for key in ("two", "three", "four"):
         assert memory.ask(key, lambda key=key: key) == key
     assert list(memory.held) == ["three", "four"]
+    memory.ask("three", lambda: 0)
+    memory.ask("five", lambda: 5)
+    assert list(memory.held) == ["three", "five"]  # those asked last
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+import polars as pl
 import pytest
 
 from modelyard.brief.brief import Brief, Budget, Latency
 from modelyard.brief.model_type import parse_model_type
-from modelyard.core.errors import MissingExtra
+from modelyard.core.errors import BriefError, MissingExtra
 from modelyard.data.profile import profile
 from modelyard.data.read import read_data
 from modelyard.data.splitting import split
@@ -17,6 +19,7 @@ from modelyard.families.fitted import Candidate
 from modelyard.families.tabular import networks
 from modelyard.families.tabular.probe import Pace, Probe
 from modelyard.families.tabular.tabular import Tabular
+from modelyard.selection.left_out import left_out
 from modelyard.selection.select import select
 from tabular_cases import TASKS, brief, frame
 
@@ -54,6 +57,22 @@ def test_a_long_budget_brings_a_network_last(task):
     for name, range_ in one.space.items():
         value = one.parameters[name]
         assert value in range_.choices if range_.kind == "choice" else range_.low <= value <= range_.high
+
+
+def test_a_table_of_texts_alone_brings_none_and_naming_it_says_why():
+    words = np.random.default_rng(0).choice(["good", "bad", "late", "early", "never"], (600, 30))
+    table = pl.DataFrame(
+        {"note": [" ".join(said) for said in words], "label": np.where(words[:, 0] < "d", "yes", "no")}
+    )
+    asked = replace(brief("binary"), budget=LONG)
+    data = read_data(table, asked)
+    learnt = split(data, asked).development
+    assert [c.kind for c in data.schema.features] == ["text"]
+    found = Tabular().candidates(asked, profile(learnt), learnt)
+    assert "mlp" not in [one.name for one in found]
+    assert "reads no texts" in {left.title: left.reason for left in left_out(asked, data, found)}["deep tabular"]
+    with pytest.raises(BriefError, match="reads no texts"):
+        Tabular().candidates(replace(asked, model="mlp"), profile(learnt), learnt)
 
 
 def test_a_short_budget_brings_none():

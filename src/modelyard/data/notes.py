@@ -183,7 +183,8 @@ def note_kinds(columns: Sequence[Column]) -> list[Finding]:
                     "note",
                     column.name,
                     f"'{column.name}' has {column.distinct:,} different values.",
-                    "A level of few rows is answered for by how often it occurs, and by all levels together.",
+                    "A level of few rows is answered for by how often it occurs, and by all levels together"
+                    + (", and by its words." if column.phrases else "."),
                     "Group levels where they belong together, or add the column to data.drop.",
                 )
             )

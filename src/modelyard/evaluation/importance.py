@@ -37,7 +37,7 @@ def importance(run: Run, evidence: Evidence, metric: Metric, progress: Progress)
     """
     rows = evidence.rows
     features = [c for c in rows.schema.features if c.name in rows.frame.columns and c.kind != "id"]
-    names, texts = [c.name for c in features], {c.name for c in features if c.kind == "text"}
+    names, texts = [c.name for c in features], {c.name for c in features if c.kind == "text" or c.phrases}
     if rows.schema.task == "forecast" or not names or len(rows) < 2:
         return ()
     random = np.random.default_rng(derive_seed(run.plan.brief.seed, "importance"))

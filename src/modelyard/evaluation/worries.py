@@ -71,7 +71,7 @@ def worries(
         *_below(metric, below),
         *_bounds(bounds),
         *_development(metric, estimate, development),
-        *_evidence(estimate, evidence, scale, development is None, refits),
+        *_evidence(estimate, evidence, scale, development is None, bounds is not None and bounds.forward, refits),
         *((3.0, f"{f.what} {f.means}") for f in findings if f.kind == "drift" and f.severity != "note"),
     ]
     return tuple(text for _, text in sorted(found, key=lambda pair: pair[0]))
@@ -178,7 +178,7 @@ def _development(metric: Metric, estimate: Estimate, development: float | None) 
 
 
 def _evidence(
-    estimate: Estimate, evidence: Evidence, scale: float, on_development: bool, refits: bool
+    estimate: Estimate, evidence: Evidence, scale: float, on_development: bool, forward: bool, refits: bool
 ) -> Iterator[_Worry]:
     width = estimate.high - estimate.low
     if width > 2 * _HALF * scale:
@@ -189,7 +189,13 @@ def _evidence(
             yield 2.4, f"Only {rare:,} rows of the rarer class stand behind every figure here."
     if evidence.groups is not None and (units := len(np.unique(evidence.groups))) < _FEW_GROUPS:
         yield 2.6, f"Only {units} groups stand behind the interval; with so few it is likely too narrow."
-    if on_development:
+    if on_development and forward:
+        yield (
+            3.5,
+            "No rows were kept untouched, and all that were scored lie before those to come: forward in time errors of "
+            "later rows are often larger than any estimate said.",
+        )
+    elif on_development:
         yield (
             3.5,
             "No rows were kept untouched: the blend was chosen on these same rows, which flatters it a little.",

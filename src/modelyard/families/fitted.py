@@ -117,6 +117,9 @@ class Fitted:
         Wall-clock seconds the fit took, but for what other candidates will find worked out; 0 where nobody says.
     curves : tuple of Curve
         Learning curves.
+    shared_seconds : float
+        What it took to work out for one fold what other candidates will find, scaled up to every row: the first fit on
+        every row takes as much longer.
     whole : tuple of int
         Iteration counts of fits on every row, one for each model. Where there are any, the models of the folds only
         score: those fitted on every row answer (see `modelyard.families.whole`). Over the folds, as many as are worth
@@ -142,6 +145,7 @@ class Fitted:
     microseconds: float = 0.0
     own_bytes: float = 0.0
     shared_bytes: float = 0.0
+    shared_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

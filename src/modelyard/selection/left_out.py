@@ -71,6 +71,8 @@ def _deep(brief: Brief, data: Dataset) -> str:
         return (
             f"{len(data):,} rows, under 10M, and a budget of {brief.budget.seconds:,.0f} s, under {DEEP_SECONDS:,.0f}"
         )
+    if all(column.kind in ("text", "id") for column in data.schema.features):
+        return "it reads no texts, and the table has nothing else"
     if not has("torch"):
         return 'torch is not installed (pip install "modelyard[nets]")'
     limit = "" if brief.latency is None else f", or one answer too much of {brief.latency}"

@@ -68,6 +68,8 @@ class Attempts:
         Seconds of the budget kept for what comes after the fits.
     whole_seconds : float
         Seconds that fitting the members of the blend as it stands on every row will take, reckoned.
+    shared_seconds : float
+        What the first of these fits takes longer, since it works out what the others find.
     plain : bool or None
         Whether candidates to come take numbers as they are, without any made of two others; None while unsettled.
     """
@@ -88,6 +90,7 @@ class Attempts:
     late: set[str] = field(default_factory=set)
     kept: float = 0.0
     whole_seconds: float = 0.0
+    shared_seconds: float = 0.0
     plain: bool | None = None
     _again: dict[str, Step] = field(default_factory=dict)
     _losses: dict[str, float] = field(default_factory=dict)
@@ -107,7 +110,8 @@ class Attempts:
     @property
     def left(self) -> float:
         """Seconds left to try candidates: those of the budget, less what fitting the blend on every row will take."""
-        return max(0.0, SHARE * self.clock.budget - self.kept - self.whole_seconds - self.clock.spent)
+        after = self.kept + self.whole_seconds + self.shared_seconds
+        return max(0.0, SHARE * self.clock.budget - after - self.clock.spent)
 
     def affordable(self, candidate: Candidate, seconds: float) -> bool:
         """Say whether so many seconds, and those of a fit on every row, are left, or the candidate is done already."""
@@ -296,6 +300,7 @@ class Attempts:
         reckoned = of_models(step.fitted, 1).microseconds
         self.entries.append(Entry(*named, score, 0.0, step.seconds, candidate.reason, reckoned))
         self._losses[candidate.name] = loss
+        self.shared_seconds = max(self.shared_seconds, step.fitted.shared_seconds)
         self.fitted.append(step.fitted)
         self.fitted.sort(key=self.out_of_fold_loss)
         kinds = {one.candidate.title: one for one in reversed(self.fitted)}.values()

@@ -77,7 +77,7 @@ def _seconds(fitted: Fitted, folds: int, halvings: int, attempts: Attempts) -> f
     split, cores = attempts.parts.split, usable_cores()
     sizes = [len(fold.train) for fold in split.folds]
     larger = max(sizes) / (sum(sizes) / len(sizes))
-    one = fitted.seconds / math.ceil(len(sizes) / cores) * larger
+    one = fitted.seconds / math.ceil(len(sizes) / cores) * larger + attempts.shared_seconds
     return _MARGIN * one * math.ceil(folds / cores) * sum(0.5**k for k in range(1, halvings + 1))
 
 

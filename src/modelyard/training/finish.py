@@ -50,7 +50,8 @@ def _fit_members(tried: Sequence[Fitted], attempts: Attempts) -> tuple[list[Fitt
     costs = [replace(one, whole_seconds=0.0) if folds_instead(one, attempts) else one for one in of_one(tried)]
     weights = weigh(costs, attempts, left=attempts.clock.left)
     largest = [i for i in np.argsort(-weights, kind="stable") if weights[i] > 0]
-    chosen = spread([(tried[i], float(weights[i])) for i in largest], attempts.plan, attempts.clock.left)
+    left = max(0.0, attempts.clock.left - attempts.shared_seconds)
+    chosen = spread([(tried[i], float(weights[i])) for i in largest], attempts.plan, left)
     members: list[Fitted] = []
     broken: set[str] = set()
     pace = 1.0
@@ -63,14 +64,13 @@ def _fit_members(tried: Sequence[Fitted], attempts: Attempts) -> tuple[list[Fitt
         if members and fitted.whole and seconds > attempts.clock.left:
             attempts.late.add(fitted.candidate.name)
             continue
-        before = attempts.clock.spent
         made = attempts.whole(fitted)
         if made is None:
             broken.add(fitted.candidate.name)
             continue
         members.append(made)
         if fitted.whole and seconds > 0:
-            pace = max(pace, pace * (attempts.clock.spent - before) / seconds)
+            pace = max(pace, pace * (made.seconds - fitted.seconds) / seconds)  # without what is worked out once
     return members, broken
 
 

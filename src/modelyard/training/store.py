@@ -46,6 +46,7 @@ class _FittedRecord:
     microseconds: float = 0.0
     own_bytes: float = 0.0
     shared_bytes: float = 0.0
+    shared_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ def save_fitted(fitted: Fitted, folder: Path) -> Path:
         fitted.microseconds,
         fitted.own_bytes,
         fitted.shared_bytes,
+        fitted.shared_seconds,
     )
     write_atomic(folder / "arrays.npz", _npz(fitted.arrays))
     write_atomic(folder / "scores.npy", _npy(fitted.scores))
@@ -180,6 +182,7 @@ def load_fitted(folder: Path) -> Fitted:
             microseconds=record.microseconds,
             own_bytes=record.own_bytes,
             shared_bytes=record.shared_bytes,
+            shared_seconds=record.shared_seconds,
         )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 
 from modelyard.core.machine import usable_cores
 from modelyard.core.seeds import derive_seed
-from modelyard.data.dataset import Floats, Fold, Ints, Parts
+from modelyard.data.alike import copies
+from modelyard.data.dataset import Dataset, Floats, Fold, Ints, Parts
 from modelyard.encoding.encoding import Encoding
 from modelyard.families.family import Watch
 from modelyard.families.fitted import Candidate, Curve, Fitted
@@ -26,7 +28,7 @@ from modelyard.families.tabular.booster import Request, Sample, patience
 from modelyard.families.tabular.cores import shared_cores
 from modelyard.families.tabular.derived import ALWAYS
 from modelyard.families.tabular.file_bytes import shared_bytes
-from modelyard.families.tabular.inputs import find_levels, find_vocabularies, read_inputs
+from modelyard.families.tabular.inputs import find_levels, find_vocabularies, read_inputs, varies
 from modelyard.families.tabular.labels import STANDARDISED, Labels, class_weighted, loss_of, mean_loss, read_labels
 from modelyard.families.tabular.learning import Encoded, Job, Learning, divide, encode, sample_of, texts_of
 from modelyard.families.tabular.libraries import library
@@ -66,7 +68,7 @@ def fit_folds(
         tuple(len(known) for known in levels),
         data.truth(),
         weights,
-        data.units(),
+        _alike(data) if parts.split.forward else data.units(),
         len(data.schema.classes),
         parts.split.forward,
         seed,
@@ -108,7 +110,8 @@ def fit_folds(
         facts = {**facts, "settled": {"derived": ALWAYS if most else False}}
     beside = max(1, min(usable_cores(), len(folds)))
     seconds = max(0.0, time.monotonic() - begun - sum(learning.shared) / beside)
-    fitted = Fitted(candidate, facts, arrays, texts, scores, tuple(counts), seconds, tuple(curves))
+    once = sum(learning.shared) / max(1, len(folds)) * _more_rows(learning, folds)
+    fitted = Fitted(candidate, facts, arrays, texts, scores, tuple(counts), seconds, tuple(curves), shared_seconds=once)
     if not folds:
         return replace(fitted, own_bytes=own_bytes(candidate.parameters, models, counts, counts))
     whole = _whole_rounds(learning, counts)
@@ -120,6 +123,16 @@ def fit_folds(
         own_bytes=own_bytes(candidate.parameters, models, counts, whole, _times_more_rows(learning, folds)),
         shared_bytes=shared_bytes(levels, learning.classes, vocabularies, bool(encoding.dates)),
     )
+
+
+@lru_cache(maxsize=1)  # every candidate asks it of the same rows
+def _alike(data: Dataset) -> Ints | None:
+    """Return the entities of rows, else what copies of a row share: forward in time these may stand in two windows.
+
+    Still no row may see its copy's label where means and figures of texts are cross-fitted.
+    """
+    groups = data.groups()
+    return copies(data) if groups is None else groups
 
 
 def _fit_whole(learning: Learning, rounds: tuple[int, ...] | None) -> tuple[list[Model], list[int], list[Curve]]:
@@ -152,7 +165,12 @@ def _whole_rounds(learning: Learning, counts: Sequence[int]) -> tuple[int, ...]:
 
 def _times_more_rows(learning: Learning, folds: Sequence[Fold]) -> float:
     """Return how many times the rows of a fold's model one on every row learns from."""
-    return len(learning.data) / ((1 - INNER[1]) * float(np.mean([len(f.train) for f in folds])))
+    return _more_rows(learning, folds) / (1 - INNER[1])
+
+
+def _more_rows(learning: Learning, folds: Sequence[Fold]) -> float:
+    """Return how many times the rows of a fold there are; 1 without folds."""
+    return len(learning.data) / float(np.mean([len(f.train) for f in folds])) if folds else 1.0
 
 
 def _whole_seconds(
@@ -160,7 +178,7 @@ def _whole_seconds(
 ) -> float:
     """Reckon the fits on every row by those of the folds: by rows, rounds, and how many fit side by side."""
     cores = usable_cores()
-    one = seconds / math.ceil(len(folds) / cores) * len(learning.data) / float(np.mean([len(f.train) for f in folds]))
+    one = seconds / math.ceil(len(folds) / cores) * _more_rows(learning, folds)
     if learning.boosted:
         given = learning.candidate.parameters
         # A fold went on beyond the rounds it kept, to see that nothing better came.
@@ -219,7 +237,7 @@ def _job(learning: Learning, learn: Ints, stop: Ints, number: int, rounds: int |
 def _fit(learning: Learning, job: Job, encoded: Encoded | None) -> tuple[Model, int, list[Curve]]:
     blank = Model(learning.algorithm, job.base, job.labels.scale, job.labels.present)
     rows = np.sort(np.concatenate([job.learn, job.stop]))
-    varied = any(_varies(part[rows]) for part in (learning.inputs.numbers, learning.inputs.codes))
+    varied = any(varies(part[rows]) for part in (learning.inputs.numbers, learning.inputs.codes))
     varied |= bool(learning.inputs.texts) and learning.algorithm != "mlp"
     untold = job.rounds is None and not len(job.stop)  # when to stop: one row, or one entity, has all the weight
     if job.rounds == 0 or untold or job.labels.constant or not varied:
@@ -229,16 +247,11 @@ def _fit(learning: Learning, job: Job, encoded: Encoded | None) -> tuple[Model, 
     return _fit_network(learning, blank, job) if learning.algorithm == "mlp" else _fit_linear(learning, blank, job)
 
 
-def _varies(matrix: NDArray[Any]) -> bool:
-    """Say whether some column holds more than one value."""
-    first = matrix[:1]
-    same = (matrix == first) | (np.isnan(matrix) & np.isnan(first))
-    return not bool(same.all())
-
-
 def _fit_linear(learning: Learning, blank: Model, job: Job) -> tuple[Model, int, list[Curve]]:
     labels = job.labels
+    begun = time.monotonic()
     texts, inputs, train = texts_of(learning, job)
+    learning.shared.append(time.monotonic() - begun)
     columns = inputs.numbers.shape[1] + inputs.codes.shape[1]
 
     def rows(which: Ints) -> linear.Rows:
@@ -259,6 +272,8 @@ def _fit_linear(learning: Learning, blank: Model, job: Job) -> tuple[Model, int,
 
 def _fit_booster(learning: Learning, blank: Model, job: Job, encoded: Encoded) -> tuple[Model, int, list[Curve]]:
     labels, learn = job.labels, job.learn
+    if not varies(encoded.x):  # those set aside may differ from them
+        return blank, 0, []
     y, _ = labels.of(learning.truth[learn])
     held, curves = None, []
     held_y, known = labels.of(learning.truth[job.stop])

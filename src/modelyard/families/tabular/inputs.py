@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -68,6 +69,7 @@ def find_levels(data: Dataset) -> Levels:
     return tuple(found)
 
 
+@lru_cache(maxsize=1)
 def find_vocabularies(data: Dataset) -> tuple[Vocabulary, ...]:
     """Return the words of each text column."""
     return tuple(find_vocabulary(column) for column in Encoding.of(data.schema).texts_of_frame(data.frame).T)
@@ -95,6 +97,13 @@ def read_inputs(data: Dataset, levels: Levels, vocabularies: tuple[Vocabulary, .
         np.stack(codes, axis=1) if codes else np.zeros((len(data), 0), dtype=np.int32),
         tuple(read_texts(column, words) for column, words in zip(texts, vocabularies, strict=True)),
     )
+
+
+def varies(matrix: NDArray[Any]) -> bool:
+    """Say whether some column of a matrix [n, p] holds more than one value."""
+    first = matrix[:1]
+    same = (matrix == first) | (np.isnan(matrix) & np.isnan(first))
+    return not bool(same.all())
 
 
 def _codes(column: NDArray[np.object_], known: Sequence[str]) -> Codes:

@@ -13,18 +13,21 @@ _TURN = Lock()
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Answers given before, at most `most` of them: every candidate asks the same of the same rows."""
+    """Answers given before, the `most` asked last: every candidate asks the same of the same rows."""
 
     most: int
     held: dict[str, Any] = field(default_factory=dict)
 
     def ask(self, key: str, work: Callable[[], T]) -> T:
         """Return the answer held under a key, worked out where there is none."""
-        found: T | None = self.held.get(key)  # one look: folds ask side by side, and at a second it may be gone
-        if found is None:
+        with _TURN:
+            found: T | None = self.held.pop(key, None)
+            if found is not None:
+                self.held[key] = found
+        if found is None:  # folds ask side by side: two may work out the same
             found = work()
             with _TURN:
-                while len(self.held) >= self.most:
-                    self.held.pop(next(iter(self.held)))
                 self.held[key] = found
+                while len(self.held) > self.most:
+                    self.held.pop(next(iter(self.held)))
         return found

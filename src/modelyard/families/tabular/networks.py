@@ -31,7 +31,7 @@ def propose_network(brief: Brief, table: Table, probe: Probe) -> tuple[Candidate
     Raises
     ------
     BriefError
-        If the brief asks for a network and for directions.
+        If the brief asks for a network and for directions, or for one of texts alone.
     """
     named = names_network(brief.model)
     if named and table.directed:
@@ -40,6 +40,14 @@ def propose_network(brief: Brief, table: Table, probe: Probe) -> tuple[Candidate
             where=f"{brief.source}: model, data.monotone",
             do="Leave model out, or data.monotone.",
         )
+    if not table.numbers + table.categories:
+        if named:
+            raise BriefError(
+                "A network reads no texts, and the table has nothing else.",
+                where=f"{brief.source}: model: {brief.model}",
+                do="Leave model out, or name linear or a kind of boosted trees.",
+            )
+        return ()
     if not wants_network(brief, table.rows) or probe.idle or not (has("torch") or named):
         return ()
     need("torch", "nets", f"model: {brief.model}")

@@ -18,7 +18,7 @@ from modelyard.families.tabular import derived, text_tables, texts
 from modelyard.families.tabular.booster import Loss, Request, Sample
 from modelyard.families.tabular.cores import shared_cores
 from modelyard.families.tabular.derived import Derived
-from modelyard.families.tabular.inputs import find_levels, find_vocabularies, read_inputs
+from modelyard.families.tabular.inputs import find_levels, find_vocabularies, read_inputs, varies
 from modelyard.families.tabular.labels import loss_of, read_labels
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.linear import sampled
@@ -109,10 +109,12 @@ class Probe:
 
     def pace(self, parameters: Mapping[str, Any]) -> Pace:
         """Return how fast a library boosts with these parameters."""
-        if self.idle:
-            return Pace(0.0, 0.0)
         large = len(self._sample.y)
         small = max(large // 4, min(large, 50))
+        if self.idle or not varies(self._sample.x):
+            return Pace(0.0, 0.0)
+        if not varies(self._sample.x[:small]):  # CatBoost refuses such rows
+            small = large
         self._time(parameters, small, 1)  # the first booster of a process also starts threads
         slow, fast = (self._round(parameters, rows) for rows in (large, small))
         per_row = max(slow - fast, 0.0) / max(large - small, 1)
@@ -140,7 +142,8 @@ class Probe:
         drawn = min(len(self._sample.y), TIMED_ROWS, rows)
         s, x = self._sample, matrix(self._inputs.take(np.arange(drawn)))
         cut = Sample(x, s.y[:drawn], s.weight[:drawn], s.start[:drawn])
-        request = Request(parameters, self.loss, self._at, self.outputs, cut, None, 1, 0, time.monotonic() + 60)
+        outputs = s.start.shape[1]  # of classes that stand among these rows
+        request = Request(parameters, self.loss, self._at, outputs, cut, None, 1, 0, time.monotonic() + 60)
         took = []
         with shared_cores(str(parameters["algorithm"])):
             for _ in range(3):  # the first fit of a process also loads torch

@@ -1,9 +1,9 @@
 """Text tables: what one fold's training rows teach about words and pairs, as figures that are summed over a text.
 
-A text is its TF-IDF vector, of unit length. Its figures are what a ridge regression on that vector says of the label,
-one for each class, and where the vector lies along the few directions in which texts differ most (latent semantic
-analysis). Both are sums over words, divided by the length of the vector; the rows that teach the regression never see
-their own label in it.
+A text is its TF-IDF vector, divided by its length as if each occurrence of a word were a word of its own. Its figures
+are what a ridge regression on that vector says of the label, one for each class, and where the vector lies along the
+few directions in which texts differ most (latent semantic analysis). Both are sums over words, divided by that length;
+the rows that teach the regression never see their own label in it.
 
 Weights are whole multiples of a power of two that float32 holds exactly, and are summed in float64: a sum is the same
 in any order, in the graph as in training.
@@ -42,7 +42,7 @@ RIDGE, STEPS = 1.0, 12
 """The penalty, and steps of conjugate gradients: the fewer, the stronger they shrink; the blocks say how many."""
 BITS = 23
 """Bits of a weight."""
-MEMORY = Memory(64)
+MEMORY = Memory(128)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +74,8 @@ class Tfidf:
     def __init__(self, rows: TextRows) -> None:
         counts = rows.counts
         held = np.bincount(counts.indices[counts.data > 0], minlength=counts.shape[1])
-        idf = np.where(held > 0, np.log((1 + counts.shape[0]) / (1 + held)) + 1, 0.0)
+        there = np.count_nonzero(~rows.gone)
+        idf = np.where(held > 0, np.log((1 + there) / (1 + held)) + 1, 0.0)
         self.squares = _rounded(np.square(idf))
         self.idf: Floats = np.sqrt(self.squares.astype(np.float64))
 
@@ -125,7 +126,9 @@ def _fit(rows: TextRows, target: Floats, weights: Floats, block: Ints) -> tuple[
     tfidf = Tfidf(rows)
     x = tfidf.matrix(rows)
     mass = np.where(rows.gone, 0.0, weights)
-    scores = np.zeros((STEPS, *target.shape))
+    scores = np.zeros(
+        (STEPS, *target.shape), dtype=np.float32
+    )  # as figures are: of many rows and classes they are large
     if target.shape[1]:
         for number in range(BLOCKS):
             taught = block != number
