@@ -32,7 +32,7 @@ def proposed(asked: Brief, table: pl.DataFrame | None = None) -> tuple[Candidate
     return Tabular().candidates(asked, profile(learnt), learnt)
 
 
-PACE, PREPARING = Probe.pace, Probe.preparing_seconds
+PACE, ENCODING, READING = Probe.pace, Probe.encoding_seconds, Probe.reading_seconds
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,8 @@ def steady(monkeypatch):
     """A machine whose pace does not depend on who else is using it."""
     monkeypatch.setattr(proposing.Probe, "pace", lambda self, parameters: Pace(1e-3, 1e-7))
     monkeypatch.setattr(proposing.Probe, "linear_seconds", lambda self, rows: 0.1)
-    monkeypatch.setattr(proposing.Probe, "preparing_seconds", lambda self, rows: 1e-3)
+    monkeypatch.setattr(proposing.Probe, "encoding_seconds", lambda self, rows: 1e-3)
+    monkeypatch.setattr(proposing.Probe, "reading_seconds", lambda self, rows: 1e-3)
 
 
 def test_the_probe_looks_at_rows_set_aside_as_a_fit_does(monkeypatch):
@@ -83,15 +84,23 @@ def test_the_pace_is_what_a_library_takes(monkeypatch):
 
 
 def test_the_encoding_of_the_folds_is_part_of_the_cost(monkeypatch):
-    def slow(*given):
-        time.sleep(0.5)
-        return read_inputs(*given)
+    def slow(call):
+        def later(*given):
+            time.sleep(0.5)
+            return call(*given)
 
-    before = {c.name: c.cost.seconds for c in proposed(brief("binary"))}
-    monkeypatch.setattr(proposing.Probe, "preparing_seconds", PREPARING)
-    monkeypatch.setattr(probing, "read_inputs", slow)
-    for one in proposed(brief("binary")):
-        assert one.cost.seconds >= before[one.name] + 0.9
+        return later
+
+    before = [c.cost.seconds for c in proposed(brief("binary"))]
+    monkeypatch.setattr(proposing.Probe, "encoding_seconds", ENCODING)
+    monkeypatch.setattr(probing, "cross_fit", slow(probing.cross_fit))
+    encoded = [c.cost.seconds for c in proposed(brief("binary"))]
+    assert all(after >= one + 0.9 for one, after in zip(before, encoded, strict=True))
+    monkeypatch.setattr(proposing.Probe, "reading_seconds", READING)
+    monkeypatch.setattr(probing, "read_inputs", slow(read_inputs))
+    both = [c.cost.seconds for c in proposed(brief("binary"))]
+    assert both[0] >= encoded[0] + 0.2  # rows are read once, by the first
+    assert all(after < one + 0.2 for one, after in zip(encoded[1:], both[1:], strict=True))
 
 
 def test_forward_in_time_numbers_stay_as_they_are():

@@ -8,10 +8,10 @@ _MANY = 100
 """Columns; what they cost grows more slowly from there on, since the dearest looks are at the first or the foremost."""
 _BEFORE, _BEFORE_A_CELL, _BEFORE_A_FURTHER = 3.5, 4e-7, 0.005
 """Starting the libraries and the probe; reading, splitting and examining a cell, and a column beyond many."""
-_AFTER, _AFTER_A_COLUMN, _AFTER_A_FURTHER = 11.0, 0.1, 0.005
+_AFTER, _AFTER_A_COLUMN, _AFTER_A_FURTHER = 11.0, 0.04, 0.005
 """What any model takes (timing it, serving it for a moment, writing six documents), what a column adds (importance,
 slices, false alarms of its drift), and one beyond many."""
-_AFTER_A_CELL, _AFTER_A_CLASS, _AFTER_AN_OUTPUT = 7e-7, 0.15, 1.1e-5
+_AFTER_A_CELL, _AFTER_A_CLASS, _AFTER_AN_OUTPUT = 2e-7, 0.15, 3e-6
 """What a cell adds (parity, what is usual), one of several classes (its curves), and an output of a row (intervals)."""
 
 
@@ -34,8 +34,8 @@ def after_seconds(rows: int, columns: int, outputs: int) -> float:
 
     Notes
     -----
-    Set from runs on two cores that nobody else used, of twenty tables of 457 to 103,000 rows and 6 to 85 columns;
-    what a class adds was set anew from one of 18 classes, what columns beyond many add from one of 1,503.
+    Set from runs on two cores that nobody else used, of twelve tables of 2,050 to 103,000 rows and 6 to 74 columns, two
+    of them of 8 and 18 classes, and one of 1,503 columns. Forests of many thousand trees take longer.
     """
     several = _AFTER_A_CLASS * outputs if outputs > 1 else 0.0
     wide = _AFTER_A_COLUMN * min(columns, _MANY) + _AFTER_A_FURTHER * max(0, columns - _MANY)

@@ -93,7 +93,8 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
     probe = Probe(data, brief.seed, table.loss, derives=not table.forward)
     found = []
     straight = 0.0
-    fixed = probe.preparing_seconds(table.learnt) * (table.waves + 1)  # once more for the whole table
+    fixed = probe.encoding_seconds(table.learnt) * (table.waves + 1)  # once more for the whole table
+    read = probe.reading_seconds(table.rows)
     texts = probe.text_seconds(table.learnt, table.waves + 1)
     if not named or LINEAR in named:
         straight = probe.linear_seconds(table.learnt) * table.waves + fixed
@@ -102,7 +103,7 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
     paces = {kind.name: probe.pace(kind.parameters(table)) for kind in kinds}
     first = next(iter(paces.values()), None)  # whose fit finds the derived numbers
     deriving = 0.0 if first is None else table.waves * probe.deriving_seconds(first, table.learnt)
-    for offer in _within(brief, table, kinds, paces, straight + fixed * len(kinds) + texts + deriving):
+    for offer in _within(brief, table, kinds, paces, read + straight + fixed * len(kinds) + texts + deriving):
         cost = Cost(round(offer.seconds + fixed, 3), _megabytes(table, probe.columns, offer.parameters))
         ranges = space(offer.parameters, table)
         found.append(
@@ -124,9 +125,9 @@ def propose(brief: Brief, profile: Profile, data: Dataset) -> tuple[Candidate, .
     few = table.rows < 2_000
     if not few and len(found) > 1 and found[0].name == LINEAR and found[1].name != NETWORK:
         found = [found[1], found[0], *found[2:]]
-    # The first to be fitted reads the texts for all of them, the first trees find their derived numbers.
+    # The first to be fitted reads rows and texts for all of them, the first trees find their derived numbers.
     trees = next((i for i, one in enumerate(found) if one.name in paces), 0)
-    for place, more in ((0, texts), (trees, deriving)):
+    for place, more in ((0, read + texts), (trees, deriving)):
         if found and more:
             cost = found[place].cost
             found[place] = replace(found[place], cost=replace(cost, seconds=round(cost.seconds + more, 3)))

@@ -51,13 +51,13 @@ def fit_folds(
     candidate: Candidate, parts: Parts, seed: int, watch: Watch | None, rounds: tuple[int, ...] | None
 ) -> Fitted:
     """Fit a candidate; see `modelyard.families.family.Family.fit`."""
-    begun = time.monotonic()
     data, folds = parts.development, parts.split.folds
     levels, vocabularies = find_levels(data), find_vocabularies(data)
     given = data.weights()
     # Whatever the unit of weights, means of levels are smoothed alike.
     weights = np.ones(len(data)) if given is None else given / given.mean()
     inputs = read_inputs(data, levels, vocabularies)
+    begun = time.monotonic()  # what was read until here others find in memory
     encoding = Encoding.of(data.schema, moments=True)
     if encoding.elapsed and not candidate.parameters.get("elapsed"):
         inputs = inputs.without(encoding.elapsed)

@@ -23,7 +23,7 @@ from modelyard.families.tabular.labels import loss_of, read_labels
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.linear import sampled
 from modelyard.families.tabular.network_training import fit_network, matrix
-from modelyard.families.tabular.tables import blocks, fit_tables, look_up, targets
+from modelyard.families.tabular.tables import blocks, cross_fit, fit_tables, look_up, targets
 
 CELLS = 250_000
 """Cells of the larger sample; the smaller one has a quarter of its rows."""
@@ -79,9 +79,12 @@ class Probe:
         labels = read_labels(truth, weights, classes, *loss_of(loss))
         y, _ = labels.of(truth)
         target = targets(y if classes == 0 else truth, classes)
+        self._numbered, self._drawn = time.perf_counter() - began, max(1, len(drawn))
+        began = time.perf_counter()
         tables = fit_tables(inputs.codes, [len(known) for known in levels], target, weights)
+        x = cross_fit(inputs, tables, target, weights, blocks(len(drawn), 0, None))
         x = look_up(inputs, tables)
-        self._prepared, self._drawn = time.perf_counter() - began, max(1, len(drawn))
+        self._encoded = time.perf_counter() - began
         self._read = self._fitted = 0.0
         if words := find_vocabularies(drawn):
             need("scipy.sparse", "train", "A text column")  # a process loads it once
@@ -120,9 +123,13 @@ class Probe:
         per_row = max(slow - fast, 0.0) / max(large - small, 1)
         return Pace(max(slow - per_row * large, 0.0), per_row)
 
-    def preparing_seconds(self, rows: float) -> float:
-        """Return the seconds a fold takes beside its rounds: inputs are read, and category means fitted, anew."""
-        return self._prepared * max(1.0, rows / self._drawn)
+    def reading_seconds(self, rows: float) -> float:
+        """Return the seconds that turning rows into numbers and codes takes, once for all candidates."""
+        return self._numbered * max(1.0, rows / self._drawn)
+
+    def encoding_seconds(self, rows: float) -> float:
+        """Return the seconds a fold takes beside its rounds, to fit category means and look them up."""
+        return self._encoded * max(1.0, rows / self._drawn)
 
     def deriving_seconds(self, pace: Pace, rows: float) -> float:
         """Return the seconds a fold takes to find its derived numbers, given the pace of trees on the sample."""
