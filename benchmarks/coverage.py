@@ -6,9 +6,10 @@ where the split is by group), with the interval that chance in these rows and in
 and the share to expect: what is promised, or, where the answer of a set alone is right more often than that in some
 class, what sets held of the rows they were made from, which the report says. A promise fails where that interval lies
 more than 2 points away from what is to be expected, to either side; the last line counts how many levels of sets, over
-their seeds, were themselves within 2 points of it, which in few rows chance alone forbids some. One kind of departure
-is shown and does not fail, since the report says why: forward in time nothing is guaranteed ("said"), and beside it
-stands what bounds made from earlier out-of-fold rows held of each fifth of them.
+their seeds, were themselves within 2 points of it, which in few rows chance alone forbids some. Two kinds of departure
+are shown and do not fail, since the report says why ("said"). Forward in time nothing is guaranteed, and beside it
+stands what bounds made from earlier out-of-fold rows held of each fifth of them. Sets that hold more, nearly all of
+one class, cannot be smaller: the models that ship are right more often than those of the folds.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from modelyard.selection.select import select
 from modelyard.training.train import train
 
 POINTS = 0.02
+SURE = 0.95
+"""Share of sets of one class from which on nearly all of them are."""
 
 
 def main() -> int:
@@ -52,7 +55,8 @@ def main() -> int:
             split, found = measure(brief_of(one, asked.seconds, seed), frame)
             for c in found.levels:
                 off = c.low > c.expected + POINTS or c.high < c.expected - POINTS
-                kept = "yes" if not off else "said" if found.forward else "NO"
+                smallest = found.kind == "set" and c.low > c.expected and c.alone >= SURE
+                kept = "yes" if not off else "said" if found.forward or smallest else "NO"
                 forward += found.forward
                 if not found.forward:
                     gaps.setdefault((one.name, c.level), []).append(c.share - c.expected)
