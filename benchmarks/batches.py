@@ -32,11 +32,9 @@ from modelyard.data.dataset import Parts
 from modelyard.data.read import read_data
 from modelyard.data.splitting import split
 from modelyard.families.fitted import Fitted
-from modelyard.families.tabular.inputs import read_inputs
-from modelyard.families.tabular.models import Model, load_models
+from modelyard.families.tabular.models import Model, load_models, read_for
 from modelyard.families.tabular.tables import look_up
 from modelyard.families.tabular.text_tables import with_figures
-from modelyard.families.tabular.texts import Vocabulary
 
 BATCH = 100_000
 SINGLES = 2_000
@@ -110,8 +108,7 @@ def _features(members: Sequence[Fitted], parts: Parts, batch: pl.DataFrame) -> l
     data = type(rows)(batch, rows.schema, rows.fingerprint)
     found = []
     for member in members:
-        levels = tuple(tuple(known) for known in member.facts["levels"])
-        inputs = read_inputs(data, levels, tuple(Vocabulary.of(words) for words in member.facts.get("texts", ())))
+        inputs = read_for(member, data)
         for model in load_models(member):
             read = model.derived.extend(with_figures(inputs, model.texts))
             found.append((model, np.ascontiguousarray(look_up(read, model.tables))))

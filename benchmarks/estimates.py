@@ -35,10 +35,8 @@ from modelyard.data.dataset import Dataset
 from modelyard.evaluation.answers import answers, out_of_fold
 from modelyard.evaluation.evidence import Evidence
 from modelyard.families.fitted import Fitted
-from modelyard.families.tabular.inputs import read_inputs
-from modelyard.families.tabular.models import load_models
+from modelyard.families.tabular.models import load_models, read_for
 from modelyard.families.tabular.tabular import Tabular
-from modelyard.families.tabular.texts import Vocabulary
 from modelyard.flow.prepare import prepare
 from modelyard.metrics.find import metric as find_metric
 from modelyard.metrics.intervals import wilson
@@ -90,9 +88,7 @@ class Keeping(Tabular):
         raw: list[Any] = []
         for member, weight in run.blend.members:
             over_folds = self.kept[member.candidate.name]
-            levels = tuple(tuple(known) for known in over_folds.facts["levels"])
-            words = tuple(Vocabulary.of(known) for known in over_folds.facts.get("texts", ()))
-            inputs = read_inputs(rows, levels, words)
+            inputs = read_for(over_folds, rows)
             each = [weight * model.raw(inputs) for model in load_models(over_folds)]
             raw = [a + b for a, b in zip(raw, each, strict=True)] if raw else each
         return [run.blend.answer(one) for one in raw]

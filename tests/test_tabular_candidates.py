@@ -96,11 +96,12 @@ def test_the_encoding_of_the_folds_is_part_of_the_cost(monkeypatch):
     monkeypatch.setattr(probing, "cross_fit", slow(probing.cross_fit))
     encoded = [c.cost.seconds for c in proposed(brief("binary"))]
     assert all(after >= one + 0.9 for one, after in zip(before, encoded, strict=True))
+    monkeypatch.setattr(proposing.Probe, "encoding_seconds", lambda self, rows: 1e-3)
     monkeypatch.setattr(proposing.Probe, "reading_seconds", READING)
     monkeypatch.setattr(probing, "read_inputs", slow(read_inputs))
-    both = [c.cost.seconds for c in proposed(brief("binary"))]
-    assert both[0] >= encoded[0] + 0.2  # rows are read once, by the first
-    assert all(after < one + 0.2 for one, after in zip(encoded[1:], both[1:], strict=True))
+    read = [c.cost.seconds for c in proposed(brief("binary"))]
+    assert read[0] >= before[0] + 0.4  # rows are read once, by the first
+    assert read[1:] == before[1:]
 
 
 def test_forward_in_time_numbers_stay_as_they_are():

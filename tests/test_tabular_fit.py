@@ -140,6 +140,18 @@ def test_a_class_a_fold_has_never_seen_keeps_its_place(algorithm):
 
 
 @pytest.mark.parametrize("algorithm", LIBRARIES)
+def test_rows_to_learn_from_that_are_all_alike_teach_a_fold_nothing(algorithm):
+    """CatBoost refuses them, though the rows set aside differ."""
+    rare = np.zeros(120, dtype=bool)
+    rare[:1] = True
+    label = np.where(np.random.default_rng(0).random(120) < 0.5, "yes", "no")
+    split = parts("binary", pl.DataFrame({"rare": rare, "label": label}))
+    for seed in range(8):
+        fitted = Tabular().fit(candidate(algorithm, rounds=3), split.blind(), seed)
+        assert np.isfinite(fitted.scores).all()
+
+
+@pytest.mark.parametrize("algorithm", LIBRARIES)
 def test_sample_weights_say_whom_to_believe(algorithm):
     table = frame("binary", 800)
     rng = np.random.default_rng(0)

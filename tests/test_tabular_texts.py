@@ -261,6 +261,10 @@ def test_words_of_a_category_are_read_by_the_graph_and_explained_as_the_models_d
     for rows in (test, split.development, type(test)(odd, test.schema, "")):
         expected = mixed.answer(raw(mixed, rows))
         np.testing.assert_allclose(run_graph(session(exported), rows), expected, atol=1e-5 * max(1, np.std(expected)))
+    schema = split.development.schema
+    runtime = OnnxRuntime(exported.files["model.onnx"], Encoding.of(schema, moments=True), max(1, len(schema.classes)))
+    plain = test.frame.drop("label").rows(named=True)
+    np.testing.assert_array_equal(runtime.rows(plain), runtime.frame(test.frame))
     base, moved = contributions(write(exported, tmp_path), exported.facts, inputs_of(test))
     whole = np.asarray(raw(mixed, test)).reshape(len(test), -1)
     np.testing.assert_allclose(base + moved.sum(axis=2), whole, atol=1e-3 * max(1, np.std(whole)))

@@ -73,7 +73,10 @@ def data_size(attempts: Attempts) -> DataSize:
 
 
 def _seconds(fitted: Fitted, folds: int, halvings: int, attempts: Attempts) -> float:
-    """Reckon the fits on a half of the rows of some folds, and less, by the one on all rows of all."""
+    """Reckon the fits on a half of the rows of some folds, and less, by the one on all rows of all.
+
+    What candidates share is worked out anew: these are other rows.
+    """
     split, cores = attempts.parts.split, usable_cores()
     sizes = [len(fold.train) for fold in split.folds]
     larger = max(sizes) / (sum(sizes) / len(sizes))

@@ -48,9 +48,9 @@ def _fit_members(tried: Sequence[Fitted], attempts: Attempts) -> tuple[list[Fitt
     tried = [in_time(one, attempts, of_models(one, 1).whole_seconds) for one in tried]
     # Those that their folds can answer for are no burden: there need not be time for all.
     costs = [replace(one, whole_seconds=0.0) if folds_instead(one, attempts) else one for one in of_one(tried)]
-    weights = weigh(costs, attempts, left=attempts.clock.left)
-    largest = [i for i in np.argsort(-weights, kind="stable") if weights[i] > 0]
     left = max(0.0, attempts.clock.left - attempts.shared_seconds)
+    weights = weigh(costs, attempts, left=left)
+    largest = [i for i in np.argsort(-weights, kind="stable") if weights[i] > 0]
     chosen = spread([(tried[i], float(weights[i])) for i in largest], attempts.plan, left)
     members: list[Fitted] = []
     broken: set[str] = set()

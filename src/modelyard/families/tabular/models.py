@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelyard.data.dataset import Floats, Ints
+from modelyard.data.dataset import Dataset, Floats, Ints
 from modelyard.families.fitted import Fitted
 from modelyard.families.tabular.derived import Derived
-from modelyard.families.tabular.inputs import Inputs, Singles
+from modelyard.families.tabular.inputs import Inputs, Singles, read_inputs
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.linear import Linear
 from modelyard.families.tabular.network import Network
 from modelyard.families.tabular.tables import look_up
 from modelyard.families.tabular.text_tables import TextTable, with_figures
+from modelyard.families.tabular.texts import Vocabulary
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,6 +102,12 @@ def dump_model(
         arrays.update({f"{name}.table{i}": table for i, table in enumerate(model.tables)})
         arrays[f"{name}.derived"] = model.derived.pairs
     return {"name": name, "kind": kind, "scale": model.scale, "present": model.present.tolist()}
+
+
+def read_for(fitted: Fitted, rows: Dataset) -> Inputs:
+    """Return rows as the models of a fit take them: by the levels and words it knows."""
+    levels = tuple(tuple(known) for known in fitted.facts["levels"])
+    return read_inputs(rows, levels, tuple(Vocabulary.of(known) for known in fitted.facts.get("texts", ())))
 
 
 def load_models(fitted: Fitted) -> tuple[Model, ...]:

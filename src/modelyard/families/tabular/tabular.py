@@ -47,12 +47,9 @@ class Tabular:
 
     def predict(self, fitted: Fitted, rows: Dataset) -> Floats:
         """Return the mean raw score of the fitted models, [n_rows, n_outputs], from their native texts."""
-        from modelyard.families.tabular.inputs import read_inputs
-        from modelyard.families.tabular.models import load_models
-        from modelyard.families.tabular.texts import Vocabulary
+        from modelyard.families.tabular.models import load_models, read_for
 
-        levels = tuple(tuple(known) for known in fitted.facts["levels"])
-        inputs = read_inputs(rows, levels, tuple(Vocabulary.of(known) for known in fitted.facts.get("texts", ())))
+        inputs = read_for(fitted, rows)
         with ThreadPoolExecutor(usable_cores()) as threads:
             scores = list(threads.map(lambda model: model.raw(inputs), load_models(fitted)))
         return np.asarray(np.mean(scores, axis=0), dtype=np.float64)

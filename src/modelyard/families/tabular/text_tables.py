@@ -126,9 +126,8 @@ def _fit(rows: TextRows, target: Floats, weights: Floats, block: Ints) -> tuple[
     tfidf = Tfidf(rows)
     x = tfidf.matrix(rows)
     mass = np.where(rows.gone, 0.0, weights)
-    scores = np.zeros(
-        (STEPS, *target.shape), dtype=np.float32
-    )  # as figures are: of many rows and classes they are large
+    # As coarse as figures are: of many rows and classes they take much memory.
+    scores = np.zeros((STEPS, *target.shape), dtype=np.float32)
     if target.shape[1]:
         for number in range(BLOCKS):
             taught = block != number
