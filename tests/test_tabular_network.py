@@ -21,6 +21,7 @@ from modelyard.families.tabular.inputs import Inputs, find_levels, read_inputs
 from modelyard.families.tabular.labels import mean_loss
 from modelyard.families.tabular.models import load_models
 from modelyard.families.tabular.network import Network, Scaling
+from modelyard.families.tabular.probe import Probe
 from modelyard.families.tabular.tabular import Tabular
 from tabular_cases import (
     TASKS,
@@ -263,6 +264,14 @@ def test_an_epoch_of_a_long_table_is_a_part_of_it(monkeypatch):
     monkeypatch.setattr(network_training.Module, "step", counted)
     Tabular().fit(net(rounds=2), split, 0)
     assert seen == [32] * (2 * 2 * 3)
+
+
+def test_the_probe_times_an_epoch_where_no_row_has_one_of_the_classes():
+    data = parts("multiclass").development
+    held = data.take(np.flatnonzero(data.truth() != 2))
+    seconds = Probe(held, 0, {}).epoch_seconds(NET, 2_000)
+    assert np.isfinite(seconds)
+    assert seconds > 0
 
 
 @pytest.mark.parametrize("task", TASKS)
