@@ -106,7 +106,7 @@ def test_malformed_bodies_are_many_of_each_kind_the_same_each_time_and_seldom_ri
         except (ValueError, RecursionError):
             return None
 
-    assert sum(read(body) is None for _, body in made) > 400
+    assert sum(read(body) is None for _, body in made) > 300  # from 3.12 on, Python reads the deep ones too
 
 
 NOW = 1_000.0

@@ -247,7 +247,7 @@ class Registry:
         """Return the releases of a name, or all of them, newest first within each name."""
         with opened(self.path) as db:
             rows = db.execute(
-                "SELECT * FROM releases WHERE ?1 IS NULL OR name = ?1 ORDER BY name, version DESC", (name,)
+                "SELECT * FROM releases WHERE :name IS NULL OR name = :name ORDER BY name, version DESC", {"name": name}
             ).fetchall()
         return tuple(Release(**row) for row in rows)
 
@@ -281,8 +281,9 @@ class Registry:
             if name is not None:
                 self._find(db, name, version)
             rows = db.execute(
-                "SELECT * FROM history WHERE (?1 IS NULL OR name = ?1) AND (?2 IS NULL OR version = ?2) ORDER BY id",
-                (name, version),
+                "SELECT * FROM history"
+                " WHERE (:name IS NULL OR name = :name) AND (:version IS NULL OR version = :version) ORDER BY id",
+                {"name": name, "version": version},
             ).fetchall()
         return tuple(_event(row) for row in rows)
 

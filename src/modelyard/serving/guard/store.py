@@ -146,7 +146,8 @@ class KeyStore:
                     f"The key '{word}' has expired.", do="Give it a new end with --expires, such as 90d."
                 )
             secret = new_secret(key.id)
-            db.execute("UPDATE secrets SET ends = min(ifnull(ends, ?1), ?1) WHERE key = ?2", (now + overlap, key.id))
+            ends = now + overlap
+            db.execute("UPDATE secrets SET ends = min(ifnull(ends, ?), ?) WHERE key = ?", (ends, ends, key.id))
             _keep(db, key.id, secret, now)
             return _found(db, key.id), secret
 
