@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from contextlib import closing
 
 import pytest
 
@@ -26,20 +27,23 @@ def test_it_waits_for_who_holds_the_file(held):
     path, other = held
     free = threading.Timer(0.3, lambda: other.execute("COMMIT"))
     free.start()
-    db = sqlite3.connect(path, timeout=0.0)
-    write_ahead(db, 30.0)
-    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    with closing(sqlite3.connect(path, timeout=0.0)) as db:
+        write_ahead(db, 30.0)
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     free.join()
 
 
 def test_it_does_not_wait_for_ever(held):
     began = time.monotonic()
-    with pytest.raises(sqlite3.OperationalError, match="locked"):
-        write_ahead(sqlite3.connect(held[0], timeout=0.0), 0.2)
+    with closing(sqlite3.connect(held[0], timeout=0.0)) as db, pytest.raises(sqlite3.OperationalError, match="locked"):
+        write_ahead(db, 0.2)
     assert time.monotonic() - began >= 0.2
 
 
-def test_another_fault_is_told_at_once(tmp_path):
-    (tmp_path / "folder.db").mkdir()
-    with pytest.raises(sqlite3.OperationalError):
-        write_ahead(sqlite3.connect(f"file:{tmp_path / 'none.db'}?mode=ro", uri=True), 30.0)
+def test_another_fault_is_told_at_once(tmp_path, monkeypatch):
+    with closing(sqlite3.connect(tmp_path / "some.db")) as db, db:
+        db.execute("CREATE TABLE t (x)")
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waits"))
+    read = sqlite3.connect(f"file:{tmp_path / 'some.db'}?mode=ro", uri=True)
+    with closing(read), pytest.raises(sqlite3.OperationalError, match="readonly"):
+        write_ahead(read, 30.0)

@@ -68,17 +68,11 @@ class SqlStore(ABC):
 
     def __init__(self, connection: Any, where: str) -> None:
         self._connection, self._where = connection, where
-        with self._using():
-            if not self._has_tables():
-                with self._transaction():
-                    self._make()
-            found = int(self._all("SELECT number FROM format")[0][0])
-        if found != FORMAT:
-            raise WorkspaceError(
-                f"The store of predictions is of format {found}; this modelyard reads format {FORMAT}.",
-                where=where,
-                do="Update modelyard.",
-            )
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of the store."""
@@ -207,6 +201,19 @@ class SqlStore(ABC):
             some = ids[first : first + _PAGE]
             with self._using():
                 yield from self._all(sql.format(_places(len(some))), some)
+
+    def _prepare(self) -> None:
+        with self._using():
+            if not self._has_tables():
+                with self._transaction():
+                    self._make()
+            found = int(self._all("SELECT number FROM format")[0][0])
+        if found != FORMAT:
+            raise WorkspaceError(
+                f"The store of predictions is of format {found}; this modelyard reads format {FORMAT}.",
+                where=self._where,
+                do="Update modelyard.",
+            )
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

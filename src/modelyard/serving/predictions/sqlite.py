@@ -37,6 +37,7 @@ class SqliteStore(SqlStore):
         path = Path(str(where).removeprefix("sqlite://"))
         with guarded(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+        connection = None
         try:
             connection = sqlite3.connect(path, timeout=_SECONDS, isolation_level=None)
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -45,6 +46,8 @@ class SqliteStore(SqlStore):
             # Files are removed once they are loaded: what is committed must outlive a power cut as they would have.
             connection.execute("PRAGMA synchronous = FULL")
         except sqlite3.Error as error:
+            if connection is not None:
+                connection.close()
             raise unusable(str(path), error) from error
         self._path, self._file = path, _identity(path)
         super().__init__(connection, str(path))
