@@ -245,7 +245,7 @@ def draft(made: Schema, export: Export, **changes: Any) -> Manifest:
         name="churn",
         brief=Brief(use_case="churn", task=made.task, data=DataBrief(path="churn.csv", label="left")),
         schema=made,
-        encoding=Encoding.of(made),
+        encoding=Encoding.of(made, moments=export.moments),
         runtime=export.runtime,
         threshold=0.4 if made.task == "binary" else None,
         facts=dict(export.facts),
