@@ -10,13 +10,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from modelyard.brief.brief import Brief, Budget, DataBrief, Latency
+from modelyard.brief.brief import Brief, Budget, DataBrief, Latency, Size
 from modelyard.data.profile import profile
 from modelyard.data.read import read_data
 from modelyard.data.splitting import split
 from modelyard.families.fitted import Candidate
 from modelyard.families.tabular import candidates as proposing
 from modelyard.families.tabular import probe as probing
+from modelyard.families.tabular.answering import round_bytes, round_microseconds
 from modelyard.families.tabular.inputs import read_inputs
 from modelyard.families.tabular.libraries import library
 from modelyard.families.tabular.portfolio import BOOSTED, read_table
@@ -223,6 +224,22 @@ def test_a_latency_limit_keeps_the_forest_small():
         if one.name != "linear":
             assert one.parameters["rounds"] < rounds[one.name]
             assert "p99 < 0.1 ms" in one.size
+
+
+def test_a_limit_leaves_more_rounds_to_trees_that_answer_all_classes_at_once():
+    at_ease = {c.name: c.parameters.get("rounds", 0) for c in proposed(brief("multiclass"))}
+    for limit in ({"latency": Latency(99.0, 0.5)}, {"size": Size(2.0)}):
+        rounds = {c.name: c.parameters.get("rounds", 0) for c in proposed(replace(brief("multiclass"), **limit))}
+        assert 30 < rounds["xgboost"] < rounds["catboost"] < at_ease["catboost"]
+
+
+def test_values_of_a_leaf_take_time_and_bytes_but_less_than_trees_of_their_own():
+    for reckon in (round_microseconds, round_bytes):
+        for depth in (3, 6):
+            found = [reckon({"algorithm": "catboost", "depth": depth}, 2**depth, k) for k in (0, 2, 3, 8, 18)]
+            assert found[0] == found[1] < found[2] < found[3] < found[4] < 8 * found[0]
+            several = [reckon({"algorithm": "xgboost", "depth": depth}, 2**depth, k) for k in (2, 3, 8)]
+            assert several == pytest.approx([several[0], 3 * several[0], 8 * several[0]])
 
 
 def test_a_limit_no_forest_meets_leaves_trees_out_or_says_so():

@@ -15,7 +15,7 @@ from modelyard.families.around import fitting_seconds
 from modelyard.families.deep import NETWORK, letters, names_network
 from modelyard.families.fitted import Candidate, Cost
 from modelyard.families.monotone import LOOSE, holds
-from modelyard.families.tabular.file_bytes import forest_bytes
+from modelyard.families.tabular.answering import round_bytes, round_microseconds
 from modelyard.families.tabular.linear import MOST_HOT
 from modelyard.families.tabular.networks import propose_network
 from modelyard.families.tabular.portfolio import (
@@ -30,7 +30,6 @@ from modelyard.families.tabular.portfolio import (
     size,
     space,
     starts,
-    tree_microseconds,
 )
 from modelyard.families.tabular.probe import Pace, Probe
 from modelyard.families.tabular.text_tables import DIRECTIONS
@@ -138,22 +137,23 @@ def _quick_enough(brief: Brief, table: Table, kinds: Sequence[Kind]) -> Sequence
     """Return the kinds the brief's limits leave trees enough for; at least one where the brief names a kind."""
     if brief.latency is None and brief.size is None:
         return kinds
-    fewest = FEWEST_ROUNDS * table.outputs
-    most = [min(_most_trees(brief, table, leaves(kind.parameters(table))).values()) for kind in kinds]
+    most = [min(_most_rounds(brief, table, kind.parameters(table)).values()) for kind in kinds]
     for among in range(len(kinds), 0, -1):
-        if min(most[:among]) / among >= fewest:
+        if min(most[:among]) / among >= FEWEST_ROUNDS:
             return kinds[:among]
     return kinds[: 0 if brief.model == "auto" else 1]
 
 
-def _most_trees(brief: Brief, table: Table, leaves: float) -> dict[str, float]:
-    """Return how many trees each of the brief's limits leaves room for, by what it asks."""
+def _most_rounds(brief: Brief, table: Table, parameters: Mapping[str, Any]) -> dict[str, float]:
+    """Return how many rounds each of the brief's limits leaves room for, by what it asks."""
     most = {}
+    grown = leaves(parameters)
     if brief.latency is not None:
         within = f"the forest stays within {MODEL_SHARE:.0%} of {brief.latency}"
-        most[within] = brief.latency.model_microseconds / tree_microseconds(leaves)
+        most[within] = brief.latency.model_microseconds / round_microseconds(parameters, grown, table.outputs)
     if brief.size is not None:
-        most[f"the model's file stays {brief.size}"] = (brief.size.bytes - table.shared) / forest_bytes(leaves, 1)
+        left = brief.size.bytes - table.shared
+        most[f"the model's file stays {brief.size}"] = left / round_bytes(parameters, grown, table.outputs)
     return most
 
 
@@ -213,8 +213,8 @@ def _offer(
 ) -> Offer:
     parameters = kind.parameters(table)
     caps = {"": round(ROUNDS_TIMES_RATE / rate)}
-    for limit_said, trees in _most_trees(brief, table, leaves(parameters)).items():
-        caps[limit_said] = int(trees / among / table.outputs)
+    for limit_said, most in _most_rounds(brief, table, parameters).items():
+        caps[limit_said] = int(most / among)
     if limit is not None:
         one = max(pace.seconds(table.learnt, 1) * table.waves * LIKELY, 1e-9)
         caps["all the budget pays for"] = int(limit / one)

@@ -191,15 +191,6 @@ def leaves(parameters: Mapping[str, Any]) -> int:
     return int(parameters.get("leaves") or 2 ** parameters["depth"])
 
 
-def tree_microseconds(leaves: float) -> float:
-    """Return the time one tree adds to one answer of the merged graph: a large one lies in slower memory.
-
-    Twice what is measured with ONNX Runtime on forests of 600 to 4,000 trees of 8 to 96 leaves in a loop, or more:
-    trees on skewed columns are deeper than those measured, and between requests all leave the processor's cache.
-    """
-    return 0.03 + 0.0018 * leaves
-
-
 def guard_seconds(once: float, budget: float) -> int:
     """Return the seconds after which the clock ends a fit of one fold that is reckoned to take `once`."""
     return math.ceil(max(SLACK * once, budget / 2, LEAST_GUARD))
