@@ -48,7 +48,7 @@ bench-estimates: $(VENV)/.sets
 	$(BIN)/python benchmarks/estimates.py $(SETS)
 
 bench-batches: $(VENV)/.sets
-	$(BIN)/python benchmarks/batches.py $(SETS)
+	$(BIN)/python benchmarks/batches.py $(SETS) --rounds $(or $(ROUNDS),200)
 
 bench-rollouts: $(READY)
 	$(BIN)/python benchmarks/rollouts.py --runs $(or $(RUNS),1000)

@@ -1,6 +1,6 @@
 """How fast are 100,000 rows, and one: a bundle beside the libraries' own boosters and the bare ONNX Runtime call.
 
-``make bench-batches [SETS="adult"]``. Boosters of each library are fitted for ``--rounds`` rounds, packed alone and all
+``make bench-batches [SETS="adult"] [ROUNDS=200]``. Boosters of each library are fitted for ``--rounds`` rounds, packed alone and all
 together, and timed on the same thread count, in turn within one run, the best of ``--repeats`` each.
 
 Batch, per tree and row: the native booster predicts from its encoded float32 matrix; the bundle from the typed table,
