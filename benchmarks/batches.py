@@ -1,7 +1,7 @@
 """How fast are 100,000 rows, and one: a bundle beside the libraries' own boosters and the bare ONNX Runtime call.
 
-``make bench-batches [SETS="adult"] [ROUNDS=200]``. Boosters of each library are fitted for ``--rounds`` rounds, packed alone and all
-together, and timed on the same thread count, in turn within one run, the best of ``--repeats`` each.
+``make bench-batches [SETS="adult"] [ROUNDS=200]``. Boosters of each library are fitted for so many rounds, packed alone
+and all together, and timed on the same thread count, in turn within one run, the best of ``--repeats`` each.
 
 Batch, per tree and row: the native booster predicts from its encoded float32 matrix; the bundle from the typed table,
 encoding, blend and calibration included (``bundle``), and the graph alone from its inputs (``graph``). The ratio
